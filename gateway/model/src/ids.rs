@@ -1,0 +1,60 @@
+//! Newtypes for ids and units, so that no two bare integers stand side by side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Message;
+
+/// Milliseconds since 1970, handed in by whoever drives the code. It never goes backwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The time `after` this one, at the end of the range if it would overflow.
+    pub fn after(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// How long from `earlier` to here; zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A message's id: unique across restarts, because the high 24 bits count the node's starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub u64);
+
+/// A queue's id. Never used twice, also across restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(pub u64);
+
+/// A message's place in one queue, counted from 1. Rising, with gaps, never used twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+/// A session's own number for one of its consumers. Never used twice within a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConsumerId(pub u32);
+
+/// A session's own number for a request that it wants answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// One message handed to one consumer.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The consumer it is for.
+    pub consumer: ConsumerId,
+    /// Its place in the consumer's queue; `Settle` names it.
+    pub seq: Seq,
+    /// The message, shared with every other queue that holds it.
+    pub message: Arc<Message>,
+    /// How often it was handed out before, as far as this node's memory goes.
+    pub failed_count: u32,
+    /// It was, or after a restart may have been, handed out before.
+    pub redelivered: bool,
+    /// It comes from the retained store, not from a publish after the subscription.
+    pub retained: bool,
+}

@@ -1,0 +1,23 @@
+//! The words that protocol sessions, the destination core and the journal share.
+//!
+//! Nothing here does I/O, reads a clock or knows a protocol's name. A protocol turns bytes into
+//! [`Action`]s and [`Event`]s into bytes; the core turns them into deliveries and confirms.
+
+mod address;
+mod filter;
+mod format;
+mod ids;
+mod message;
+mod session;
+mod value;
+
+pub use address::{Address, AddressError, AddressKind, RESERVED_PREFIX};
+pub use filter::{Filter, FilterError};
+pub use format::{Body, Encoding, Format, Formats, View};
+pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token};
+pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES};
+pub use session::{
+    Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event, Lifetime,
+    Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained, Session, Settle, Will, Wire,
+};
+pub use value::Value;

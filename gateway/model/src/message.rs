@@ -1,0 +1,97 @@
+//! A message: what is read once (`Meta`), the publisher's own encoding, the broker's annotations.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::{Address, Encoding, MessageId, Time};
+
+/// What a message costs beyond its bytes, when limits are counted in bytes.
+pub const OVERHEAD_BYTES: u64 = 256;
+
+/// What routing, limits and dispatch need, read from the wire once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Given by the gateway at ingress; zero before.
+    pub id: MessageId,
+    /// Where it was sent.
+    pub address: Address,
+    /// Survives a restart; confirmed after its commit.
+    pub durable: bool,
+    /// 0 to 9, JMS's range; 4 is usual.
+    pub priority: u8,
+    /// When it is no longer wanted.
+    pub expires_at: Option<Time>,
+    /// When the gateway took it; zero before.
+    pub ingress: Time,
+}
+
+impl Meta {
+    /// A message to `address` with everything else as usual: transient, priority 4, no expiry.
+    pub fn new(address: Address) -> Self {
+        Self { id: MessageId(0), address, durable: false, priority: 4, expires_at: None, ingress: Time(0) }
+    }
+}
+
+/// What the broker adds. Never mixed with the publisher's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// `dead-letter-reason`, `original-destination`, …
+    pub name: Arc<str>,
+    /// Text.
+    pub value: Arc<str>,
+}
+
+/// A message as published. Shared behind `Arc` by all queues that hold it; immutable.
+#[derive(Debug)]
+pub struct Message {
+    /// Read once at ingress.
+    pub meta: Meta,
+    /// Whose encoding `head` and `body` are.
+    pub encoding: Encoding,
+    /// The publisher's property sections, as sent.
+    pub head: Bytes,
+    /// The publisher's body, as sent.
+    pub body: Bytes,
+    /// What the broker added: dead-letter history, …
+    pub annotations: Vec<Annotation>,
+    /// One slot an encoding: the message converted to it, kept so that a fan-out converts once.
+    converted: [OnceLock<(Bytes, Bytes)>; Encoding::COUNT],
+}
+
+impl Message {
+    /// A message in its publisher's encoding.
+    pub fn new(meta: Meta, encoding: Encoding, head: Bytes, body: Bytes) -> Self {
+        Self { meta, encoding, head, body, annotations: Vec::new(), converted: Default::default() }
+    }
+
+    /// Bytes it counts for in every limit: head, body and [`OVERHEAD_BYTES`].
+    pub fn size_bytes(&self) -> u64 {
+        (self.head.len() + self.body.len()) as u64 + OVERHEAD_BYTES
+    }
+
+    /// Head and body in `encoding`: as sent if it is the publisher's, else converted by `convert` once
+    /// and kept.
+    pub fn in_encoding(&self, encoding: Encoding, convert: impl FnOnce() -> (Bytes, Bytes)) -> (&Bytes, &Bytes) {
+        if encoding == self.encoding {
+            return (&self.head, &self.body);
+        }
+        let (head, body) = self.converted[encoding as usize].get_or_init(convert);
+        (head, body)
+    }
+
+    /// Whether it has expired.
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.meta.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// A copy with another address and further annotations, as dead-lettering makes it.
+    #[must_use]
+    pub fn readdressed(&self, address: Address, added: impl IntoIterator<Item = Annotation>) -> Self {
+        let mut meta = self.meta.clone();
+        meta.address = address;
+        let mut copy = Self::new(meta, self.encoding, self.head.clone(), self.body.clone());
+        copy.annotations = self.annotations.iter().cloned().chain(added).collect();
+        copy
+    }
+}

@@ -1,0 +1,139 @@
+//! What one commit writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evergate_model::{Message, MessageId, QueueId, Seq};
+
+use crate::{Record, Table};
+
+/// A change of keyed state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// Which table.
+    pub table: Table,
+    /// Which key.
+    pub key: Arc<str>,
+    /// The new value; `None` deletes.
+    pub value: Option<Bytes>,
+}
+
+/// A message and every queue that holds it.
+#[derive(Clone, Debug)]
+pub struct StoredMessage {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Its queues and places.
+    pub targets: Vec<(QueueId, Seq)>,
+}
+
+/// The records of one commit, grouped as a store writes them. Applied in the order of the fields, except
+/// that `purged` queues lose only what was there *before* their purge was added: [`Batch::add`] drops
+/// from the batch itself what a later purge makes void.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Queues emptied (messages and marks) before anything below is applied.
+    pub purged: Vec<QueueId>,
+    /// New messages, each once.
+    pub messages: Vec<StoredMessage>,
+    /// Settled places: queue, first, last (included). Neighbouring ranges are merged.
+    pub settled: Vec<(QueueId, Seq, Seq)>,
+    /// Marks set and cleared, in order.
+    pub marks: Vec<(QueueId, u32, bool)>,
+    /// Keyed state, in order; a later change of a key replaces an earlier one.
+    pub state: Vec<StateChange>,
+    /// Sum of `Message::size_bytes` over `messages`.
+    pub bytes: u64,
+    by_id: HashMap<MessageId, usize>,
+}
+
+impl Batch {
+    /// Adds a record. Records must come in the order in which they took effect.
+    pub fn add(&mut self, record: Record) {
+        match record {
+            Record::Enqueue { message, queue, seq } => self.enqueue(message, queue, seq),
+            Record::Settle { queue, first, last } => self.settle(queue, first, last),
+            Record::Mark { queue, number, set } => self.marks.push((queue, number, set)),
+            Record::Purge { queue } => self.purge(queue),
+            Record::State(change) => self.state.push(change),
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.purged.is_empty()
+            && self.messages.is_empty()
+            && self.settled.is_empty()
+            && self.marks.is_empty()
+            && self.state.is_empty()
+    }
+
+    fn enqueue(&mut self, message: Arc<Message>, queue: QueueId, seq: Seq) {
+        let index = *self.by_id.entry(message.meta.id).or_insert(self.messages.len());
+        if index == self.messages.len() {
+            self.bytes += message.size_bytes();
+            self.messages.push(StoredMessage { message, targets: vec![(queue, seq)] });
+        } else {
+            self.messages[index].targets.push((queue, seq));
+        }
+    }
+
+    fn settle(&mut self, queue: QueueId, first: Seq, last: Seq) {
+        if let Some((last_queue, _, end)) = self.settled.last_mut()
+            && *last_queue == queue
+            && end.0 + 1 == first.0
+        {
+            *end = last;
+            return;
+        }
+        self.settled.push((queue, first, last));
+    }
+
+    fn purge(&mut self, queue: QueueId) {
+        for stored in &mut self.messages {
+            stored.targets.retain(|(target, _)| *target != queue);
+        }
+        self.settled.retain(|(target, ..)| *target != queue);
+        self.marks.retain(|(target, ..)| *target != queue);
+        if !self.purged.contains(&queue) {
+            self.purged.push(queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evergate_model::{Address, Encoding, Meta};
+
+    use super::*;
+
+    fn message(id: u64) -> Arc<Message> {
+        let mut meta = Meta::new(Address::queue("q"));
+        meta.id = MessageId(id);
+        Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::from_static(b"x")))
+    }
+
+    #[test]
+    fn a_message_in_two_queues_is_stored_once() {
+        let mut batch = Batch::default();
+        let shared = message(1);
+        batch.add(Record::Enqueue { message: shared.clone(), queue: QueueId(1), seq: Seq(5) });
+        batch.add(Record::Enqueue { message: message(2), queue: QueueId(1), seq: Seq(6) });
+        batch.add(Record::Enqueue { message: shared, queue: QueueId(2), seq: Seq(1) });
+        assert_eq!(batch.messages.len(), 2);
+        assert_eq!(batch.messages[0].targets, [(QueueId(1), Seq(5)), (QueueId(2), Seq(1))]);
+    }
+
+    #[test]
+    fn neighbouring_settles_merge_and_a_purge_voids_what_came_before() {
+        let mut batch = Batch::default();
+        for seq in [1, 2, 3, 5] {
+            batch.add(Record::Settle { queue: QueueId(1), first: Seq(seq), last: Seq(seq) });
+        }
+        assert_eq!(batch.settled, [(QueueId(1), Seq(1), Seq(3)), (QueueId(1), Seq(5), Seq(5))]);
+        batch.add(Record::Purge { queue: QueueId(1) });
+        batch.add(Record::Settle { queue: QueueId(1), first: Seq(9), last: Seq(9) });
+        assert_eq!((batch.purged.len(), batch.settled.len()), (1, 1));
+    }
+}
