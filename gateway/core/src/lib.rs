@@ -1,1 +1,26 @@
-//! Under construction.
+//! The destination core: queues, subscriptions, routing. Pure and deterministic: no clock, no I/O, no
+//! `await`, no locks, no protocol's name. The runtime drives it with tokio, the simulator with a seed.
+//!
+//! - [`Directory`]: the one owner of names, bindings, retained messages and who is attached where.
+//! - [`Shard`]: the owner of many queues: backlog, consumers, credit, settlement.
+//! - [`Routes`]: where a publish goes; read by sessions, changed by the directory's effects.
+//! - [`Sequencer`]: joins what directory and shards want kept into batches that are whole.
+
+mod backlog;
+mod consumer;
+mod directory;
+mod effect;
+mod queue;
+mod recovery;
+mod retained;
+mod routes;
+mod sequencer;
+mod shard;
+
+pub use directory::{Directory, DirectoryCommand, DirectoryLimits, ShardPart, split_by_shard};
+pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId, StreamId};
+pub use queue::{QueueLimits, QueueStats};
+pub use recovery::{Counters, RecoveredCore, recover};
+pub use routes::{Routes, Target};
+pub use sequencer::Sequencer;
+pub use shard::{Shard, ShardCommand, ShardConfig, ShardTarget};

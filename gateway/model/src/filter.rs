@@ -16,6 +16,8 @@ pub enum FilterError {
     TooLong,
     /// The filter has a NUL character.
     Nul,
+    /// The filter has more than 128 levels.
+    TooDeep,
     /// `#` is not the last level, or `+` or `#` share a level with other characters.
     MisplacedWildcard,
 }
@@ -26,12 +28,16 @@ impl fmt::Display for FilterError {
             Self::Empty => "the topic filter is empty",
             Self::TooLong => "the topic filter is longer than 65535 bytes",
             Self::Nul => "the topic filter has a NUL character",
+            Self::TooDeep => "the topic filter has more than 128 levels",
             Self::MisplacedWildcard => "+ must fill a level of the topic filter, # must be the whole last level",
         })
     }
 }
 
 impl std::error::Error for FilterError {}
+
+/// More levels than anyone uses; keeps every walk over a filter's levels short.
+const LEVELS_MAX: usize = 128;
 
 impl Filter {
     /// Checks `text`. [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1]
@@ -45,6 +51,9 @@ impl Filter {
         }
         if text.contains('\0') {
             return Err(FilterError::Nul);
+        }
+        if text.split('/').nth(LEVELS_MAX).is_some() {
+            return Err(FilterError::TooDeep);
         }
         let mut levels = text.split('/').peekable();
         while let Some(level) = levels.next() {
@@ -131,6 +140,8 @@ mod tests {
             assert_eq!(Filter::new(text), Err(FilterError::MisplacedWildcard), "{text}");
         }
         assert_eq!(Filter::new(""), Err(FilterError::Empty));
+        assert!(Filter::new(["a"; 128].join("/")).is_ok());
+        assert_eq!(Filter::new(["a"; 129].join("/")), Err(FilterError::TooDeep));
         for text in ["#", "+", "+/#", "/", "a//+"] {
             assert!(Filter::new(text).is_ok(), "{text}");
         }

@@ -7,6 +7,7 @@ mod address;
 mod filter;
 mod format;
 mod ids;
+mod memory;
 mod message;
 mod session;
 mod value;
@@ -15,6 +16,7 @@ pub use address::{Address, AddressError, AddressKind, RESERVED_PREFIX};
 pub use filter::{Filter, FilterError};
 pub use format::{Body, Encoding, Format, Formats, View};
 pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token};
+pub use memory::{MemoryBudget, MemoryPermit};
 pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES};
 pub use session::{
     Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event, Lifetime,

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{Address, Encoding, MessageId, Time};
+use crate::{Address, Encoding, MemoryPermit, MessageId, Time};
 
 /// What a message costs beyond its bytes, when limits are counted in bytes.
 pub const OVERHEAD_BYTES: u64 = 256;
@@ -55,6 +55,8 @@ pub struct Message {
     pub body: Bytes,
     /// What the broker added: dead-letter history, …
     pub annotations: Vec<Annotation>,
+    /// Its share of the memory budget, given back with the last reference.
+    pub permit: Option<MemoryPermit>,
     /// One slot an encoding: the message converted to it, kept so that a fan-out converts once.
     converted: [OnceLock<(Bytes, Bytes)>; Encoding::COUNT],
 }
@@ -62,7 +64,7 @@ pub struct Message {
 impl Message {
     /// A message in its publisher's encoding.
     pub fn new(meta: Meta, encoding: Encoding, head: Bytes, body: Bytes) -> Self {
-        Self { meta, encoding, head, body, annotations: Vec::new(), converted: Default::default() }
+        Self { meta, encoding, head, body, annotations: Vec::new(), permit: None, converted: Default::default() }
     }
 
     /// Bytes it counts for in every limit: head, body and [`OVERHEAD_BYTES`].

@@ -1,0 +1,239 @@
+//! Attaching to queues and leaving them.
+
+use std::sync::Arc;
+
+use evergate_model::{Attach, AttachAccess, AttachError, Attached, Event, Lifetime, QueueId, QueueSpec, Time};
+
+use super::{Directory, Out, storage};
+use crate::consumer::ConsumerKey;
+use crate::effect::{DirectoryEffect, Logged, SessionEvent, SessionId};
+use crate::shard::ShardCommand;
+
+/// Temporary queues are named by the gateway.
+pub const TEMPORARY_PREFIX: &str = "$temporary/";
+
+impl Directory {
+    pub(super) fn attach(
+        &mut self,
+        session: SessionId,
+        attach: Attach,
+        window_bytes: u64,
+        log: &mut Vec<Logged>,
+        out: &mut Out<'_>,
+    ) {
+        let consumer = attach.consumer;
+        let key = ConsumerKey { session, consumer };
+        match self.attach_to(key, &attach, out) {
+            Ok((id, found)) => {
+                self.log(log);
+                let settled = attach.settled;
+                let command = ShardCommand::Attach { queue: id, session, consumer, settled, window_bytes, found };
+                let effect = DirectoryEffect::Shard(self.queues[&id].shard, command);
+                if self.queues[&id].durable {
+                    // Who is told «subscribed» stays subscribed: the definition is committed first.
+                    self.defer(effect, out);
+                } else {
+                    out.effects.push(effect);
+                }
+            }
+            Err(error) => {
+                self.log(log);
+                out.tell(session, SessionEvent::Attached { consumer, result: Err(error) });
+            }
+        }
+    }
+
+    fn attach_to(
+        &mut self,
+        key: ConsumerKey,
+        attach: &Attach,
+        out: &mut Out<'_>,
+    ) -> Result<(QueueId, Attached), AttachError> {
+        if attach.browse {
+            return Err(AttachError::Limit("browsing a queue without taking is not supported yet".into()));
+        }
+        let spec = &attach.queue;
+        let existing = self.names.get(&spec.name).copied();
+        if let Some(id) = existing {
+            self.make_way(id, attach.access, out)?;
+            // A session that wants to survive restarts from now on cannot inherit one that does not.
+            if attach.fresh || (spec.durable && !self.queues[&id].durable) {
+                self.delete_now(id, out);
+            }
+        }
+        let existing = self.names.get(&spec.name).copied();
+        let id = match existing {
+            Some(id) => {
+                self.renew_lifetime(id, spec.lifetime);
+                id
+            }
+            None => {
+                self.check_room().map_err(AttachError::Limit)?;
+                let name = if &*spec.name == QueueSpec::UNIQUE { self.unique_name() } else { spec.name.clone() };
+                if name.starts_with('_') && &*name != crate::queue::DEAD_LETTER_QUEUE {
+                    return Err(AttachError::NotFound);
+                }
+                self.create(name, spec.durable, spec.lifetime, out)
+            }
+        };
+        if !attach.bindings.is_empty() {
+            self.replace_bindings(id, attach, out);
+        }
+        self.attached.insert(key, id);
+        let info = self.queues.get_mut(&id).ok_or(AttachError::NotFound)?;
+        info.consumers.push((key, attach.access));
+        let found = Attached {
+            queue: info.name.clone(),
+            existed: existing.is_some(),
+            bindings: info.bindings.clone(),
+            marks: Vec::new(), // the shard adds them
+        };
+        Ok((id, found))
+    }
+
+    /// Sees to it that the newcomer may attach beside those who are there.
+    fn make_way(&mut self, id: QueueId, access: AttachAccess, out: &mut Out<'_>) -> Result<(), AttachError> {
+        let Some(info) = self.queues.get_mut(&id) else { return Ok(()) };
+        match access {
+            AttachAccess::TakeOver => {
+                for (old, _) in std::mem::take(&mut info.consumers) {
+                    self.attached.remove(&old);
+                    let answer = Some(Event::TakenOver { consumer: old.consumer });
+                    let (queue, failed) = (id, true);
+                    let (session, consumer) = (old.session, old.consumer);
+                    out.shard(info.shard, ShardCommand::Detach { queue, session, consumer, failed, answer });
+                }
+                Ok(())
+            }
+            AttachAccess::Exclusive if !info.consumers.is_empty() => Err(AttachError::InUse),
+            AttachAccess::Shared if info.consumers.iter().any(|(_, other)| *other != AttachAccess::Shared) => {
+                Err(AttachError::InUse)
+            }
+            AttachAccess::Exclusive | AttachAccess::Shared => Ok(()),
+        }
+    }
+
+    fn replace_bindings(&mut self, id: QueueId, attach: &Attach, out: &mut Out<'_>) {
+        let stale: Vec<_> = self.queues[&id]
+            .bindings
+            .iter()
+            .filter(|old| !attach.bindings.iter().any(|new| new.filter == old.filter))
+            .map(|old| old.filter.clone())
+            .collect();
+        for filter in stale {
+            self.remove_binding(id, &filter, out);
+        }
+        for binding in &attach.bindings {
+            if !self.queues[&id].bindings.contains(binding) {
+                self.add_binding(id, binding.clone(), out);
+            }
+        }
+    }
+
+    /// Somebody is there again: the clock stops, and the lifetime is as the newcomer wants it.
+    fn renew_lifetime(&mut self, id: QueueId, lifetime: Lifetime) {
+        let Some(info) = self.queues.get_mut(&id) else { return };
+        if let Some(at) = info.expires_at.take() {
+            self.expiries.remove(&(at, id));
+        }
+        if info.lifetime != lifetime {
+            info.lifetime = lifetime;
+            if info.durable {
+                self.records.push(storage::put_queue(id, info));
+            }
+        }
+    }
+
+    pub(super) fn detach(
+        &mut self,
+        now: Time,
+        key: ConsumerKey,
+        delete: bool,
+        lifetime: Option<Lifetime>,
+        log: &mut Vec<Logged>,
+        out: &mut Out<'_>,
+    ) {
+        let (session, consumer) = (key.session, key.consumer);
+        let answer = Some(Event::Detached { consumer });
+        let Some(id) = self.attached.get(&key).copied() else {
+            // Taken over or deleted meanwhile.
+            out.tell(session, SessionEvent::Event(Event::Detached { consumer }));
+            return;
+        };
+        if let Some(lifetime) = lifetime {
+            self.renew_lifetime(id, lifetime);
+        }
+        let shard = self.queues[&id].shard;
+        let left = self.leave(now, key, delete, out);
+        self.log(log);
+        let command = ShardCommand::Detach { queue: id, session, consumer, failed: false, answer };
+        let effect = DirectoryEffect::Shard(shard, command);
+        match left {
+            Left::Stays => out.effects.push(effect),
+            // Who is told «unsubscribed» stays so after a restart: the deletion is committed first.
+            Left::Deleted => {
+                self.defer(effect, out);
+                self.defer(DirectoryEffect::Shard(shard, ShardCommand::Delete { queue: id }), out);
+            }
+        }
+    }
+
+    pub(super) fn gone(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        failed: bool,
+        log: &mut Vec<Logged>,
+        out: &mut Out<'_>,
+    ) {
+        let first = ConsumerKey { session, consumer: evergate_model::ConsumerId(0) };
+        let last = ConsumerKey { session, consumer: evergate_model::ConsumerId(u32::MAX) };
+        let leaving: Vec<_> = self.attached.range(first..=last).map(|(key, id)| (*key, *id)).collect();
+        for (key, id) in leaving {
+            let Some(shard) = self.queues.get(&id).map(|info| info.shard) else { continue };
+            let left = self.leave(now, key, false, out);
+            self.log(log);
+            let (consumer, answer) = (key.consumer, None);
+            out.shard(shard, ShardCommand::Detach { queue: id, session, consumer, failed, answer });
+            if left == Left::Deleted {
+                out.shard(shard, ShardCommand::Delete { queue: id });
+            }
+        }
+    }
+
+    /// Strikes a consumer off, and the queue with it if its life ends here.
+    fn leave(&mut self, now: Time, key: ConsumerKey, delete: bool, out: &mut Out<'_>) -> Left {
+        let Some(id) = self.attached.remove(&key) else { return Left::Stays };
+        let Some(info) = self.queues.get_mut(&id) else { return Left::Stays };
+        info.consumers.retain(|(other, _)| *other != key);
+        let lonely = info.consumers.is_empty();
+        match info.lifetime {
+            Lifetime::Attached if lonely => {}
+            Lifetime::AfterDetach(after) if lonely && !delete => {
+                self.start_expiry(now, id, after);
+                return Left::Stays;
+            }
+            _ if delete => {}
+            Lifetime::Permanent | Lifetime::Attached | Lifetime::AfterDetach(_) => return Left::Stays,
+        }
+        self.forget(id, out);
+        Left::Deleted
+    }
+
+    fn delete_now(&mut self, id: QueueId, out: &mut Out<'_>) {
+        if let Some(info) = self.forget(id, out) {
+            out.shard(info.shard, ShardCommand::Delete { queue: id });
+        }
+    }
+
+    fn unique_name(&mut self) -> Arc<str> {
+        format!("{TEMPORARY_PREFIX}{:x}", self.counters.next_queue().0).into()
+    }
+}
+
+/// What became of the queue when a consumer left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Stays,
+    Deleted,
+}

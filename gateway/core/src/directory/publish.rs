@@ -1,0 +1,97 @@
+//! Publishing with the retain flag.
+
+use std::sync::Arc;
+
+use evergate_model::{Message, PublishError, QueueId, Token};
+
+use super::{Directory, Out, storage};
+use crate::effect::{DirectoryEffect, Group, Logged, SessionEvent, SessionId, ShardId};
+use crate::routes::Target;
+use crate::shard::{ShardCommand, ShardTarget};
+
+impl Directory {
+    /// Keeps the message as its topic's last and routes it. The topic's change and the message in every
+    /// queue are one group: committed together or not at all.
+    pub(super) fn publish_retained(
+        &mut self,
+        answer: Option<(SessionId, Token)>,
+        client_id: &str,
+        message: Arc<Message>,
+        mark: Option<(ShardId, QueueId, u32)>,
+        log: &mut Vec<Logged>,
+        out: &mut Out<'_>,
+    ) {
+        let topic = &message.meta.address.name;
+        if self.retained.len() >= self.limits.retained_max && !message.body.is_empty() && !self.retained.contains(topic)
+        {
+            let text =
+                format!("as many topics have a retained message as the limit allows ({})", self.limits.retained_max);
+            self.refuse(answer, PublishError::Limit(text), out);
+            return;
+        }
+        let mut targets = Vec::new();
+        out.routes.find(&message.meta.address, client_id, &mut targets);
+        let parts = split_by_shard(&targets, mark);
+        let cleared = message.body.is_empty();
+        let changed = !cleared || self.retained.clear(topic);
+        let count = parts.len() as u16 + u16::from(changed);
+        // What is not confirmed after a commit need not be whole after a crash.
+        let group = message.meta.durable.then_some(Group { id: message.meta.id.0, parts: count });
+        if let Some((session, token)) = answer {
+            out.tell(session, SessionEvent::PublishParts { token, parts: u32::from(count) });
+        }
+        if changed {
+            let record = if cleared { storage::delete_retained(topic) } else { storage::put_retained(&message) };
+            self.logged.0 += 1;
+            log.push(Logged { record: Some(record), group });
+        }
+        for (shard, targets, mark) in parts {
+            let message = message.clone();
+            out.shard(shard, ShardCommand::Publish { answer, message, targets, mark, group });
+        }
+        let durable = message.meta.durable;
+        if !cleared {
+            self.retained.set(message);
+        }
+        if let Some((session, token)) = answer
+            && changed
+        {
+            let event = SessionEvent::PublishPart { token, reached: 0, error: None };
+            let effect = DirectoryEffect::Tell(session, event);
+            if durable {
+                self.defer(effect, out);
+            } else {
+                out.effects.push(effect);
+            }
+        }
+    }
+
+    fn refuse(&mut self, answer: Option<(SessionId, Token)>, error: PublishError, out: &mut Out<'_>) {
+        if let Some((session, token)) = answer {
+            out.tell(session, SessionEvent::PublishParts { token, parts: 1 });
+            out.tell(session, SessionEvent::PublishPart { token, reached: 0, error: Some(error) });
+        }
+    }
+}
+
+/// One shard's part of a publish.
+pub type ShardPart = (ShardId, Vec<ShardTarget>, Option<(QueueId, u32)>);
+
+/// The parts of a publish to `targets`, which stand by shard; `mark` goes to the shard of its queue.
+pub fn split_by_shard(targets: &[Target], mark: Option<(ShardId, QueueId, u32)>) -> Vec<ShardPart> {
+    let mut parts: Vec<ShardPart> = Vec::new();
+    for target in targets {
+        let item = ShardTarget { queue: target.queue, durable: target.durable, retained: false };
+        match parts.last_mut() {
+            Some((shard, items, _)) if *shard == target.shard => items.push(item),
+            _ => parts.push((target.shard, vec![item], None)),
+        }
+    }
+    if let Some((shard, queue, number)) = mark {
+        match parts.iter_mut().find(|part| part.0 == shard) {
+            Some(part) => part.2 = Some((queue, number)),
+            None => parts.push((shard, Vec::new(), Some((queue, number)))),
+        }
+    }
+    parts
+}

@@ -1,0 +1,108 @@
+//! How the directory's state is kept: one row a queue, a binding, a retained topic. JSON where a person
+//! may want to read it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use evergate_journal::{Record, StateChange, Table, codec};
+use evergate_model::{Binding, Filter, Lifetime, Message, QueueId};
+use serde::{Deserialize, Serialize};
+
+use super::QueueInfo;
+
+#[derive(Serialize, Deserialize)]
+struct StoredQueue {
+    name: String,
+    /// Absent: permanent. Milliseconds after the last consumer left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_after_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredBinding {
+    durable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_local: Option<String>,
+    /// The protocol's options, in hexadecimal.
+    options: String,
+}
+
+pub fn put_queue(id: QueueId, info: &QueueInfo) -> Record {
+    let expires_after_ms = match info.lifetime {
+        Lifetime::Permanent => None,
+        Lifetime::Attached => Some(0),
+        Lifetime::AfterDetach(after) => Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+    };
+    put(Table::Queue, queue_key(id), &StoredQueue { name: info.name.to_string(), expires_after_ms })
+}
+
+/// Reads back what `put_queue` wrote. `None`: it is not of this release's form.
+pub fn decode_queue(key: &str, value: &[u8]) -> Option<(QueueId, String, Lifetime)> {
+    let stored: StoredQueue = serde_json::from_slice(value).ok()?;
+    let lifetime = match stored.expires_after_ms {
+        None => Lifetime::Permanent,
+        Some(0) => Lifetime::Attached,
+        Some(millis) => Lifetime::AfterDetach(Duration::from_millis(millis)),
+    };
+    Some((QueueId(u64::from_str_radix(key, 16).ok()?), stored.name, lifetime))
+}
+
+pub fn delete_queue(id: QueueId, info: &QueueInfo) -> Vec<Record> {
+    let mut records: Vec<Record> = info.bindings.iter().map(|binding| delete_binding(id, &binding.filter)).collect();
+    records.push(delete(Table::Queue, queue_key(id)));
+    records
+}
+
+pub fn put_binding(id: QueueId, binding: &Binding) -> Record {
+    let options = binding.options.iter().map(|byte| format!("{byte:02x}")).collect();
+    let no_local = binding.no_local.as_deref().map(str::to_owned);
+    let stored = StoredBinding { durable: binding.durable, no_local, options };
+    put(Table::Binding, binding_key(id, &binding.filter), &stored)
+}
+
+/// Reads back what `put_binding` wrote. `None`: it is not of this release's form.
+pub fn decode_binding(key: &str, value: &[u8]) -> Option<(QueueId, Binding)> {
+    let (id, filter) = key.split_once(' ')?;
+    let stored: StoredBinding = serde_json::from_slice(value).ok()?;
+    let digits = stored.options.as_bytes();
+    let options: Option<Vec<u8>> =
+        digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    let binding = Binding {
+        filter: Filter::new(filter).ok()?,
+        durable: stored.durable,
+        no_local: stored.no_local.map(Into::into),
+        options: options?.into(),
+    };
+    Some((QueueId(u64::from_str_radix(id, 16).ok()?), binding))
+}
+
+pub fn delete_binding(id: QueueId, filter: &Filter) -> Record {
+    delete(Table::Binding, binding_key(id, filter))
+}
+
+pub fn put_retained(message: &Message) -> Record {
+    let value = Some(Bytes::from(codec::encode_message(message)));
+    Record::State(StateChange { table: Table::Retained, key: message.meta.address.name.clone(), value })
+}
+
+pub fn delete_retained(topic: &str) -> Record {
+    delete(Table::Retained, topic.to_owned())
+}
+
+fn queue_key(id: QueueId) -> String {
+    format!("{:016x}", id.0)
+}
+
+fn binding_key(id: QueueId, filter: &Filter) -> String {
+    format!("{:016x} {filter}", id.0)
+}
+
+fn put(table: Table, key: String, value: &impl Serialize) -> Record {
+    // These structs hold nothing that JSON cannot express.
+    let value = serde_json::to_vec(value).unwrap_or_default();
+    Record::State(StateChange { table, key: key.into(), value: Some(value.into()) })
+}
+
+fn delete(table: Table, key: String) -> Record {
+    Record::State(StateChange { table, key: key.into(), value: None })
+}

@@ -1,0 +1,126 @@
+//! What directory and shards want to happen; the runtime makes it happen.
+
+use std::sync::Arc;
+
+use evergate_journal::Record;
+use evergate_model::{AttachError, Attached, ConsumerId, Event, Message, PublishError, QueueId, Seq, Token};
+
+use crate::ShardCommand;
+
+/// A connection's session, unique while the node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A shard's index, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+/// A stream of records into the journal: the directory's, or a shard's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamId(pub u16);
+
+impl StreamId {
+    /// The directory's stream.
+    pub const DIRECTORY: Self = Self(0);
+}
+
+impl From<ShardId> for StreamId {
+    fn from(shard: ShardId) -> Self {
+        Self(shard.0 + 1)
+    }
+}
+
+/// A place in a stream: the number of records logged up to and with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64);
+
+/// Records of several streams that are committed together or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Unique while the node runs (the message's id).
+    pub id: u64,
+    /// In how many streams it has records.
+    pub parts: u16,
+}
+
+/// A record on its way to the journal.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// What to keep. `None`: this stream's part of the group keeps nothing, but the group is not whole without it.
+    pub record: Option<Record>,
+    /// With what else. Records of a group are next to each other in their stream.
+    pub group: Option<Group>,
+}
+
+/// Something for a session's driver.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// To be handed to the protocol session as it is.
+    Event(Event),
+    /// The answer to an attach, with what the driver must know to reach the queue.
+    Attached {
+        /// Whose.
+        consumer: ConsumerId,
+        /// Where the queue lives and what was found, or why not.
+        result: Result<(QueueId, ShardId, Attached), AttachError>,
+    },
+    /// A publish that the directory routed has so many parts; each is answered by `PublishPart`.
+    PublishParts {
+        /// Whose.
+        token: Token,
+        /// How many.
+        parts: u32,
+    },
+    /// One stream's part of a publish is done (committed, if durable).
+    PublishPart {
+        /// Whose answer.
+        token: Token,
+        /// Number of queues it reached here.
+        reached: u32,
+        /// Why it was refused here.
+        error: Option<PublishError>,
+    },
+    /// The answer to `Ensure`: the queue exists now and is routed, or why not.
+    Ensured {
+        /// The queue's name.
+        name: Arc<str>,
+        /// Why not.
+        result: Result<(), PublishError>,
+    },
+}
+
+/// What a shard wants to happen.
+#[derive(Debug)]
+pub enum ShardEffect {
+    /// Tell a session.
+    Tell(SessionId, SessionEvent),
+    /// Read messages back and return them as `ShardCommand::Loaded`.
+    Load {
+        /// Which queue.
+        queue: QueueId,
+        /// First place.
+        first: Seq,
+        /// Last place, included.
+        last: Seq,
+    },
+    /// Publishers to this queue must wait, or may go on.
+    Full(QueueId, bool),
+    /// Publish this to `_DMQ`; when that is confirmed, `ShardCommand::Remove` it.
+    DeadLetter {
+        /// Which queue.
+        queue: QueueId,
+        /// Its place there.
+        seq: Seq,
+        /// The message, already addressed to `_DMQ`, without an id of its own yet.
+        message: Box<Message>,
+    },
+}
+
+/// What the directory wants to happen.
+#[derive(Debug)]
+pub enum DirectoryEffect {
+    /// Tell a session.
+    Tell(SessionId, SessionEvent),
+    /// Hand a command to a shard, after those before it and before anyone sees the changed routes.
+    Shard(ShardId, ShardCommand),
+}

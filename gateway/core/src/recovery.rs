@@ -1,0 +1,110 @@
+//! From what the journal recovered to a directory, routes and shards that serve.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use evergate_journal::{Record, Recovered, RecoveredQueue, StateChange, Table, codec};
+use evergate_model::{Binding, Lifetime, MessageId, QueueId, Time};
+
+use crate::directory::{Directory, DirectoryLimits, decode_binding, decode_queue, shard_of};
+use crate::routes::Routes;
+use crate::shard::{Shard, ShardConfig};
+
+/// Numbers that never come twice: their high bits count the node's starts.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    start: u64,
+    queues: u64,
+}
+
+impl Counters {
+    /// For the node's `start`-th start (below 2^24).
+    pub fn new(start: u64) -> Self {
+        Self { start, queues: 0 }
+    }
+
+    /// The first message id of this start; the next ones follow.
+    pub fn first_message(&self) -> MessageId {
+        MessageId(self.start << 40)
+    }
+
+    /// A queue id.
+    pub(crate) fn next_queue(&mut self) -> QueueId {
+        self.queues += 1;
+        QueueId(self.start << 32 | self.queues)
+    }
+}
+
+/// A core that is ready to serve.
+#[derive(Debug)]
+pub struct RecoveredCore {
+    /// Names, bindings, retained messages.
+    pub directory: Directory,
+    /// Where publishes go.
+    pub routes: Routes,
+    /// The owners of the queues.
+    pub shards: Vec<Shard>,
+    /// Must be committed before anything else: this start's number, and what a crash left behind.
+    pub records: Vec<Record>,
+    /// For message ids.
+    pub counters: Counters,
+}
+
+const STARTS_KEY: &str = "starts";
+
+/// Builds the core from what the journal recovered. `shard_config.id` is set for each shard. The error is a
+/// text for people: the journal holds something that this release cannot read.
+pub fn recover(
+    now: Time,
+    recovered: Recovered,
+    shards: u16,
+    shard_config: ShardConfig,
+    limits: DirectoryLimits,
+) -> Result<RecoveredCore, String> {
+    let mut queues: Vec<(QueueId, Arc<str>, Lifetime)> = Vec::new();
+    let mut bindings: HashMap<QueueId, Vec<Binding>> = HashMap::new();
+    let mut retained = Vec::new();
+    let mut start = 1;
+    for (table, key, value) in recovered.state {
+        let unreadable = || format!("the journal's {table:?} row '{key}' is not of a form that this release reads");
+        match table {
+            Table::Queue => {
+                let (id, name, lifetime) = decode_queue(&key, &value).ok_or_else(unreadable)?;
+                queues.push((id, name.into(), lifetime));
+            }
+            Table::Binding => {
+                let (id, binding) = decode_binding(&key, &value).ok_or_else(unreadable)?;
+                bindings.entry(id).or_default().push(binding);
+            }
+            Table::Retained => {
+                let message = codec::decode_message(&value).map_err(|_| unreadable())?;
+                retained.push(Arc::new(message));
+            }
+            Table::Counter if &*key == STARTS_KEY => {
+                let text = std::str::from_utf8(&value).map_err(|_| unreadable())?;
+                start = text.parse::<u64>().map_err(|_| unreadable())? + 1;
+            }
+            Table::Counter => {}
+        }
+    }
+    let counters = Counters::new(start);
+    let value = Some(start.to_string().into_bytes().into());
+    let mut records = vec![Record::State(StateChange { table: Table::Counter, key: STARTS_KEY.into(), value })];
+
+    let mut directory = Directory::new(shards, limits, counters.clone());
+    let mut routes = Routes::default();
+    let mut owners: Vec<Shard> =
+        (0..shards).map(|index| Shard::new(ShardConfig { id: crate::ShardId(index), ..shard_config })).collect();
+    let known: HashSet<QueueId> = queues.iter().map(|(id, ..)| *id).collect();
+    // A queue's definition goes first and its messages after: a crash between leaves messages of nobody.
+    let orphans = recovered.queues.iter().filter(|queue| !known.contains(&queue.id));
+    records.extend(orphans.map(|queue| Record::Purge { queue: queue.id }));
+    let by_id: HashMap<QueueId, &RecoveredQueue> = recovered.queues.iter().map(|queue| (queue.id, queue)).collect();
+    for (id, name, lifetime) in queues {
+        let shard = shard_of(&name, shards);
+        owners[usize::from(shard.0)].recover(id, name.clone(), by_id.get(&id).copied());
+        directory.recover_queue(now, id, name, lifetime, bindings.remove(&id).unwrap_or_default(), &mut routes);
+    }
+    directory.recover_retained(retained);
+    Ok(RecoveredCore { directory, routes, shards: owners, records, counters })
+}

@@ -1,0 +1,69 @@
+//! The last message of each topic that was published with the retain flag.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use evergate_model::{Filter, Message, Time};
+
+/// Retained messages by topic.
+#[derive(Debug, Default)]
+pub struct RetainedMessages {
+    by_topic: BTreeMap<Arc<str>, Arc<Message>>,
+}
+
+impl RetainedMessages {
+    pub fn len(&self) -> usize {
+        self.by_topic.len()
+    }
+
+    pub fn contains(&self, topic: &str) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
+    pub fn set(&mut self, message: Arc<Message>) {
+        self.by_topic.insert(message.meta.address.name.clone(), message);
+    }
+
+    /// Returns whether there was one.
+    pub fn clear(&mut self, topic: &str) -> bool {
+        self.by_topic.remove(topic).is_some()
+    }
+
+    /// Those that match and have not expired, by topic.
+    pub fn matching<'a>(&'a self, filter: &'a Filter, now: Time) -> impl Iterator<Item = &'a Arc<Message>> {
+        // What stands before the first wildcard narrows the search; the level before `#` matches too.
+        let text = filter.as_str();
+        let literal = text.find(['+', '#']).map_or(text, |end| text[..end].trim_end_matches('/'));
+        self.by_topic
+            .range::<str, _>((Bound::Included(literal), Bound::Unbounded))
+            .take_while(move |(topic, _)| topic.starts_with(literal))
+            .filter(move |(topic, message)| filter.matches(topic) && !message.is_expired(now))
+            .map(|(_, message)| message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use evergate_model::{Address, Encoding, Meta};
+
+    use super::*;
+
+    #[test]
+    fn the_narrowed_search_finds_what_the_filter_matches() {
+        let mut retained = RetainedMessages::default();
+        let topics = ["a", "a/b", "a/c/d", "ab", "/a", "$SYS/x", "_LOG"];
+        for topic in topics {
+            let meta = Meta::new(Address::topic(topic));
+            retained.set(Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new())));
+        }
+        for text in ["#", "+", "a/#", "a/+", "a", "+/b", "/#", "$SYS/#", "a/c/d"] {
+            let filter = Filter::new(text).unwrap();
+            let mut expected: Vec<&str> = topics.into_iter().filter(|topic| filter.matches(topic)).collect();
+            expected.sort_unstable();
+            let found: Vec<&str> = retained.matching(&filter, Time(0)).map(|m| &*m.meta.address.name).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Joins the streams of directory and shards into batches for the journal.
+//!
+//! A publish to queues of several shards must be stored whole or not at all, though each shard logs its
+//! part on its own. So a batch is a *consistent cut*: a prefix of every stream such that a group is in it
+//! with all its parts or with none. Parts arrive within microseconds of each other; what is not whole yet
+//! waits, with all behind it in its stream, for the next batch.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use evergate_journal::{Batch, Record};
+
+use crate::{Logged, Position, StreamId};
+
+/// Collects logged records and cuts batches.
+#[derive(Debug)]
+pub struct Sequencer {
+    streams: Vec<Stream>,
+    /// Groups with a part waiting here: in how many streams.
+    arrived: HashMap<u64, u16>,
+    batch_bytes_max: u64,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    waiting: VecDeque<Logged>,
+    /// Position of the last record that left.
+    taken: Position,
+    /// How many of `waiting` belong to groups.
+    grouped: usize,
+    /// The group of the last record that arrived.
+    last_group: Option<u64>,
+}
+
+impl Sequencer {
+    /// For `streams` streams; a batch closes when it holds about `batch_bytes_max` bytes of messages.
+    pub fn new(streams: usize, batch_bytes_max: u64) -> Self {
+        Self { streams: (0..streams).map(|_| Stream::default()).collect(), arrived: HashMap::new(), batch_bytes_max }
+    }
+
+    /// Takes records, in their stream's order.
+    pub fn push(&mut self, stream: StreamId, records: impl IntoIterator<Item = Logged>) {
+        let stream = &mut self.streams[usize::from(stream.0)];
+        for logged in records {
+            let group = logged.group.map(|group| group.id);
+            if let Some(id) = group {
+                stream.grouped += 1;
+                if stream.last_group != group {
+                    *self.arrived.entry(id).or_insert(0) += 1;
+                }
+            }
+            stream.last_group = group;
+            stream.waiting.push_back(logged);
+        }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.streams.iter().all(|stream| stream.waiting.is_empty())
+    }
+
+    /// How many records wait.
+    pub fn waiting(&self) -> usize {
+        self.streams.iter().map(|stream| stream.waiting.len()).sum()
+    }
+
+    /// The largest whole batch within the byte bound, and how far each stream will be durable once it is
+    /// committed. `None`: nothing whole waits.
+    pub fn take(&mut self) -> Option<(Batch, Vec<(StreamId, Position)>)> {
+        let lengths = self.cut();
+        let mut batch = Batch::default();
+        let mut reached = Vec::new();
+        for (index, length) in lengths.into_iter().enumerate() {
+            if length == 0 {
+                continue;
+            }
+            let stream = &mut self.streams[index];
+            for logged in stream.waiting.drain(..length) {
+                if let Some(group) = logged.group {
+                    stream.grouped -= 1;
+                    self.arrived.remove(&group.id);
+                }
+                logged.record.into_iter().for_each(|record| batch.add(record));
+            }
+            stream.taken.0 += length as u64;
+            reached.push((StreamId(index as u16), stream.taken));
+        }
+        (!reached.is_empty()).then_some((batch, reached))
+    }
+
+    /// How many records to take of each stream.
+    fn cut(&self) -> Vec<usize> {
+        let mut bytes_left = self.batch_bytes_max;
+        let mut lengths: Vec<usize> = self.streams.iter().map(|stream| stream.within(&mut bytes_left)).collect();
+        if self.streams.iter().all(|stream| stream.grouped == 0) {
+            return lengths;
+        }
+        // What is cut off one stream makes its groups incomplete in the others: repeat until nothing changes.
+        let mut left_out: HashSet<u64> = HashSet::new();
+        for (stream, length) in self.streams.iter().zip(&lengths) {
+            left_out.extend(stream.groups(*length));
+        }
+        loop {
+            let mut changed = false;
+            for (stream, length) in self.streams.iter().zip(&mut lengths) {
+                let whole = |logged: &Logged| match logged.group {
+                    Some(group) => !left_out.contains(&group.id) && self.arrived.get(&group.id) == Some(&group.parts),
+                    None => true,
+                };
+                let shorter = stream.waiting.iter().take(*length).position(|logged| !whole(logged)).unwrap_or(*length);
+                if shorter < *length {
+                    *length = shorter;
+                    left_out.extend(stream.groups(shorter));
+                    changed = true;
+                }
+            }
+            if !changed {
+                return lengths;
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// How many records fit into `bytes_left`; at least one.
+    fn within(&self, bytes_left: &mut u64) -> usize {
+        for (index, logged) in self.waiting.iter().enumerate() {
+            if let Some(Record::Enqueue { message, .. }) = &logged.record {
+                let size_bytes = message.size_bytes();
+                if index > 0 && *bytes_left < size_bytes {
+                    return index;
+                }
+                *bytes_left = bytes_left.saturating_sub(size_bytes);
+            }
+        }
+        self.waiting.len()
+    }
+
+    /// The groups from `start` on.
+    fn groups(&self, start: usize) -> impl Iterator<Item = u64> {
+        self.waiting.iter().skip(start).filter_map(|logged| Some(logged.group?.id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evergate_model::QueueId;
+
+    use super::*;
+    use crate::Group;
+
+    fn mark(number: u32, group: Option<(u64, u16)>) -> Logged {
+        let record = Record::Mark { queue: QueueId(1), number, set: true };
+        Logged { record: Some(record), group: group.map(|(id, parts)| Group { id, parts }) }
+    }
+
+    fn numbers(batch: &Batch) -> Vec<u32> {
+        batch.marks.iter().map(|mark| mark.1).collect()
+    }
+
+    #[test]
+    fn an_incomplete_group_waits_with_all_behind_it_in_its_stream() {
+        let mut sequencer = Sequencer::new(3, 1000);
+        sequencer.push(StreamId(0), [mark(1, None), mark(2, Some((7, 2))), mark(3, None)]);
+        sequencer.push(StreamId(1), [mark(4, None)]);
+        let (batch, reached) = sequencer.take().unwrap();
+        assert_eq!(numbers(&batch), [1, 4]);
+        assert_eq!(reached, [(StreamId(0), Position(1)), (StreamId(1), Position(1))]);
+        assert!(sequencer.take().is_none());
+        sequencer.push(StreamId(1), [mark(5, Some((7, 2)))]);
+        assert_eq!(numbers(&sequencer.take().unwrap().0), [2, 3, 5]);
+        assert!(sequencer.is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_off_cuts_the_groups_behind_it_in_other_streams() {
+        let mut sequencer = Sequencer::new(2, 1000);
+        // Group 2 is whole but stands behind the incomplete group 1, so it must wait in both streams.
+        sequencer.push(StreamId(0), [mark(1, Some((1, 2))), mark(2, Some((2, 2)))]);
+        sequencer.push(StreamId(1), [mark(3, Some((2, 2))), mark(4, None)]);
+        assert!(sequencer.take().is_none());
+        sequencer.push(StreamId(1), [mark(5, Some((1, 2)))]);
+        assert_eq!(numbers(&sequencer.take().unwrap().0).len(), 5);
+    }
+
+    #[test]
+    fn several_records_of_a_group_in_one_stream_are_one_part() {
+        let mut sequencer = Sequencer::new(2, 1000);
+        sequencer.push(StreamId(0), [mark(1, Some((1, 2))), mark(2, Some((1, 2)))]);
+        assert!(sequencer.take().is_none());
+        sequencer.push(StreamId(1), [mark(3, Some((1, 2)))]);
+        assert_eq!(numbers(&sequencer.take().unwrap().0), [1, 2, 3]);
+    }
+}
