@@ -1,0 +1,146 @@
+//! The tasks that own the directory and the shards.
+
+use std::sync::Arc;
+
+use evergate_core::{
+    Directory, DirectoryCommand, DirectoryEffect, SessionEvent, SessionId, Shard, ShardCommand, ShardEffect, ShardId,
+    StreamId,
+};
+use evergate_model::{Message, QueueId, Seq};
+
+use crate::connections::add;
+use crate::gateway::{Gateway, ToShard};
+use crate::house::HouseRequest;
+
+/// Messages and bytes that one read from the journal brings back.
+const LOAD_MESSAGES_MAX: usize = 1024;
+const LOAD_BYTES_MAX: u64 = 4 << 20;
+
+/// After so many publishes a shard looks after settles and credit.
+const PUBLISHES_A_TURN: usize = 256;
+
+/// Runs a shard until it is aborted.
+pub async fn run_shard(gateway: Arc<Gateway>, index: usize, mut shard: Shard) {
+    let stream = StreamId::from(ShardId(index as u16));
+    let (mut controls, mut publishes) = (Vec::new(), Vec::new());
+    let (mut log, mut effects, mut tells) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        // A publish to a queue that the directory just made must not overtake its creation, so publishes are
+        // taken first and everything in `controls` is applied before them.
+        let any = gateway.publishes[index].take(&mut publishes) | gateway.controls[index].take(&mut controls);
+        if !any {
+            gateway.shard_wake[index].notified().await;
+            continue;
+        }
+        let now = gateway.clock.now();
+        let mut waiting = publishes.drain(..);
+        loop {
+            // Settles and credit go before the next turn of publishes.
+            for control in controls.drain(..) {
+                match control {
+                    ToShard::Command(command) => shard.apply(now, command, &mut log, &mut effects),
+                    ToShard::Stats(answer) => {
+                        let stats = shard.stats().map(|(name, stats)| (name.clone(), stats)).collect();
+                        let _ = answer.send(stats); // who asked may be gone
+                    }
+                }
+            }
+            for command in waiting.by_ref().take(PUBLISHES_A_TURN) {
+                shard.apply(now, command, &mut log, &mut effects);
+            }
+            carry_out(&gateway, stream, &mut log, &mut effects, &mut tells);
+            if waiting.len() == 0 {
+                break;
+            }
+            gateway.controls[index].take(&mut controls);
+        }
+        drop(waiting);
+        tokio::task::yield_now().await;
+    }
+}
+
+fn carry_out(
+    gateway: &Arc<Gateway>,
+    stream: StreamId,
+    log: &mut Vec<evergate_core::Logged>,
+    effects: &mut Vec<ShardEffect>,
+    tells: &mut Vec<(SessionId, SessionEvent)>,
+) {
+    gateway.log(stream, log);
+    for effect in effects.drain(..) {
+        match effect {
+            ShardEffect::Tell(session, event) => tells.push((session, event)),
+            ShardEffect::Load { queue, first, last } => {
+                let shard = ShardId(stream.0 - 1);
+                tokio::spawn(load(gateway.clone(), shard, queue, first, last));
+            }
+            ShardEffect::Full(queue, full) => {
+                gateway.routes.write().set_full(queue, full);
+                if !full {
+                    gateway.opened.notify_waiters();
+                }
+            }
+            ShardEffect::DeadLetter { queue, seq, message } => {
+                add(&gateway.totals.dead_lettered, 1);
+                let shard = ShardId(stream.0 - 1);
+                gateway.house.push(HouseRequest::DeadLetter { shard, queue, seq, message });
+            }
+        }
+    }
+    gateway.tell(tells);
+}
+
+/// Reads messages back for a queue.
+async fn load(gateway: Arc<Gateway>, shard: ShardId, queue: QueueId, first: Seq, last: Seq) {
+    match gateway.reader.load(queue, first, last, LOAD_MESSAGES_MAX, LOAD_BYTES_MAX).await {
+        Ok(loaded) => {
+            let with_permit = |(seq, message): (Seq, Arc<Message>)| {
+                // Just read: nobody else has it yet.
+                let message = match Arc::try_unwrap(message) {
+                    Ok(mut message) => {
+                        message.permit = Some(gateway.memory.take(message.size_bytes()));
+                        Arc::new(message)
+                    }
+                    Err(shared) => shared,
+                };
+                (seq, message)
+            };
+            let messages = loaded.messages.into_iter().map(with_permit).collect();
+            gateway.control(shard, ShardCommand::Loaded { queue, messages, complete_to: loaded.complete_to });
+        }
+        Err(error) => gateway.fail(&error.to_string()),
+    }
+}
+
+/// Runs the directory until it is aborted.
+pub async fn run_directory(gateway: Arc<Gateway>, mut directory: Directory) {
+    let mut commands = Vec::new();
+    let (mut log, mut effects, mut tells) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        if !gateway.directory.take(&mut commands) {
+            match directory.next_timeout() {
+                None => gateway.directory.filled().await,
+                Some(at) => tokio::select! {
+                    () = gateway.directory.filled() => {}
+                    () = tokio::time::sleep_until(gateway.clock.instant(at)) => commands.push(DirectoryCommand::Tick),
+                },
+            }
+        }
+        for command in commands.drain(..) {
+            let now = gateway.clock.now();
+            {
+                // Shards hear of a queue before anyone can see its route.
+                let mut routes = gateway.routes.write();
+                directory.apply(now, command, &mut routes, &mut log, &mut effects);
+                gateway.log(StreamId::DIRECTORY, &mut log);
+                for effect in effects.drain(..) {
+                    match effect {
+                        DirectoryEffect::Tell(session, event) => tells.push((session, event)),
+                        DirectoryEffect::Shard(shard, command) => gateway.control(shard, command),
+                    }
+                }
+            }
+            gateway.tell(&mut tells);
+        }
+    }
+}

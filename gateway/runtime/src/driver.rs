@@ -1,0 +1,288 @@
+//! One connection: its socket, its protocol session, and the way between the session and the core.
+
+mod consumers;
+mod requests;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use evergate_core::{DirectoryCommand, SessionEvent, SessionId};
+use evergate_model::{Access, Close, Credentials, Event, Output, Session, Will};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::connections::{Connection, ConnectionFigures, add};
+use crate::driver::consumers::Consumers;
+use crate::gateway::Gateway;
+use crate::mailbox::Mailbox;
+use crate::publisher::{Answer, Publisher};
+use crate::wire::WriteQueue;
+
+/// A peer with so many bytes of answers unread is not read until it reads.
+const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
+/// How long a closing connection may take to read its last words.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How often a publish that waits for memory looks again.
+const MEMORY_RETRY: Duration = Duration::from_millis(20);
+const READ_BYTES: usize = 64 << 10;
+
+/// Decides who may come in.
+#[async_trait::async_trait]
+pub trait Authenticator: Send + Sync {
+    /// Checks what the peer said of itself.
+    async fn check(&self, credentials: Credentials) -> Access;
+}
+
+/// Drives a connection until it ends.
+pub async fn drive(
+    gateway: Arc<Gateway>,
+    authenticator: Arc<dyn Authenticator>,
+    remote: std::net::SocketAddr,
+    listener: Arc<str>,
+    socket: impl AsyncRead + AsyncWrite,
+    make_session: impl FnOnce(u64) -> Box<dyn Session>,
+) {
+    let (id, mailbox) = gateway.open_session();
+    let session = make_session(id.0);
+    let connection = Arc::new(Connection {
+        id,
+        remote,
+        listener,
+        since: gateway.clock.now(),
+        peer: parking_lot::Mutex::new(session.peer()),
+        figures: ConnectionFigures::default(),
+    });
+    gateway.connections.add(connection.clone());
+    tracing::debug!(id = id.0, %remote, "connected");
+    let mut driver = Driver {
+        id,
+        mailbox,
+        authenticator,
+        session,
+        out: Output::default(),
+        publisher: Publisher::new(id),
+        consumers: Consumers::new(id, gateway.config.delivery_window_bytes),
+        will: None,
+        close: None,
+        answers: Vec::new(),
+        connection,
+        gateway,
+    };
+    let lost = driver.run(socket).await;
+    driver.end(lost);
+}
+
+/// A connection's state.
+struct Driver {
+    gateway: Arc<Gateway>,
+    id: SessionId,
+    mailbox: Arc<Mailbox<SessionEvent>>,
+    authenticator: Arc<dyn Authenticator>,
+    session: Box<dyn Session>,
+    out: Output,
+    publisher: Publisher,
+    consumers: Consumers,
+    will: Option<Box<Will>>,
+    close: Option<Close>,
+    answers: Vec<Answer>,
+    connection: Arc<Connection>,
+}
+
+impl Driver {
+    /// Until the session closes, or the socket does: then the error says how.
+    async fn run(&mut self, socket: impl AsyncRead + AsyncWrite) -> Option<std::io::Error> {
+        let (mut reader, mut writer) = tokio::io::split(socket);
+        let mut stopping = self.gateway.stopping();
+        let mut input = BytesMut::with_capacity(READ_BYTES);
+        let mut unwritten = WriteQueue::default();
+        let mut events = Vec::new();
+        let mut stop_told = false;
+        loop {
+            self.settle_output(&mut unwritten);
+            if self.close.is_some() {
+                return self.farewell(&mut writer, &mut unwritten).await;
+            }
+            if unwritten.is_empty() {
+                self.consumers.written(&self.gateway);
+            }
+            let may_read = self.may_read() && unwritten.len_bytes() < UNWRITTEN_BYTES_MAX;
+            let blocked = self.publisher.is_blocked();
+            self.connection.figures.blocked.store(blocked, Ordering::Relaxed);
+            let timeout = self.session.next_timeout().map(|at| self.gateway.clock.instant(at));
+            let opened = self.gateway.opened.notified();
+            tokio::select! {
+                read = reader.read_buf(&mut input), if may_read => match read {
+                    Ok(0) => return Some(std::io::ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => {
+                        add(&self.connection.figures.received_bytes, count as u64);
+                        let now = self.gateway.clock.now();
+                        self.session.received(now, &mut input, &mut self.out);
+                        input.reserve(READ_BYTES);
+                    }
+                    Err(error) => return Some(error),
+                },
+                written = unwritten.write_some(&mut writer), if !unwritten.is_empty() => match written {
+                    Ok(count) => add(&self.connection.figures.sent_bytes, count as u64),
+                    Err(error) => return Some(error),
+                },
+                () = self.mailbox.filled() => {
+                    self.mailbox.take(&mut events);
+                    for event in events.drain(..) {
+                        self.on_event(event);
+                    }
+                }
+                () = opened, if blocked => self.pump(),
+                () = tokio::time::sleep(MEMORY_RETRY), if blocked => self.pump(),
+                () = sleep_until(timeout), if timeout.is_some() => {
+                    self.session.timeout(self.gateway.clock.now(), &mut self.out);
+                }
+                reason = told_to_stop(&mut stopping), if !stop_told => {
+                    stop_told = true;
+                    self.session.handle(self.gateway.clock.now(), Event::Stopping { reason }, &mut self.out);
+                }
+            }
+        }
+    }
+
+    /// Whether this connection may send more: its window of unanswered publishes has room.
+    fn may_read(&self) -> bool {
+        let (messages, bytes) = self.publisher.load();
+        let config = &self.gateway.config;
+        messages < config.publish_window_messages && bytes < config.publish_window_bytes
+    }
+
+    /// Carries what the session put out to where it goes. Carrying a request may put out more.
+    fn settle_output(&mut self, unwritten: &mut WriteQueue) {
+        loop {
+            if !self.out.wire.is_empty() {
+                unwritten.extend(self.out.wire.take());
+            }
+            if self.close.is_none() {
+                self.close = self.out.close.take();
+            }
+            if self.out.actions.is_empty() {
+                return;
+            }
+            for action in std::mem::take(&mut self.out.actions) {
+                self.request(action);
+            }
+            self.pump();
+        }
+    }
+
+    fn pump(&mut self) {
+        self.publisher.pump(&self.gateway, &self.connection.peer.lock().client_id, &mut self.answers);
+        self.give_answers();
+    }
+
+    fn give_answers(&mut self) {
+        let now = self.gateway.clock.now();
+        for (token, result) in self.answers.drain(..) {
+            add(&self.connection.figures.published, 1);
+            self.session.handle(now, Event::Published { token, result }, &mut self.out);
+        }
+    }
+
+    fn on_event(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::PublishPart { token, reached, error } => {
+                self.answers.extend(self.publisher.on_part(&self.gateway, token, reached, error));
+                self.give_answers();
+            }
+            SessionEvent::PublishParts { token, parts } => {
+                self.answers.extend(self.publisher.on_parts(&self.gateway, token, parts));
+                self.give_answers();
+            }
+            SessionEvent::Ensured { name, result } => {
+                self.publisher.on_ensured(&self.gateway, &name, result, &mut self.answers);
+                self.give_answers();
+                self.pump();
+            }
+            SessionEvent::Attached { consumer, result } => {
+                let result = self.consumers.attached(&self.gateway, consumer, result);
+                self.tell(Event::Attached { consumer, result });
+            }
+            SessionEvent::Event(event) => {
+                match &event {
+                    Event::Deliver(delivery) => {
+                        add(&self.connection.figures.delivered, 1);
+                        add(&self.gateway.totals.delivered, 1);
+                        self.consumers.delivered(delivery.consumer, delivery.message.size_bytes());
+                    }
+                    Event::Detached { consumer } | Event::TakenOver { consumer } | Event::Deleted { consumer } => {
+                        self.consumers.remove(*consumer);
+                    }
+                    _ => {}
+                }
+                self.tell(event);
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let introduced = matches!(event, Event::Authenticated(_));
+        self.session.handle(self.gateway.clock.now(), event, &mut self.out);
+        if introduced {
+            *self.connection.peer.lock() = self.session.peer();
+        }
+    }
+
+    /// Writes the last words, within a bound, and shuts the socket.
+    async fn farewell(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        unwritten: &mut WriteQueue,
+    ) -> Option<std::io::Error> {
+        let last_words = async {
+            while !unwritten.is_empty() {
+                unwritten.write_some(writer).await?;
+            }
+            writer.shutdown().await
+        };
+        match tokio::time::timeout(FAREWELL, last_words).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(_) => Some(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// The connection is over: what it held goes back, its will is published unless it said goodbye.
+    fn end(mut self, lost: Option<std::io::Error>) {
+        let goodbye = self.close == Some(Close::Goodbye);
+        let peer = self.session.peer();
+        match (&self.close, lost) {
+            (Some(Close::Goodbye), _) => tracing::debug!(id = self.id.0, "disconnected"),
+            (Some(close), _) => {
+                let (client_id, remote) = (&peer.client_id, self.connection.remote);
+                tracing::info!(id = self.id.0, %remote, %client_id, ?close, "connection closed");
+            }
+            (None, error) => {
+                let error = error.map(|error| error.to_string()).unwrap_or_default();
+                tracing::debug!(id = self.id.0, error, "connection lost");
+            }
+        }
+        if let Some(will) = self.will.take().filter(|_| !goodbye) {
+            self.gateway.publish_will(*will, self.consumers.first_queue());
+        }
+        self.gateway.directory.push(DirectoryCommand::Gone { session: self.id, failed: !goodbye });
+        self.gateway.close_session(self.id);
+        self.gateway.connections.remove(self.id);
+    }
+}
+
+async fn told_to_stop(stopping: &mut watch::Receiver<Option<Arc<str>>>) -> Arc<str> {
+    match stopping.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone().unwrap_or_default(),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

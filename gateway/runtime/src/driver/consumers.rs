@@ -1,0 +1,129 @@
+//! A connection's consumers: where their queues are, and how many bytes each has been sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use evergate_core::{SessionId, ShardCommand, ShardId};
+use evergate_model::{Action, AttachError, Attached, ConsumerId, Credit, QueueId, Settle};
+
+use crate::gateway::Gateway;
+
+pub struct Consumers {
+    session: SessionId,
+    window_bytes: u64,
+    all: HashMap<ConsumerId, State>,
+    /// The queue that was attached first: an MQTT session's own.
+    first_queue: Option<Arc<str>>,
+    /// Some consumer was sent bytes that its shard does not know to be written.
+    unreported: bool,
+}
+
+enum State {
+    /// The answer is on its way; what is asked meanwhile waits for it.
+    Attaching(Vec<Action>),
+    Attached(Place),
+}
+
+struct Place {
+    queue: QueueId,
+    shard: ShardId,
+    /// Sent in all, and known to the shard as written.
+    delivered_bytes: u64,
+    reported_bytes: u64,
+}
+
+impl Consumers {
+    pub fn new(session: SessionId, window_bytes: u64) -> Self {
+        Self { session, window_bytes, all: HashMap::new(), first_queue: None, unreported: false }
+    }
+
+    pub fn attaching(&mut self, consumer: ConsumerId) {
+        self.all.insert(consumer, State::Attaching(Vec::new()));
+    }
+
+    /// The directory's answer; what waited for it is carried out.
+    pub fn attached(
+        &mut self,
+        gateway: &Gateway,
+        consumer: ConsumerId,
+        result: Result<(QueueId, ShardId, Attached), AttachError>,
+    ) -> Result<Attached, AttachError> {
+        let waited = self.all.remove(&consumer);
+        let (queue, shard, found) = result?;
+        self.first_queue.get_or_insert_with(|| found.queue.clone());
+        let place = Place { queue, shard, delivered_bytes: 0, reported_bytes: 0 };
+        self.all.insert(consumer, State::Attached(place));
+        if let Some(State::Attaching(actions)) = waited {
+            for action in actions {
+                let _ = self.forward(gateway, consumer, action);
+            }
+        }
+        Ok(found)
+    }
+
+    pub fn remove(&mut self, consumer: ConsumerId) {
+        self.all.remove(&consumer);
+    }
+
+    pub fn first_queue(&self) -> Option<Arc<str>> {
+        self.first_queue.clone()
+    }
+
+    /// Where a consumer's queue is.
+    pub fn place(&self, consumer: ConsumerId) -> Option<(ShardId, QueueId)> {
+        match self.all.get(&consumer)? {
+            State::Attached(place) => Some((place.shard, place.queue)),
+            State::Attaching(_) => None,
+        }
+    }
+
+    /// Sends credit, a settlement or a mark to the consumer's shard. Gives it back if there is no such
+    /// consumer (any more).
+    pub fn forward(&mut self, gateway: &Gateway, consumer: ConsumerId, action: Action) -> Result<(), Action> {
+        let place = match self.all.get_mut(&consumer) {
+            None => return Err(action),
+            Some(State::Attaching(waiting)) => {
+                waiting.push(action);
+                return Ok(());
+            }
+            Some(State::Attached(place)) => place,
+        };
+        let (session, queue) = (self.session, place.queue);
+        let command = match action {
+            Action::Credit(Credit { consumer, limit, drain }) => {
+                ShardCommand::Credit { queue, session, consumer, limit, drain }
+            }
+            Action::Settle(settle @ Settle { .. }) => ShardCommand::Settle { queue, session, settle },
+            Action::Mark { number, set, token, .. } => {
+                ShardCommand::Mark { queue, number, set, answer: token.map(|token| (session, token)) }
+            }
+            other => return Err(other),
+        };
+        gateway.control(place.shard, command);
+        Ok(())
+    }
+
+    /// A delivery is on its way to the socket.
+    pub fn delivered(&mut self, consumer: ConsumerId, size_bytes: u64) {
+        if let Some(State::Attached(place)) = self.all.get_mut(&consumer) {
+            place.delivered_bytes += size_bytes;
+            self.unreported = true;
+        }
+    }
+
+    /// Everything is written: shards may send as many bytes again. Said for half a window at a time.
+    pub fn written(&mut self, gateway: &Gateway) {
+        if !std::mem::take(&mut self.unreported) {
+            return;
+        }
+        for (consumer, state) in &mut self.all {
+            let State::Attached(place) = state else { continue };
+            if place.delivered_bytes - place.reported_bytes >= self.window_bytes / 2 {
+                place.reported_bytes = place.delivered_bytes;
+                let (queue, session, consumer) = (place.queue, self.session, *consumer);
+                let limit_bytes = place.delivered_bytes + self.window_bytes;
+                gateway.control(place.shard, ShardCommand::Window { queue, session, consumer, limit_bytes });
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a session asks, carried to the directory, the shards, or the authenticator.
+
+use std::sync::Arc;
+
+use evergate_core::{DirectoryCommand, SessionEvent};
+use evergate_model::{Access, Action, Event, Message, Publish, PublishError, Will};
+
+use super::Driver;
+use crate::gateway::Gateway;
+use crate::house::HouseRequest;
+use crate::publisher::Waiting;
+
+impl Driver {
+    pub(super) fn request(&mut self, action: Action) {
+        let session = self.id;
+        match action {
+            Action::Publish(publish) => self.publish(publish),
+            Action::Credit(credit) => {
+                // Credit for a consumer that is gone concerns nobody.
+                let _ = self.consumers.forward(&self.gateway, credit.consumer, action);
+            }
+            Action::Settle(ref settle) => {
+                let (consumer, token) = (settle.consumer, settle.token);
+                self.forward_or_done(consumer, action, token);
+            }
+            Action::Mark { consumer, token, .. } => self.forward_or_done(consumer, action, token),
+            Action::Attach(attach) => {
+                self.consumers.attaching(attach.consumer);
+                if let Some(will) = self.gateway.wills.lock().remove(&attach.queue.name) {
+                    will.abort();
+                }
+                let window_bytes = self.gateway.config.delivery_window_bytes;
+                self.gateway.directory.push(DirectoryCommand::Attach { session, attach, window_bytes });
+            }
+            Action::Detach { consumer, delete, lifetime } => {
+                self.gateway.directory.push(DirectoryCommand::Detach { session, consumer, delete, lifetime });
+            }
+            Action::Bind { consumer, binding, retained, token } => {
+                self.gateway.directory.push(DirectoryCommand::Bind { session, consumer, binding, retained, token });
+            }
+            Action::Unbind { consumer, filter, token } => {
+                self.gateway.directory.push(DirectoryCommand::Unbind { session, consumer, filter, token });
+            }
+            Action::Will(will) => self.will = will,
+            Action::Authenticate(credentials) => {
+                let (authenticator, mailbox) = (self.authenticator.clone(), self.mailbox.clone());
+                tokio::spawn(async move {
+                    let access = authenticator.check(credentials).await;
+                    if access == Access::Denied {
+                        tracing::info!(id = session.0, "name or password refused");
+                    }
+                    mailbox.push(SessionEvent::Event(Event::Authenticated(access)));
+                });
+            }
+        }
+    }
+
+    /// A consumer that is gone holds nothing: there is nothing to wait for.
+    fn forward_or_done(
+        &mut self,
+        consumer: evergate_model::ConsumerId,
+        action: Action,
+        token: Option<evergate_model::Token>,
+    ) {
+        if self.consumers.forward(&self.gateway, consumer, action).is_err()
+            && let Some(token) = token
+        {
+            self.session.handle(self.gateway.clock.now(), Event::Done(token), &mut self.out);
+        }
+    }
+
+    fn publish(&mut self, publish: Publish) {
+        let Publish { token, message, retain, mark } = publish;
+        if let Err(error) = self.check(&message) {
+            self.gateway.count_refused();
+            self.answers.push((token, Err(error)));
+            self.give_answers();
+            return;
+        }
+        let mark = mark.and_then(|(consumer, number)| {
+            let (shard, queue) = self.consumers.place(consumer)?;
+            Some((shard, queue, number))
+        });
+        let message = self.gateway.admit(message);
+        self.publisher.submit(Waiting { token, message, retain, mark });
+    }
+
+    fn check(&self, message: &Message) -> Result<(), PublishError> {
+        let limit_bytes = self.gateway.config.message_bytes_max;
+        if (message.head.len() + message.body.len()) as u64 > limit_bytes {
+            return Err(PublishError::TooLarge { limit_bytes });
+        }
+        if message.meta.address.is_reserved() {
+            return Err(PublishError::Reserved);
+        }
+        Ok(())
+    }
+}
+
+impl Gateway {
+    /// Gives a message its id, its ingress time and its share of the memory budget.
+    pub(crate) fn admit(&self, mut message: Message) -> Arc<Message> {
+        message.meta.id = self.next_message_id();
+        message.meta.ingress = self.clock.now();
+        message.permit = Some(self.memory.take(message.size_bytes()));
+        Arc::new(message)
+    }
+
+    /// Publishes a will, now or when its client has not come back to `queue` in time. [MQTT-3.1.3-9]
+    pub(crate) fn publish_will(self: &Arc<Self>, will: Will, queue: Option<Arc<str>>) {
+        let Will { message, retain, delay } = will;
+        let request = HouseRequest::Publish { message: Box::new(message), retain };
+        let Some(queue) = queue.filter(|_| !delay.is_zero()) else {
+            self.house.push(request);
+            return;
+        };
+        let (gateway, name) = (self.clone(), queue.clone());
+        let mut wills = self.wills.lock();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            gateway.wills.lock().remove(&name);
+            gateway.house.push(request);
+        });
+        wills.insert(queue, task.abort_handle());
+    }
+}

@@ -1,0 +1,288 @@
+//! What all tasks share, and how they are started and stopped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use evergate_core::{
+    DirectoryCommand, DirectoryLimits, QueueLimits, QueueStats, Routes, Sequencer, SessionEvent, SessionId,
+    ShardCommand, ShardConfig, ShardId, StreamId,
+};
+use evergate_journal::{Batch, Journal, JournalReader};
+use evergate_model::{MemoryBudget, MessageId};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::connections::{Connections, add};
+use crate::core_tasks;
+use crate::house::{self, HouseRequest};
+use crate::journal_task::{self, JournalFigures};
+use crate::mailbox::Mailbox;
+
+/// The gateway's settings that the runtime and the core need.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// How many shards share the queues.
+    pub shards: u16,
+    /// Limits of each queue.
+    pub queue: QueueLimits,
+    /// Limits of the directory.
+    pub directory: DirectoryLimits,
+    /// Bytes of messages in memory, over all; beyond it publishers wait.
+    pub memory_bytes_max: u64,
+    /// Largest message, in bytes of head and body.
+    pub message_bytes_max: u64,
+    /// Publishes of one connection that may be unanswered before it is no longer read.
+    pub publish_window_messages: usize,
+    /// The same in bytes.
+    pub publish_window_bytes: u64,
+    /// Bytes delivered to one consumer that may wait to be written.
+    pub delivery_window_bytes: u64,
+    /// Bytes of messages in one commit, about.
+    pub batch_bytes_max: u64,
+}
+
+/// Counters since the node started.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Messages that came in.
+    pub published: AtomicU64,
+    /// Messages answered with a confirm.
+    pub confirmed: AtomicU64,
+    /// Messages refused.
+    pub rejected: AtomicU64,
+    /// Deliveries handed to sessions.
+    pub delivered: AtomicU64,
+    /// Transient messages not queued because a subscription was full.
+    pub dropped: AtomicU64,
+    /// Messages sent to `_DMQ`.
+    pub dead_lettered: AtomicU64,
+}
+
+/// What a shard's task is sent.
+pub enum ToShard {
+    /// For the core.
+    Command(ShardCommand),
+    /// Figures wanted.
+    Stats(oneshot::Sender<Vec<(Arc<str>, QueueStats)>>),
+}
+
+/// A running gateway: shared by every task.
+pub struct Gateway {
+    /// Settings.
+    pub config: GatewayConfig,
+    /// Time.
+    pub clock: Clock,
+    /// Who is connected.
+    pub connections: Connections,
+    /// Counters.
+    pub totals: Totals,
+    /// The journal's counters.
+    pub journal: JournalFigures,
+    /// Memory for messages.
+    pub memory: Arc<MemoryBudget>,
+    pub(crate) routes: RwLock<Routes>,
+    /// A full queue has room again.
+    pub(crate) opened: Notify,
+    pub(crate) directory: Mailbox<DirectoryCommand>,
+    /// A shard takes everything here before anything from `publishes`.
+    pub(crate) controls: Vec<Mailbox<ToShard>>,
+    pub(crate) publishes: Vec<Mailbox<ShardCommand>>,
+    pub(crate) shard_wake: Vec<Notify>,
+    pub(crate) sequencer: Mutex<Sequencer>,
+    pub(crate) logged: Notify,
+    pub(crate) house: Mailbox<HouseRequest>,
+    pub(crate) reader: Arc<dyn JournalReader>,
+    sessions: RwLock<HashMap<SessionId, Arc<Mailbox<SessionEvent>>>>,
+    next_session: AtomicU64,
+    next_message: AtomicU64,
+    /// Set once: why everything must stop.
+    stopping: watch::Sender<Option<Arc<str>>>,
+    failed: watch::Sender<Option<Arc<str>>>,
+    /// Wills that wait for their client to come back, by the name of its queue.
+    pub(crate) wills: Mutex<HashMap<Arc<str>, tokio::task::AbortHandle>>,
+}
+
+impl Gateway {
+    /// Recovers the journal and starts every task but the listeners. The error is a text for people.
+    pub async fn start(config: GatewayConfig, mut journal: Box<dyn Journal>) -> Result<(Arc<Self>, Tasks), String> {
+        let clock = Clock::start();
+        let recovered = journal.recover().await.map_err(|error| error.to_string())?;
+        let shard_config = ShardConfig { id: ShardId(0), limits: config.queue, confirm_before_commit: false };
+        let core = evergate_core::recover(clock.now(), recovered, config.shards, shard_config, config.directory)?;
+        let mut first = Batch::default();
+        core.records.into_iter().for_each(|record| first.add(record));
+        journal.commit(&first).await.map_err(|error| error.to_string())?;
+
+        let shards = usize::from(config.shards);
+        let gateway = Arc::new(Self {
+            clock,
+            connections: Connections::default(),
+            totals: Totals::default(),
+            journal: JournalFigures::default(),
+            memory: MemoryBudget::new(config.memory_bytes_max),
+            routes: RwLock::new(core.routes),
+            opened: Notify::new(),
+            directory: Mailbox::default(),
+            controls: (0..shards).map(|_| Mailbox::default()).collect(),
+            publishes: (0..shards).map(|_| Mailbox::default()).collect(),
+            shard_wake: (0..shards).map(|_| Notify::new()).collect(),
+            sequencer: Mutex::new(Sequencer::new(shards + 1, config.batch_bytes_max)),
+            logged: Notify::new(),
+            house: Mailbox::default(),
+            reader: journal.reader(),
+            sessions: RwLock::new(HashMap::new()),
+            next_session: AtomicU64::new(1),
+            next_message: AtomicU64::new(core.counters.first_message().0 + 1),
+            stopping: watch::Sender::new(None),
+            failed: watch::Sender::new(None),
+            wills: Mutex::new(HashMap::new()),
+            config,
+        });
+        let mut owners = Vec::new();
+        for (index, shard) in core.shards.into_iter().enumerate() {
+            owners.push(tokio::spawn(core_tasks::run_shard(gateway.clone(), index, shard)));
+        }
+        owners.push(tokio::spawn(core_tasks::run_directory(gateway.clone(), core.directory)));
+        owners.push(tokio::spawn(house::run(gateway.clone())));
+        let writer = tokio::spawn(journal_task::run(gateway.clone(), journal));
+        Ok((gateway, Tasks { owners, writer }))
+    }
+
+    /// An id for a message; it rises.
+    pub(crate) fn next_message_id(&self) -> MessageId {
+        MessageId(self.next_message.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A session and the mailbox in which it is told things.
+    pub(crate) fn open_session(&self) -> (SessionId, Arc<Mailbox<SessionEvent>>) {
+        let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        let mailbox = Arc::new(Mailbox::default());
+        self.sessions.write().insert(id, mailbox.clone());
+        (id, mailbox)
+    }
+
+    /// It is told nothing any more.
+    pub(crate) fn close_session(&self, id: SessionId) {
+        self.sessions.write().remove(&id);
+    }
+
+    /// Tells sessions. What is for a session that is gone is dropped.
+    pub(crate) fn tell(&self, events: &mut Vec<(SessionId, SessionEvent)>) {
+        if events.is_empty() {
+            return;
+        }
+        let sessions = self.sessions.read();
+        let mut events = events.drain(..).peekable();
+        while let Some((id, event)) = events.next() {
+            // Neighbours for the same session go in one push.
+            let more = std::iter::from_fn(|| events.next_if(|(next, _)| *next == id).map(|(_, event)| event));
+            match sessions.get(&id) {
+                Some(mailbox) => mailbox.extend(std::iter::once(event).chain(more)),
+                None => more.for_each(drop),
+            }
+        }
+    }
+
+    pub(crate) fn control(&self, shard: ShardId, command: ShardCommand) {
+        let index = usize::from(shard.0);
+        self.controls[index].push(ToShard::Command(command));
+        self.shard_wake[index].notify_one();
+    }
+
+    pub(crate) fn publish_to(&self, shard: ShardId, command: ShardCommand) {
+        let index = usize::from(shard.0);
+        self.publishes[index].push(command);
+        self.shard_wake[index].notify_one();
+    }
+
+    pub(crate) fn log(&self, stream: StreamId, records: &mut Vec<evergate_core::Logged>) {
+        if !records.is_empty() {
+            self.sequencer.lock().push(stream, records.drain(..));
+            self.logged.notify_one();
+        }
+    }
+
+    /// The figures of all queues.
+    pub async fn queue_stats(&self) -> Vec<(Arc<str>, QueueStats)> {
+        let mut all = Vec::new();
+        for (control, wake) in self.controls.iter().zip(&self.shard_wake) {
+            let (answer, answered) = oneshot::channel();
+            control.push(ToShard::Stats(answer));
+            wake.notify_one();
+            // A shard that does not answer has ended: the gateway is stopping.
+            all.extend(answered.await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// Records that wait for their commit.
+    pub fn journal_pending(&self) -> usize {
+        self.sequencer.lock().waiting()
+    }
+
+    /// Stops taking and giving: every session says goodbye. The reason is for the peers.
+    pub fn stop(&self, reason: &str) {
+        self.stopping.send_if_modified(|current| {
+            let first = current.is_none();
+            current.get_or_insert_with(|| reason.into());
+            first
+        });
+    }
+
+    /// The journal failed, or what depends on it: nothing more is confirmed, and the node ends.
+    pub(crate) fn fail(&self, reason: &str) {
+        tracing::error!(reason, "the gateway cannot go on");
+        self.failed.send_if_modified(|current| {
+            let first = current.is_none();
+            current.get_or_insert_with(|| reason.into());
+            first
+        });
+        self.stop("the gateway's journal failed");
+    }
+
+    /// Why it is stopping, if it is.
+    pub fn stopping(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.stopping.subscribe()
+    }
+
+    /// Why it failed, if it did.
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.failed.borrow().clone()
+    }
+
+    /// Waits until the node fails; returns why.
+    pub async fn failed(&self) -> Arc<str> {
+        let mut failed = self.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn count_refused(&self) {
+        add(&self.totals.rejected, 1);
+    }
+}
+
+/// The tasks that own the core and the journal.
+pub struct Tasks {
+    owners: Vec<JoinHandle<()>>,
+    writer: JoinHandle<()>,
+}
+
+impl Tasks {
+    /// Waits until the sessions are gone and all that they left is committed, at most `patience`; then ends
+    /// the tasks and closes the journal.
+    pub async fn finish(self, gateway: &Gateway, patience: Duration) {
+        let deadline = tokio::time::Instant::now() + patience;
+        while gateway.connections.count() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        journal_task::finish(gateway, self.writer, deadline).await;
+        self.owners.iter().for_each(JoinHandle::abort);
+    }
+}

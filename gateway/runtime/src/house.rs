@@ -1,0 +1,76 @@
+//! The gateway's own publisher: dead letters and wills. A session without a socket.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evergate_core::{SessionEvent, ShardCommand, ShardId};
+use evergate_model::{Message, QueueId, Seq, Token};
+
+use crate::gateway::Gateway;
+use crate::publisher::{Publisher, Waiting};
+
+/// How often it looks whether memory has room again.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// What the gateway publishes itself.
+#[derive(Debug)]
+pub enum HouseRequest {
+    /// To `_DMQ`; removed from its queue once that is committed.
+    DeadLetter { shard: ShardId, queue: QueueId, seq: Seq, message: Box<Message> },
+    /// A will, or anything else that nobody waits for.
+    Publish { message: Box<Message>, retain: bool },
+}
+
+/// Runs until it is aborted.
+pub async fn run(gateway: Arc<Gateway>) {
+    let (session, mailbox) = gateway.open_session();
+    let mut publisher = Publisher::new(session);
+    let mut origins: HashMap<Token, (ShardId, QueueId, Seq)> = HashMap::new();
+    let (mut requests, mut events, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut last_token = 0;
+    loop {
+        tokio::select! {
+            () = gateway.house.filled() => {}
+            () = mailbox.filled() => {}
+            () = gateway.opened.notified(), if publisher.is_blocked() => {}
+            () = tokio::time::sleep(RETRY), if publisher.is_blocked() => {}
+        }
+        gateway.house.take(&mut requests);
+        for request in requests.drain(..) {
+            last_token += 1;
+            let token = Token(last_token);
+            let (message, retain) = match request {
+                HouseRequest::DeadLetter { shard, queue, seq, message } => {
+                    origins.insert(token, (shard, queue, seq));
+                    (message, false)
+                }
+                HouseRequest::Publish { message, retain } => (message, retain),
+            };
+            let message = gateway.admit(*message);
+            publisher.submit(Waiting { token, message, retain, mark: None });
+        }
+        mailbox.take(&mut events);
+        for event in events.drain(..) {
+            match event {
+                SessionEvent::PublishParts { token, parts } => {
+                    answers.extend(publisher.on_parts(&gateway, token, parts))
+                }
+                SessionEvent::PublishPart { token, reached, error } => {
+                    answers.extend(publisher.on_part(&gateway, token, reached, error));
+                }
+                SessionEvent::Ensured { name, result } => publisher.on_ensured(&gateway, &name, result, &mut answers),
+                SessionEvent::Event(_) | SessionEvent::Attached { .. } => {}
+            }
+        }
+        publisher.pump(&gateway, "", &mut answers);
+        for (token, result) in answers.drain(..) {
+            let origin = origins.remove(&token);
+            match (result, origin) {
+                (Ok(_), Some((shard, queue, seq))) => gateway.control(shard, ShardCommand::Remove { queue, seq }),
+                (Ok(_), None) => {}
+                (Err(error), _) => tracing::error!(%error, "a dead letter or will could not be published"),
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Bytes that wait to be written to a socket.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// How many segments one write hands to the kernel.
+const SEGMENTS_MAX: usize = 32;
+
+/// Segments in order.
+#[derive(Debug, Default)]
+pub struct WriteQueue {
+    segments: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl WriteQueue {
+    pub fn extend(&mut self, segments: VecDeque<Bytes>) {
+        self.bytes += segments.iter().map(Bytes::len).sum::<usize>();
+        if self.segments.is_empty() {
+            self.segments = segments;
+        } else {
+            self.segments.extend(segments);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub fn len_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Writes some of it. Cancel-safe: what is written is taken off at once. Returns how much.
+    pub async fn write_some(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SEGMENTS_MAX];
+        let mut count = 0;
+        for (slice, segment) in slices.iter_mut().zip(&self.segments) {
+            *slice = IoSlice::new(segment);
+            count += 1;
+        }
+        let written = socket.write_vectored(&slices[..count]).await?;
+        if written == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        self.advance(written);
+        Ok(written)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(front) = self.segments.front_mut() {
+            if front.len() > written {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.segments.pop_front();
+        }
+    }
+}
