@@ -110,6 +110,7 @@ impl<'a> View<'a> {
     /// Takes a property that an encoding had to carry as text under its model name (`message-id`,
     /// `subject`, …). True: it was one of those that the encoding has no place for and is now in its
     /// field. False: it is an application property.
+    #[allow(clippy::ptr_arg)] // a borrowed text stays borrowed: &str would copy it
     pub fn take_named(&mut self, name: &str, text: &Cow<'a, str>) -> bool {
         match name {
             "message-id" => self.message_id = Some(Value::String(text.clone())),

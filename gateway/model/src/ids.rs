@@ -11,6 +11,7 @@ pub struct Time(pub u64);
 
 impl Time {
     /// The time `after` this one, at the end of the range if it would overflow.
+    #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis))

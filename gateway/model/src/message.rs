@@ -42,6 +42,9 @@ pub struct Annotation {
     pub value: Arc<str>,
 }
 
+/// Head and body in each encoding, once somebody wanted them.
+type Converted = [OnceLock<(Bytes, Bytes)>; Encoding::COUNT];
+
 /// A message as published. Shared behind `Arc` by all queues that hold it; immutable.
 #[derive(Debug)]
 pub struct Message {
@@ -58,13 +61,13 @@ pub struct Message {
     /// Its share of the memory budget, given back with the last reference.
     pub permit: Option<MemoryPermit>,
     /// One slot an encoding: the message converted to it, kept so that a fan-out converts once.
-    converted: [OnceLock<(Bytes, Bytes)>; Encoding::COUNT],
+    converted: OnceLock<Box<Converted>>,
 }
 
 impl Message {
     /// A message in its publisher's encoding.
     pub fn new(meta: Meta, encoding: Encoding, head: Bytes, body: Bytes) -> Self {
-        Self { meta, encoding, head, body, annotations: Vec::new(), permit: None, converted: Default::default() }
+        Self { meta, encoding, head, body, annotations: Vec::new(), permit: None, converted: OnceLock::new() }
     }
 
     /// Bytes it counts for in every limit: head, body and [`OVERHEAD_BYTES`].
@@ -78,7 +81,7 @@ impl Message {
         if encoding == self.encoding {
             return (&self.head, &self.body);
         }
-        let (head, body) = self.converted[encoding as usize].get_or_init(convert);
+        let (head, body) = self.converted.get_or_init(Box::default)[encoding as usize].get_or_init(convert);
         (head, body)
     }
 

@@ -110,6 +110,7 @@ pub enum Close {
 
 /// A request to the gateway. Requests of one session take effect in order, for each destination.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // publishes are the common case: boxing them would cost more
 pub enum Action {
     /// Answered by `Event::Authenticated`. At most once outstanding; nothing else before it succeeded.
     Authenticate(Credentials),
