@@ -19,6 +19,14 @@ pub struct StateChange {
     pub value: Option<Bytes>,
 }
 
+impl StateChange {
+    /// The queue whose row in [`Table::Queue`] this deletes.
+    pub fn deleted_queue(&self) -> Option<QueueId> {
+        let is_deleted = self.table == Table::Queue && self.value.is_none();
+        is_deleted.then(|| self.key.parse().ok().map(QueueId)).flatten()
+    }
+}
+
 /// A message and every queue that holds it.
 #[derive(Clone, Debug)]
 pub struct StoredMessage {
@@ -30,7 +38,8 @@ pub struct StoredMessage {
 
 /// The records of one commit, grouped as a store writes them. Applied in the order of the fields, except
 /// that `purged` queues lose only what was there *before* their purge was added: [`Batch::add`] drops
-/// from the batch itself what a later purge makes void.
+/// from the batch itself what a later purge makes void. So a record never settles a place that a later
+/// record of the same batch fills.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Queues emptied (messages and marks) before anything below is applied.
@@ -82,7 +91,7 @@ impl Batch {
     fn settle(&mut self, queue: QueueId, first: Seq, last: Seq) {
         if let Some((last_queue, _, end)) = self.settled.last_mut()
             && *last_queue == queue
-            && end.0 + 1 == first.0
+            && end.0.checked_add(1) == Some(first.0)
         {
             *end = last;
             return;

@@ -5,6 +5,12 @@
 //! commit is terminal: the caller stops confirming and never logs and goes on.
 
 mod batch;
+pub mod codec;
+#[cfg(feature = "contract")]
+pub mod contract;
+pub mod index;
+pub mod load;
+pub mod memory;
 
 use std::sync::Arc;
 
@@ -57,7 +63,8 @@ pub enum Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(i16)]
 pub enum Table {
-    /// Queues by id.
+    /// Queues by id, in decimal. Deleting one also forgets which places it used, once nothing of it is
+    /// live: its id is never used again.
     Queue = 1,
     /// Bindings by queue id and filter.
     Binding = 2,
