@@ -1,0 +1,221 @@
+//! Bytes to frames, resumable at any byte: what was looked at is not looked at again.
+
+use bytes::{Buf, BytesMut};
+
+use super::{Command, Frame, FrameError, Headers, Version, unescape};
+use crate::Limits;
+
+/// Where the decoder stands in the bytes before it.
+enum State {
+    /// Between frames.
+    Idle,
+    /// Within command and headers.
+    Head { command: Option<Command>, scanned: usize, line: usize, headers: usize },
+    /// The head is taken; the body is awaited. `length`: as its header says; `scanned`: without NUL.
+    Body { frame: Frame, length: Option<usize>, scanned: usize },
+}
+
+/// Decodes one direction of one connection.
+pub struct Decoder {
+    limits: Limits,
+    version: Version,
+    state: State,
+}
+
+impl Decoder {
+    /// A decoder for the start of a connection.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, version: Version::V1_2, state: State::Idle }
+    }
+
+    /// Sets the version that was negotiated.
+    pub fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// Takes a frame off the front of `input`. `None`: it is incomplete; call again when bytes were
+    /// appended (and none removed). After an error the connection is of no more use.
+    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        loop {
+            match &mut self.state {
+                State::Idle => {
+                    if !skip_line_ends(input) {
+                        return Ok(None);
+                    }
+                    self.state = State::Head { command: None, scanned: 0, line: 0, headers: 0 };
+                }
+                State::Head { command, scanned, line, headers } => {
+                    let Some(head_len) = scan_head(&self.limits, input, command, scanned, line, headers)? else {
+                        return Ok(None);
+                    };
+                    let command = command.ok_or_else(|| FrameError::UnknownCommand(String::new()))?;
+                    let headers = read_head(&input[..head_len], command, self.version, *headers)?;
+                    input.advance(head_len);
+                    let length = content_length(&headers)?;
+                    let frame = Frame { command, headers, body: bytes::Bytes::new() };
+                    self.state = State::Body { frame, length, scanned: 0 };
+                }
+                State::Body { frame, length, scanned } => {
+                    // 1.0 lets any frame have a body; a CONNECT never has one.
+                    let body_allowed =
+                        frame.command.has_body() || (self.version == Version::V1_0 && !frame.command.is_raw());
+                    let limit = if body_allowed { self.limits.body_bytes_max } else { 0 };
+                    let too_large = || {
+                        if body_allowed {
+                            FrameError::BodyTooLarge(limit)
+                        } else {
+                            FrameError::UnexpectedBody(frame.command)
+                        }
+                    };
+                    let Some(len) = scan_body(input, *length, scanned, limit).map_err(|reason| match reason {
+                        BodyFault::TooLarge => too_large(),
+                        BodyFault::NoNul => FrameError::NoNul,
+                    })?
+                    else {
+                        return Ok(None);
+                    };
+                    frame.body = input.split_to(len).freeze();
+                    input.advance(1); // the NUL
+                    let State::Body { frame, .. } = std::mem::replace(&mut self.state, State::Idle) else {
+                        return Ok(None); // not reached: the state was Body
+                    };
+                    return Ok(Some(frame));
+                }
+            }
+        }
+    }
+}
+
+/// Skips heart-beats and the optional line ends after a frame. True: a frame begins.
+fn skip_line_ends(input: &mut BytesMut) -> bool {
+    loop {
+        match (input.first(), input.get(1)) {
+            (Some(b'\n'), _) => input.advance(1),
+            (Some(b'\r'), Some(b'\n')) => input.advance(2),
+            (None, _) | (Some(b'\r'), None) => return false,
+            _ => return true,
+        }
+    }
+}
+
+/// Length of the head with the empty line that ends it, once that has arrived.
+fn scan_head(
+    limits: &Limits,
+    input: &[u8],
+    command: &mut Option<Command>,
+    scanned: &mut usize,
+    line: &mut usize,
+    headers: &mut usize,
+) -> Result<Option<usize>, FrameError> {
+    let check = |start: usize, end: usize| {
+        if end - start > limits.line_bytes_max {
+            return Err(FrameError::LineTooLong(limits.line_bytes_max));
+        }
+        Ok(())
+    };
+    while let Some(at) = memchr::memchr(b'\n', &input[*scanned..]).map(|at| at + *scanned) {
+        let end = if at > *line && input[at - 1] == b'\r' { at - 1 } else { at };
+        check(*line, end)?;
+        if at + 1 > limits.head_bytes_max {
+            return Err(FrameError::HeadTooLarge(limits.head_bytes_max));
+        }
+        let text = &input[*line..end];
+        if command.is_none() {
+            *command = Some(Command::parse(text).ok_or_else(|| FrameError::UnknownCommand(shortened(text)))?);
+        } else if text.is_empty() {
+            return Ok(Some(at + 1));
+        } else {
+            *headers += 1;
+            if *headers > limits.headers_max {
+                return Err(FrameError::TooManyHeaders(limits.headers_max));
+            }
+        }
+        (*scanned, *line) = (at + 1, at + 1);
+    }
+    let end = if input.ends_with(b"\r") { input.len() - 1 } else { input.len() };
+    check(*line, end.max(*line))?;
+    if input.len() > limits.head_bytes_max {
+        return Err(FrameError::HeadTooLarge(limits.head_bytes_max));
+    }
+    *scanned = input.len();
+    Ok(None)
+}
+
+/// The headers in `head`, whose lines were counted.
+fn read_head(head: &[u8], command: Command, version: Version, count: usize) -> Result<Headers, FrameError> {
+    if memchr::memchr(0, head).is_some() {
+        return Err(FrameError::NulInHead);
+    }
+    let text = std::str::from_utf8(head).map_err(|_| FrameError::NotUtf8)?;
+    let mut headers = Headers::with_capacity(text.len(), count);
+    for line in text.split_terminator('\n').skip(1) {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.is_empty() {
+            break;
+        }
+        if memchr::memchr(b'\r', line.as_bytes()).is_some() {
+            return Err(FrameError::CarriageReturn);
+        }
+        let (name, value) = line.split_once(':').ok_or_else(|| FrameError::NoColon(shortened(line.as_bytes())))?;
+        if name.is_empty() {
+            return Err(FrameError::EmptyName);
+        }
+        if command.is_raw() {
+            headers.push(name, value);
+        } else if version == Version::V1_0 {
+            headers.push(name.trim(), value.trim()); // 1.0 clients write `name: value`
+        } else {
+            let bad = || FrameError::BadEscape(shortened(line.as_bytes()));
+            headers.push(&unescape(name, version).ok_or_else(bad)?, &unescape(value, version).ok_or_else(bad)?);
+        }
+    }
+    Ok(headers)
+}
+
+fn content_length(headers: &Headers) -> Result<Option<usize>, FrameError> {
+    let Some(text) = headers.get("content-length").map(str::trim) else {
+        return Ok(None);
+    };
+    let bad = || FrameError::BadContentLength(shortened(text.as_bytes()));
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad());
+    }
+    // More digits than fit are a length beyond every limit.
+    Ok(Some(text.parse().unwrap_or(usize::MAX)))
+}
+
+enum BodyFault {
+    TooLarge,
+    NoNul,
+}
+
+/// Length of the body without its NUL, once that has arrived.
+fn scan_body(
+    input: &[u8],
+    length: Option<usize>,
+    scanned: &mut usize,
+    limit: usize,
+) -> Result<Option<usize>, BodyFault> {
+    if let Some(length) = length {
+        if length > limit {
+            return Err(BodyFault::TooLarge);
+        }
+        return match input.get(length) {
+            None => Ok(None),
+            Some(0) => Ok(Some(length)),
+            Some(_) => Err(BodyFault::NoNul),
+        };
+    }
+    let found = memchr::memchr(0, &input[*scanned..]).map(|at| at + *scanned);
+    *scanned = input.len();
+    if found.unwrap_or(input.len()) > limit {
+        return Err(BodyFault::TooLarge);
+    }
+    Ok(found)
+}
+
+/// The start of what a peer sent, for an error text.
+fn shortened(bytes: &[u8]) -> String {
+    const SHOWN_BYTES: usize = 64;
+    String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).into_owned()
+}

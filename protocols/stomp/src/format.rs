@@ -1,0 +1,103 @@
+//! STOMP's encoding of a message and the hub's view of it.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use evergate_model::{Body, Format, Message, Value, View};
+
+use crate::codec::{self, Version, head_lines};
+
+/// How the publisher's own message id travels, since `message-id` is the broker's on a MESSAGE.
+pub(crate) const ORIGINAL_ID: &str = "original-message-id";
+
+/// Headers that a delivery writes itself or that belong to one frame only: never part of a message's head.
+const RESERVED: [&str; 12] = [
+    "destination",
+    "receipt",
+    "receipt-id",
+    "transaction",
+    "content-length",
+    "subscription",
+    "ack",
+    "message-id",
+    "redelivered",
+    "persistent",
+    "priority",
+    "expires",
+];
+
+/// Whether a header of this name is never part of a message's head.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
+/// Reads `Encoding::Stomp`: header lines in 1.2 escaping, and the body.
+pub struct StompFormat;
+
+impl Format for StompFormat {
+    fn view<'a>(&self, message: &'a Message) -> View<'a> {
+        let mut view = View::new(Body::Binary(Cow::Borrowed(&message.body)));
+        for (name, value) in head_lines(&message.head) {
+            let name = if name == ORIGINAL_ID { Cow::Borrowed("message-id") } else { name };
+            // Repeated names: the first counts. [STOMP 1.2, Repeated Header Entries]
+            if is_set(&view, &name) || !view.take_named(&name, &value) {
+                let seen = is_set(&view, &name) || view.application.iter().any(|(known, _)| *known == name);
+                if !seen {
+                    view.application.push((name, Value::String(value)));
+                }
+            }
+        }
+        if let (Some(kind), Ok(text)) = (&view.content_type, std::str::from_utf8(&message.body))
+            && is_text(kind)
+        {
+            view.body = Body::Text(Cow::Borrowed(text));
+        }
+        view
+    }
+}
+
+/// Whether the model property of this name is there already.
+fn is_set(view: &View<'_>, name: &str) -> bool {
+    match name {
+        "message-id" => view.message_id.is_some(),
+        "correlation-id" => view.correlation_id.is_some(),
+        "reply-to" => view.reply_to.is_some(),
+        "content-type" => view.content_type.is_some(),
+        "content-encoding" => view.content_encoding.is_some(),
+        "subject" => view.subject.is_some(),
+        "group-id" => view.group_id.is_some(),
+        "group-sequence" => view.group_sequence.is_some(),
+        "reply-to-group-id" => view.reply_to_group_id.is_some(),
+        "user-id" => view.user_id.is_some(),
+        "creation-time" => view.creation_time.is_some(),
+        _ => false,
+    }
+}
+
+/// Whether bodies of this content type are text. A body without content type stays bytes.
+fn is_text(content_type: &str) -> bool {
+    content_type.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"))
+}
+
+/// Head and body of a view in `Encoding::Stomp`.
+pub(crate) fn from_view(view: &View<'_>, body: &Bytes) -> (Bytes, Bytes) {
+    let mut head = BytesMut::new();
+    for (name, text) in view.homeless(|_| false) {
+        let name = if name == "message-id" { ORIGINAL_ID } else { name };
+        codec::header(name, &text, Version::V1_2, &mut head);
+    }
+    if view.content_type.is_none() && matches!(view.body, Body::Text(_)) {
+        codec::header("content-type", "text/plain;charset=utf-8", Version::V1_2, &mut head);
+    }
+    for (name, value) in &view.application {
+        if !name.is_empty() && !is_reserved(name) {
+            codec::header(name, &value.to_text(), Version::V1_2, &mut head);
+        }
+    }
+    // A body that is a slice of the message is passed on without a copy.
+    let bytes = view.body.bytes();
+    let (range, inner) = (body.as_ptr_range(), bytes.as_ptr_range());
+    let inside = range.start <= inner.start && inner.end <= range.end;
+    let body = if inside { body.slice_ref(bytes) } else { Bytes::copy_from_slice(bytes) };
+    (head.freeze(), body)
+}

@@ -1,0 +1,46 @@
+//! `destination` and `reply-to` headers.
+
+use evergate_model::{Address, AddressKind};
+
+/// What a destination header names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Destination<'a> {
+    Queue(&'a str),
+    Topic(&'a str),
+    /// A queue of this connection.
+    TempQueue(&'a str),
+}
+
+/// The prefix of a connection's own queues.
+pub(super) const TEMP_QUEUE: &str = "/temp-queue/";
+
+impl<'a> Destination<'a> {
+    /// Reads a header; the error is text for the client. A bare name is a queue.
+    pub(super) fn parse(text: &'a str) -> Result<Self, String> {
+        if let Some((kind, name)) = Address::parse(text) {
+            Address::check_name(name).map_err(|reason| reason.to_string())?;
+            return Ok(match kind {
+                AddressKind::Queue => Self::Queue(name),
+                AddressKind::Topic => Self::Topic(name),
+            });
+        }
+        if let Some(name) = text.strip_prefix(TEMP_QUEUE) {
+            Address::check_name(name).map_err(|reason| reason.to_string())?;
+            return Ok(Self::TempQueue(name));
+        }
+        for (prefix, what) in [
+            ("/glob/", "glob patterns are"),
+            ("/regex/", "regex patterns are"),
+            ("/temp-topic/", "temporary topics are"),
+        ] {
+            if text.starts_with(prefix) {
+                return Err(format!("{what} not supported yet: {text}"));
+            }
+        }
+        if text.starts_with('/') {
+            return Err(format!("a destination begins with /queue/, /topic/ or /temp-queue/: {text}"));
+        }
+        Address::check_name(text).map_err(|reason| reason.to_string())?;
+        Ok(Self::Queue(text))
+    }
+}

@@ -1,0 +1,72 @@
+//! Heart-beats both ways. [STOMP 1.2, Heart-beating]
+
+use std::time::Duration;
+
+use evergate_model::Time;
+
+use crate::StompConfig;
+
+/// Who is to be heard how often.
+#[derive(Debug, Default)]
+pub(super) struct Heartbeat {
+    /// We send at least this often.
+    send_every: Option<Duration>,
+    /// The client is silent after this long.
+    silent_after: Option<Duration>,
+    last_sent: Time,
+    last_heard: Time,
+}
+
+impl Heartbeat {
+    /// The intervals of `<cx>,<cy>` in milliseconds; `None`: the header makes no sense.
+    pub(super) fn parse(text: &str) -> Option<(Duration, Duration)> {
+        let (cx, cy) = text.split_once(',')?;
+        let millis = |part: &str| part.trim().parse::<u32>().ok().map(|ms| Duration::from_millis(ms.into()));
+        Some((millis(cx)?, millis(cy)?))
+    }
+
+    /// Agrees with a client that can send every `cx` and wants to hear every `cy`.
+    pub(super) fn agree(config: &StompConfig, (cx, cy): (Duration, Duration), now: Time) -> Self {
+        let agreed = |a: Duration, b: Duration| (!a.is_zero() && !b.is_zero()).then(|| a.max(b));
+        Self {
+            // A quarter earlier than promised, for the way to the client.
+            send_every: agreed(config.heartbeat_send, cy).map(|every| every * 3 / 4),
+            silent_after: agreed(cx, config.heartbeat_receive)
+                .map(|every| every.saturating_mul(config.heartbeat_grace_percent.max(100)) / 100),
+            last_sent: now,
+            last_heard: now,
+        }
+    }
+
+    pub(super) fn sent(&mut self, now: Time) {
+        self.last_sent = now;
+    }
+
+    pub(super) fn heard(&mut self, now: Time) {
+        self.last_heard = now;
+    }
+
+    /// When the next heart-beat is to be sent.
+    pub(super) fn send_at(&self) -> Option<Time> {
+        self.send_every.map(|every| self.last_sent.after(every))
+    }
+
+    fn silent_at(&self) -> Option<Time> {
+        self.silent_after.map(|after| self.last_heard.after(after))
+    }
+
+    /// Whether a heart-beat is to be sent.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.send_at().is_some_and(|at| at <= now)
+    }
+
+    /// Whether the client was silent for too long.
+    pub(super) fn is_silent(&self, now: Time) -> bool {
+        self.silent_at().is_some_and(|at| at <= now)
+    }
+
+    /// When to look again.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.send_at().into_iter().chain(self.silent_at()).min()
+    }
+}

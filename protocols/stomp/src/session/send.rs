@@ -1,0 +1,110 @@
+//! SEND.
+
+use bytes::{Bytes, BytesMut};
+use evergate_model::{Action, Address, Encoding, Message, Meta, Output, Publish, Time};
+
+use super::destination::{Destination, TEMP_QUEUE};
+use super::fault::Fault;
+use super::{StompSession, required};
+use crate::codec::{self, Frame, Version};
+use crate::format::{ORIGINAL_ID, is_reserved};
+
+/// What a frame that names a temporary queue must do.
+enum TempName {
+    /// Its real name.
+    Known(String),
+    /// The gateway has not named it yet: the frame waits.
+    Awaited,
+}
+
+impl StompSession {
+    /// Gives the frame back if it must wait for the name of a temporary queue.
+    pub(super) fn on_send(&mut self, frame: Frame, out: &mut Output) -> Result<Option<Frame>, Fault> {
+        refuse_transaction(&frame)?;
+        let text = required(&frame, "destination")?;
+        let address = match Destination::parse(text).map_err(Fault::refused)? {
+            Destination::Queue(name) => Address::queue(name),
+            Destination::Topic(name) => {
+                Address::check_topic(name).map_err(|reason| Fault::refused(reason.to_string()))?;
+                Address::topic(name)
+            }
+            Destination::TempQueue(name) => match self.temp_name(name)? {
+                TempName::Known(real) => Address::queue(real),
+                TempName::Awaited => return Ok(Some(frame)),
+            },
+        };
+        let reply_to = match frame.headers.get("reply-to") {
+            None => None,
+            Some(text) => Some(match (text.strip_prefix(TEMP_QUEUE), Address::parse(text)) {
+                (Some(name), _) => match self.temp_name(name)? {
+                    TempName::Known(real) => Address::queue(real).to_string(),
+                    TempName::Awaited => return Ok(Some(frame)),
+                },
+                (None, Some((kind, name))) => Address { kind, name: name.into() }.to_string(),
+                (None, None) => text.to_owned(),
+            }),
+        };
+        let meta = read_meta(address, &frame)?;
+        let head = message_head(&frame, reply_to.as_deref());
+        let receipt = frame.headers.get("receipt").map(str::to_owned);
+        let token = self.pending.add(receipt);
+        self.publishing += 1;
+        let message = Message::new(meta, Encoding::Stomp, head, frame.body);
+        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None }));
+        Ok(None)
+    }
+
+    fn temp_name(&self, name: &str) -> Result<TempName, Fault> {
+        match self.temp_queues.get(name) {
+            Some(Some(real)) => Ok(TempName::Known(real.to_string())),
+            Some(None) => Ok(TempName::Awaited),
+            None => Err(Fault::refused(format!("subscribe to {TEMP_QUEUE}{name} first: it is this connection's own"))),
+        }
+    }
+}
+
+/// Never ignored: a client that asks for a transaction relies on it.
+pub(super) fn refuse_transaction(frame: &Frame) -> Result<(), Fault> {
+    match frame.headers.get("transaction") {
+        Some(_) => Err(Fault::refused("transactions are not supported yet")),
+        None => Ok(()),
+    }
+}
+
+fn read_meta(address: Address, frame: &Frame) -> Result<Meta, Fault> {
+    let mut meta = Meta::new(address);
+    let get = |name| frame.headers.get(name).map(str::trim);
+    meta.durable = get("persistent").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    if let Some(text) = get("priority") {
+        meta.priority = text
+            .parse()
+            .ok()
+            .filter(|priority| *priority <= 9)
+            .ok_or_else(|| Fault::refused(format!("priority must be 0 to 9: {text}")))?;
+    }
+    if let Some(text) = get("expires") {
+        let millis: u64 =
+            text.parse().map_err(|_| Fault::refused(format!("expires must be milliseconds since 1970: {text}")))?;
+        meta.expires_at = (millis > 0).then_some(Time(millis)); // 0: never, as in JMS
+    }
+    Ok(meta)
+}
+
+/// The headers that travel, in 1.2 escaping.
+fn message_head(frame: &Frame, reply_to: Option<&str>) -> Bytes {
+    let mut head = BytesMut::new();
+    let own_id = frame.headers.get("message-id");
+    if let Some(id) = own_id {
+        codec::header(ORIGINAL_ID, id, Version::V1_2, &mut head);
+    }
+    if let Some(address) = reply_to {
+        codec::header("reply-to", address, Version::V1_2, &mut head);
+    }
+    for (name, value) in frame.headers.iter() {
+        let written = name == "reply-to" || (name == ORIGINAL_ID && own_id.is_some());
+        if !written && !is_reserved(name) {
+            codec::header(name, value, Version::V1_2, &mut head);
+        }
+    }
+    head.freeze()
+}

@@ -1,0 +1,227 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evergate_model::{
+    Action, Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Credit, Filter, Lifetime, Output,
+    QueueSpec,
+};
+
+use super::connect::durable_owner;
+use super::destination::Destination;
+use super::fault::Fault;
+use super::subscription::{AckMode, Phase, Subscription};
+use super::{StompSession, required};
+use crate::codec::{Frame, Version};
+
+impl StompSession {
+    pub(super) fn on_subscribe(&mut self, frame: &Frame, out: &mut Output) -> Result<(), Fault> {
+        let headers = &frame.headers;
+        let text = required(frame, "destination")?;
+        let key: Arc<str> = match (headers.get("id"), self.version) {
+            (Some(id), _) => id.into(),
+            (None, Version::V1_0) => text.into(),
+            (None, Version::V1_1 | Version::V1_2) => required(frame, "id")?.into(),
+        };
+        if headers.get("selector").is_some() {
+            return Err(Fault::refused("selectors are not supported yet"));
+        }
+        if self.by_key.contains_key(&key) {
+            return Err(Fault::refused(format!("there is a subscription {key} already")));
+        }
+        // Those on their way out count too, so that SUBSCRIBE and UNSUBSCRIBE in turn cannot pile up.
+        if self.subscriptions.len() >= self.config.subscriptions_max {
+            let max = self.config.subscriptions_max;
+            return Err(Fault::refused(format!("a connection has at most {max} subscriptions")));
+        }
+        let mode = AckMode::parse(headers.get("ack")).ok_or_else(|| {
+            Fault::refused(format!(
+                "ack must be auto, client or client-individual: {}",
+                headers.get("ack").unwrap_or_default()
+            ))
+        })?;
+        let prefetch = match headers.get("prefetch-count") {
+            None => self.config.prefetch_default,
+            Some(text) => text
+                .trim()
+                .parse::<u64>()
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or_else(|| Fault::refused(format!("prefetch-count must be a number above 0: {text}")))?,
+        };
+        let prefetch = prefetch.clamp(1, self.config.prefetch_max);
+        let destination = Destination::parse(text).map_err(Fault::refused)?;
+        let mut source = self.source(frame, &destination)?;
+        let consumer = self.new_consumer();
+        let token = self.pending.add(headers.get("receipt").map(str::to_owned));
+        let phase = Phase::Attaching(token);
+        let mut subscription = Subscription::new(consumer, key.clone(), phase, mode, prefetch);
+        subscription.named = headers.get("id").is_some();
+        if let Destination::TempQueue(name) = destination {
+            if self.temp_queues.contains_key(name) {
+                return Err(Fault::refused(format!("there is a subscription to {text} already")));
+            }
+            let name: Arc<str> = name.into();
+            self.temp_queues.insert(name.clone(), None);
+            subscription.temp_queue = Some(name);
+        }
+        source.consumer = consumer;
+        source.settled = mode == AckMode::Auto;
+        self.by_key.insert(key, consumer);
+        self.subscriptions.insert(consumer, subscription);
+        out.actions.push(Action::Attach(source));
+        Ok(())
+    }
+
+    /// What a SUBSCRIBE consumes from.
+    fn source(&self, frame: &Frame, destination: &Destination<'_>) -> Result<Attach, Fault> {
+        let (queue, access, filter) = match destination {
+            Destination::Queue(name) if name.starts_with('$') => {
+                return Err(Fault::refused("queues that begin with $ belong to subscriptions and sessions"));
+            }
+            Destination::Queue(name) => (QueueSpec::named(*name), AttachAccess::Shared, None),
+            Destination::TempQueue(_) => (QueueSpec::temporary(), AttachAccess::Exclusive, None),
+            Destination::Topic(name) => {
+                let filter = Filter::new(*name).map_err(|reason| Fault::refused(reason.to_string()))?;
+                let durable = is_true(frame, "durable");
+                let (queue, access) = match (frame.headers.get("shared"), durable) {
+                    (Some(group), durable) => (shared_queue(group, &filter, durable)?, AttachAccess::Shared),
+                    (None, true) => (self.durable_queue(frame)?, AttachAccess::Exclusive),
+                    (None, false) => (QueueSpec::temporary(), AttachAccess::Exclusive),
+                };
+                (queue, access, Some(filter))
+            }
+        };
+        let binding = |filter| Binding { filter, durable: true, no_local: None, options: Bytes::new() };
+        Ok(attach(queue, filter.map(binding).into_iter().collect(), access))
+    }
+
+    fn durable_queue(&self, frame: &Frame) -> Result<QueueSpec, Fault> {
+        let client_id = durable_owner(&self.client_id)?;
+        let id = required(frame, "id")?;
+        Ok(QueueSpec::named(format!("$subscription/{client_id}/{id}")))
+    }
+
+    fn new_consumer(&mut self) -> ConsumerId {
+        let consumer = ConsumerId(self.consumers);
+        self.consumers = self.consumers.wrapping_add(1); // 4 billion SUBSCRIBEs in one connection
+        consumer
+    }
+
+    pub(super) fn on_unsubscribe(&mut self, frame: &Frame, out: &mut Output) -> Result<(), Fault> {
+        let key = match (frame.headers.get("id"), self.version) {
+            (Some(id), _) => id,
+            (None, Version::V1_0) => required(frame, "destination")?,
+            (None, Version::V1_1 | Version::V1_2) => required(frame, "id")?,
+        };
+        let delete = is_true(frame, "durable");
+        let receipt = frame.headers.get("receipt").map(str::to_owned);
+        if let Some(consumer) = self.by_key.remove(key) {
+            let token = self.pending.add(receipt);
+            if let Some(subscription) = self.subscriptions.get_mut(&consumer) {
+                subscription.phase = match subscription.phase {
+                    Phase::Attaching(attach) => Phase::AttachingThenDetaching(attach, token),
+                    _ => Phase::Detaching(token),
+                };
+                if let Some(name) = subscription.temp_queue.take() {
+                    self.temp_queues.remove(&name);
+                }
+            }
+            out.actions.push(Action::Detach { consumer, delete, lifetime: None });
+            return Ok(());
+        }
+        if !delete {
+            return Err(Fault::refused(format!("there is no subscription {key}")));
+        }
+        // A durable subscription that this connection does not consume: attach, without credit, to delete it.
+        if self.subscriptions.len() >= self.config.subscriptions_max {
+            return Err(Fault::refused("too many subscriptions"));
+        }
+        let mut source = attach(self.durable_queue(frame)?, Vec::new(), AttachAccess::Exclusive);
+        let consumer = self.new_consumer();
+        source.consumer = consumer;
+        let token = self.pending.add(receipt);
+        let subscription = Subscription::new(consumer, key.into(), Phase::Removing(token), AckMode::Client, 1);
+        self.subscriptions.insert(consumer, subscription);
+        out.actions.push(Action::Attach(source));
+        Ok(())
+    }
+
+    pub(super) fn on_attached(
+        &mut self,
+        consumer: ConsumerId,
+        result: Result<Attached, AttachError>,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
+        let Some(subscription) = self.subscriptions.get_mut(&consumer) else {
+            return Ok(());
+        };
+        let (Phase::Attaching(token) | Phase::AttachingThenDetaching(token, _) | Phase::Removing(token)) =
+            subscription.phase
+        else {
+            return Ok(());
+        };
+        let attached = match result {
+            Ok(attached) => attached,
+            Err(reason) => {
+                let mut fault = Fault::refused(format!("subscription {}: {reason}", subscription.key));
+                fault.receipt = self.pending.take_receipt(token);
+                return Err(fault);
+            }
+        };
+        match subscription.phase {
+            Phase::AttachingThenDetaching(_, detach) => {
+                subscription.phase = Phase::Detaching(detach);
+                self.pending.answer(token);
+            }
+            Phase::Removing(_) => {
+                subscription.phase = Phase::Detaching(token);
+                out.actions.push(Action::Detach { consumer, delete: true, lifetime: None });
+            }
+            Phase::Attaching(_) | Phase::Attached | Phase::Detaching(_) => {
+                subscription.phase = Phase::Attached;
+                if let Some(name) = &subscription.temp_queue {
+                    self.temp_queues.insert(name.clone(), Some(attached.queue));
+                }
+                if let Some(limit) = subscription.new_limit() {
+                    out.actions.push(Action::Credit(Credit { consumer, limit, drain: false }));
+                }
+                self.pending.answer(token);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_detached(&mut self, consumer: ConsumerId) {
+        if let Some(Subscription { phase: Phase::Detaching(token), .. }) = self.subscriptions.remove(&consumer) {
+            self.pending.answer(token);
+        }
+    }
+
+    /// The queue is gone under a subscription, or taken by another.
+    pub(super) fn on_lost(&mut self, consumer: ConsumerId, how: &str) -> Result<(), Fault> {
+        match self.subscriptions.get(&consumer) {
+            Some(subscription) if subscription.phase == Phase::Attached => {
+                Err(Fault::refused(format!("subscription {}: {how}", subscription.key)))
+            }
+            _ => Ok(()), // on its way out anyway
+        }
+    }
+}
+
+fn is_true(frame: &Frame, name: &str) -> bool {
+    frame.headers.get(name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
+}
+
+fn attach(queue: QueueSpec, bindings: Vec<Binding>, access: AttachAccess) -> Attach {
+    Attach { consumer: ConsumerId(0), queue, bindings, access, fresh: false, settled: false, browse: false }
+}
+
+fn shared_queue(group: &str, filter: &Filter, durable: bool) -> Result<QueueSpec, Fault> {
+    if group.is_empty() || group.contains(['/', '+', '#']) {
+        return Err(Fault::refused("shared must be a name without /, + and #"));
+    }
+    let lifetime = if durable { Lifetime::Permanent } else { Lifetime::Attached };
+    Ok(QueueSpec { name: format!("$share/{group}/{filter}").into(), durable, lifetime })
+}
