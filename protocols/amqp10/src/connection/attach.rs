@@ -1,0 +1,318 @@
+//! Attach (part 2, 2.6.3): what a link is for, what the gateway is asked, what the client is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evergate_model::{
+    Action, Address, AddressKind, Attach as Request, AttachAccess, Attached, Binding, Filter, Lifetime, Output,
+    QueueSpec, Time,
+};
+
+use super::channel::{Channel, Link};
+use super::context::{Context, LinkId, Place};
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use crate::error::{
+    AmqpError, FRAMING_ERROR, Fault, HANDLE_IN_USE, INVALID_FIELD, NOT_FOUND, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED,
+};
+use crate::performative::{Attach, AttachReply, write_attach};
+use crate::terminus::{Origin, Target, Terminus, shared_queue, subscription_queue};
+
+/// What our `attach` repeats of the client's.
+pub(super) struct Answer {
+    name: Arc<str>,
+    snd_settle_mode: u8,
+    rcv_settle_mode: u8,
+    /// The client's own end: its source if it sends, its target if it receives.
+    theirs: Option<Bytes>,
+}
+
+impl Answer {
+    fn new(name: Arc<str>, attach: &Attach<'_>) -> Self {
+        let theirs = if attach.receiver { attach.target } else { attach.source };
+        Self {
+            name,
+            snd_settle_mode: attach.snd_settle_mode,
+            // As receiver we settle first; as sender we serve a client that settles second.
+            rcv_settle_mode: if attach.receiver { attach.rcv_settle_mode } else { 0 },
+            theirs: theirs.map(Bytes::copy_from_slice),
+        }
+    }
+
+    /// Our `attach`; without our end it says that the link will not be (2.6.3).
+    fn write(
+        &self,
+        channel: u16,
+        handle: u32,
+        receiver: bool,
+        ours: Option<&Bytes>,
+        context: &mut Context,
+        out: &mut Output,
+    ) {
+        let (source, target) = if receiver { (self.theirs.as_ref(), ours) } else { (ours, self.theirs.as_ref()) };
+        let reply = AttachReply {
+            name: &self.name,
+            handle,
+            receiver,
+            snd_settle_mode: self.snd_settle_mode,
+            rcv_settle_mode: self.rcv_settle_mode,
+            source: source.map(AsRef::as_ref),
+            target: target.map(AsRef::as_ref),
+            message_bytes_max: context.config.message_bytes_max,
+        };
+        write_attach(context.buf(out), channel, &reply);
+    }
+
+    pub fn refuse(&self, channel: u16, handle: u32, receiver: bool, context: &mut Context, out: &mut Output) {
+        self.write(channel, handle, receiver, None, context, out);
+    }
+}
+
+impl Channel {
+    pub(super) fn attach(&mut self, attach: &Attach<'_>, context: &mut Context, out: &mut Output) -> Result<(), Fault> {
+        let handle = attach.handle;
+        if handle >= context.config.links_per_session_max {
+            // 2.7.2: a handle over handle-max is a framing error.
+            let error = AmqpError::new(FRAMING_ERROR, "the handle is over handle-max");
+            return Err(Fault::Connection(error));
+        }
+        let refuse = |condition, text| Err(Fault::Session(AmqpError::new(condition, text)));
+        if self.links.contains_key(&handle) {
+            return refuse(HANDLE_IN_USE, "the handle is in use");
+        }
+        if handle > self.peer_handle_max {
+            return refuse(RESOURCE_LIMIT_EXCEEDED, "a handle that the client itself excluded by handle-max");
+        }
+        if attach.snd_settle_mode > 2 || attach.rcv_settle_mode > 1 {
+            return refuse(INVALID_FIELD, "there is no such settle mode");
+        }
+        let Some(id) = context.next_link() else {
+            return refuse(RESOURCE_LIMIT_EXCEEDED, "too many links on this connection");
+        };
+        let name: Arc<str> = attach.name.as_ref().into();
+        let answer = Answer::new(name.clone(), attach);
+        let place = Place { channel: self.number, handle, link: id };
+        context.names.insert((name.clone(), attach.receiver), place);
+        if attach.receiver {
+            let link = Outgoing::new(id, name.clone(), answer, attach);
+            self.links.insert(handle, Link::Outgoing(Box::new(link)));
+        } else {
+            let link = Incoming::new(id, name.clone(), answer, attach.initial_delivery_count);
+            self.links.insert(handle, Link::Incoming(Box::new(link)));
+        }
+        let attached = if attach.receiver {
+            self.attach_outgoing(place, &name, attach, context, out)
+        } else {
+            self.attach_incoming(place, attach, context, out)
+        };
+        attached.map_err(|error| Fault::Link(handle, error))
+    }
+
+    fn attach_incoming(
+        &mut self,
+        place: Place,
+        attach: &Attach<'_>,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<(), AmqpError> {
+        let bytes = attach.target.ok_or_else(|| AmqpError::new(INVALID_FIELD, "a sender's link needs a target"))?;
+        let target = match Terminus::target(bytes)? {
+            Target::Terminus(target) => target,
+            Target::Coordinator => return Err(AmqpError::new(NOT_IMPLEMENTED, "transactions are not supported")),
+        };
+        let Some(Link::Incoming(link)) = self.links.get_mut(&place.handle) else { return Ok(()) };
+        if !target.dynamic {
+            link.destination = target.destination()?;
+            link.target = target;
+            self.incoming_ready(place.handle, context, out);
+            return Ok(());
+        }
+        link.target = target;
+        if link.target.is("topic") || link.target.is("temporary-topic") {
+            let topic = temporary_topic(context, place.link);
+            link.target.address = Some(topic.to_string());
+            link.destination = Some(topic);
+            self.incoming_ready(place.handle, context, out);
+            return Ok(());
+        }
+        // The queue lives as long as its creating link: a consumer without credit holds it.
+        link.dynamic = true;
+        context.consumers.insert(place.link.consumer(), place);
+        out.actions.push(Action::Attach(request(place.link, QueueSpec::temporary())));
+        Ok(())
+    }
+
+    /// Answers a publisher and gives it credit.
+    fn incoming_ready(&mut self, handle: u32, context: &mut Context, out: &mut Output) {
+        let Some(Link::Incoming(link)) = self.links.get_mut(&handle) else { return };
+        if let Some(answer) = link.answer.take() {
+            let target = link.target.encode_target();
+            answer.write(self.number, handle, true, Some(&target), context, out);
+        }
+        self.grant(handle, context, out);
+    }
+
+    fn attach_outgoing(
+        &mut self,
+        place: Place,
+        name: &str,
+        attach: &Attach<'_>,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<(), AmqpError> {
+        let Some(Link::Outgoing(link)) = self.links.get_mut(&place.handle) else { return Ok(()) };
+        let mut request = request(place.link, QueueSpec::temporary());
+        if let Some(bytes) = attach.source {
+            link.source = Terminus::source(bytes)??;
+            describe(link, name, context, &mut request)?;
+        } else {
+            // A null source asks for the subscription of that name, if there is one (JMS unsubscribe).
+            link.resume = true;
+            link.subscription = true;
+            request.queue = durable(subscription_queue(&context.container_id, name));
+            request.access = AttachAccess::TakeOver;
+        }
+        request.settled = link.settled && !link.browse;
+        request.browse = link.browse;
+        context.consumers.insert(place.link.consumer(), place);
+        out.actions.push(Action::Attach(request));
+        Ok(())
+    }
+
+    /// The gateway attached the consumer: answer, then what waited for it.
+    pub(super) fn attach_granted(
+        &mut self,
+        now: Time,
+        handle: u32,
+        attached: &Attached,
+        context: &mut Context,
+        out: &mut Output,
+    ) {
+        let number = self.number;
+        let detach = match self.links.get_mut(&handle) {
+            Some(Link::Incoming(link)) => {
+                let queue = Address { kind: AddressKind::Queue, name: attached.queue.clone() };
+                link.target.address = Some(queue.to_string());
+                link.destination = Some(queue);
+                let detach = link.detach;
+                self.incoming_ready(handle, context, out);
+                detach
+            }
+            Some(Link::Outgoing(link)) => {
+                if link.resume && !attached.existed {
+                    return self.nothing_to_resume(handle, context, out);
+                }
+                link.name_source(attached);
+                if let Some(answer) = link.answer.take() {
+                    let source = link.source.encode_source();
+                    answer.write(number, handle, false, Some(&source), context, out);
+                }
+                let detach = link.detach;
+                if detach.is_none() {
+                    link.issue_credit(context, out);
+                    self.pump(now, handle, context, out);
+                }
+                detach
+            }
+            _ => None,
+        };
+        if let Some(closed) = detach {
+            self.detach_by_client(handle, closed, context, out);
+        }
+    }
+
+    /// There was no such subscription: what the attach made goes, and the client hears so.
+    fn nothing_to_resume(&mut self, handle: u32, context: &mut Context, out: &mut Output) {
+        if let Some(Link::Outgoing(link)) = self.links.get(&handle) {
+            out.actions.push(Action::Detach { consumer: link.id.consumer(), delete: true, lifetime: None });
+        }
+        let error = AmqpError::new(NOT_FOUND, "there is no subscription of this name");
+        self.detach_for(handle, &error, false, context, out);
+    }
+}
+
+fn request(link: LinkId, queue: QueueSpec) -> Request {
+    Request {
+        consumer: link.consumer(),
+        queue,
+        bindings: Vec::new(),
+        access: AttachAccess::Shared,
+        fresh: false,
+        settled: false,
+        browse: false,
+    }
+}
+
+fn durable(name: String) -> QueueSpec {
+    QueueSpec { name: name.into(), durable: true, lifetime: Lifetime::Permanent }
+}
+
+fn binding(filter: Filter, durable: bool, no_local: Option<Arc<str>>) -> Binding {
+    Binding { filter, durable, no_local, options: Bytes::new() }
+}
+
+/// Unique in the gateway; beginning with `$`, so that `#` does not match it.
+fn temporary_topic(context: &Context, link: LinkId) -> Address {
+    Address::topic(format!("$temporary/{:x}/{}", context.conn_id, link.0))
+}
+
+/// Which queue a source means, and how the consumer attaches to it.
+fn describe(link: &mut Outgoing, name: &str, context: &Context, request: &mut Request) -> Result<(), AmqpError> {
+    link.browse = link.source.copy;
+    if link.source.dynamic {
+        link.browse = false;
+        if link.source.is("topic") || link.source.is("temporary-topic") {
+            let topic = temporary_topic(context, link.id);
+            let filter =
+                Filter::new(topic.name.clone()).map_err(|error| AmqpError::new(INVALID_FIELD, error.to_string()))?;
+            request.bindings.push(binding(filter, false, None));
+            link.source.address = Some(topic.to_string());
+        }
+        return Ok(());
+    }
+    if link.source.address.is_none() {
+        return Err(AmqpError::new(INVALID_FIELD, "the source has no address"));
+    }
+    let filter = match link.source.origin()? {
+        Origin::Queue(queue) => {
+            link.source.no_local = None; // of topics only
+            link.source.durable = 0;
+            // Temporary queues have the gateway's `$` names; nobody makes one permanent by reading it.
+            request.queue = if queue.starts_with('$') {
+                QueueSpec { name: queue.into(), durable: false, lifetime: Lifetime::Attached }
+            } else {
+                QueueSpec::named(queue)
+            };
+            return Ok(());
+        }
+        Origin::Topic(filter) => filter,
+    };
+    link.browse = false;
+    link.source.copy = false;
+    let is_durable = link.source.durable > 0;
+    if link.source.is("shared") {
+        let queue = shared_queue(&context.container_id, name, link.source.is("global"), &filter);
+        let lifetime = if is_durable { Lifetime::Permanent } else { Lifetime::Attached };
+        request.queue = QueueSpec { name: queue.into(), durable: is_durable, lifetime };
+        link.subscription = is_durable;
+    } else if is_durable {
+        request.queue = durable(subscription_queue(&context.container_id, name));
+        request.access = AttachAccess::TakeOver;
+        link.subscription = true;
+    }
+    if is_durable {
+        link.source.expiry_policy = Some("never".into());
+    } else if link.source.timeout > 0 {
+        // Kept by nobody's word but the client's: a time-out without durability outlives a link, not us.
+        request.queue.lifetime = match request.queue.lifetime {
+            Lifetime::Attached if request.queue.name.as_ref() != QueueSpec::UNIQUE => {
+                Lifetime::AfterDetach(Duration::from_secs(link.source.timeout.into()))
+            }
+            other => other,
+        };
+    }
+    let no_local = link.source.no_local.as_ref().map(|_| context.container_id.clone());
+    request.bindings.push(binding(filter, is_durable, no_local));
+    Ok(())
+}

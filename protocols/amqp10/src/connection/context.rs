@@ -1,0 +1,141 @@
+//! What all channels of a connection share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use evergate_model::{ConsumerId, Formats, Outcome, Output, Token};
+
+use crate::config::AmqpConfig;
+use crate::error::AmqpError;
+use crate::performative::write_disposition;
+
+/// Our number for a link. A consumer's id is its link's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LinkId(pub u32);
+
+impl LinkId {
+    pub fn consumer(self) -> ConsumerId {
+        ConsumerId(self.0)
+    }
+}
+
+/// Where a link is. The id tells it from later links in the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub channel: u16,
+    pub handle: u32,
+    pub link: LinkId,
+}
+
+/// A publish that awaits its answer.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    pub place: Place,
+    pub delivery_id: u32,
+    pub settled: bool,
+}
+
+/// Settled deliveries whose commit the consumer wants to hear of.
+#[derive(Debug)]
+pub(super) struct Settling {
+    pub channel: u16,
+    pub epoch: u32,
+    pub first: u32,
+    pub last: u32,
+    pub outcome: Outcome,
+}
+
+/// The disposition written last, while nothing was written after it.
+#[derive(Debug)]
+struct LastConfirm {
+    channel: u16,
+    first: u32,
+    last: u32,
+    /// Where it begins and ends in the output's tail.
+    at: usize,
+    end: usize,
+}
+
+pub(super) struct Context {
+    pub config: AmqpConfig,
+    pub formats: Formats,
+    pub conn_id: u64,
+    /// The peer's container-id.
+    pub container_id: Arc<str>,
+    /// The peer's limit on frames.
+    pub frame_bytes_max: usize,
+    /// Bytes of messages that have arrived in part.
+    pub assembly_bytes: u64,
+    pub publishing: HashMap<Token, Publishing>,
+    pub settling: HashMap<Token, Settling>,
+    pub consumers: HashMap<ConsumerId, Place>,
+    /// Links by name and the client's role: attaching a name again steals it (2.6.1).
+    pub names: HashMap<(Arc<str>, bool), Place>,
+    last_token: u64,
+    last_link: u32,
+    pub last_epoch: u32,
+    confirm: Option<LastConfirm>,
+}
+
+impl Context {
+    pub fn new(config: AmqpConfig, formats: Formats, conn_id: u64) -> Self {
+        Self {
+            config,
+            formats,
+            conn_id,
+            container_id: "".into(),
+            frame_bytes_max: 512,
+            assembly_bytes: 0,
+            publishing: HashMap::new(),
+            settling: HashMap::new(),
+            consumers: HashMap::new(),
+            names: HashMap::new(),
+            last_token: 0,
+            last_link: 0,
+            last_epoch: 0,
+            confirm: None,
+        }
+    }
+
+    pub fn next_token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+
+    /// `None`: four thousand million links is enough for one connection.
+    pub fn next_link(&mut self) -> Option<LinkId> {
+        self.last_link = self.last_link.checked_add(1)?;
+        Some(LinkId(self.last_link))
+    }
+
+    /// The buffer for a frame.
+    pub fn buf<'o>(&mut self, out: &'o mut Output) -> &'o mut BytesMut {
+        self.confirm = None;
+        out.wire.tail()
+    }
+
+    /// Accepts a delivery that we received. Neighbours that are confirmed one after the other share one
+    /// disposition: the frame before is widened while it is still the last thing in the buffer.
+    pub fn confirm(&mut self, out: &mut Output, channel: u16, id: u32) {
+        let buf = out.wire.tail();
+        let mut first = id;
+        if let Some(last) = &self.confirm
+            && last.channel == channel
+            && last.last.wrapping_add(1) == id
+            && last.end == buf.len()
+        {
+            first = last.first;
+            buf.truncate(last.at);
+        }
+        let at = buf.len();
+        write_disposition(buf, channel, true, (first, id), &Outcome::Accept, None);
+        self.confirm = Some(LastConfirm { channel, first, last: id, at, end: buf.len() });
+    }
+
+    /// Refuses a delivery that we received.
+    pub fn refuse(&mut self, out: &mut Output, channel: u16, id: u32, error: &AmqpError) {
+        let outcome = Outcome::Reject { reason: "".into() };
+        write_disposition(self.buf(out), channel, true, (id, id), &outcome, Some(error));
+    }
+}

@@ -1,0 +1,202 @@
+//! A link on which the client sends: credit, transfers put together, publishes.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use evergate_model::{Action, Address, Encoding, Message, Meta, Output, Publish, Time};
+
+use super::attach::Answer;
+use super::context::{Context, LinkId, Place, Publishing};
+use crate::error::{
+    AmqpError, INVALID_FIELD, MESSAGE_SIZE_EXCEEDED, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED, TRANSFER_LIMIT_EXCEEDED,
+};
+use crate::message;
+use crate::performative::Transfer;
+use crate::terminus::{Terminus, relay_destination};
+
+/// Delivery tags are no longer than this (2.8.7).
+const TAG_BYTES_MAX: usize = 32;
+
+/// A message shorter than this is copied out of the read buffer, so that it does not keep all of it.
+const COPY_BELOW_BYTES: usize = 4096;
+
+/// JMS's highest priority, and ours.
+const PRIORITY_MAX: u8 = 9;
+
+/// A delivery of which more is to come.
+struct Partial {
+    delivery_id: u32,
+    settled: bool,
+    bytes: BytesMut,
+}
+
+pub(super) struct Incoming {
+    pub id: LinkId,
+    pub name: Arc<str>,
+    /// Until our `attach` is written.
+    pub answer: Option<Answer>,
+    /// The client's detach, if it came before that.
+    pub detach: Option<bool>,
+    pub target: Terminus,
+    /// `None`: each message says where it goes.
+    pub destination: Option<Address>,
+    /// A consumer without credit holds the link's temporary queue.
+    pub dynamic: bool,
+    pub credit: u32,
+    pub delivery_count: u32,
+    /// Publishes that are not answered.
+    pub pending: u32,
+    partial: Option<Partial>,
+}
+
+impl Incoming {
+    pub fn new(id: LinkId, name: Arc<str>, answer: Answer, initial_delivery_count: Option<u32>) -> Self {
+        Self {
+            id,
+            name,
+            answer: Some(answer),
+            detach: None,
+            target: Terminus::default(),
+            destination: None,
+            dynamic: false,
+            credit: 0,
+            delivery_count: initial_delivery_count.unwrap_or(0),
+            pending: 0,
+            partial: None,
+        }
+    }
+
+    pub fn assembly_bytes(&self) -> u64 {
+        self.partial.as_ref().map_or(0, |partial| partial.bytes.len() as u64)
+    }
+
+    /// Raises the credit when half of it is used and answered. True: the client must be told.
+    pub fn replenish(&mut self, credit_max: u32) -> bool {
+        let outstanding = self.credit.saturating_add(self.pending);
+        if self.answer.is_some() || outstanding > credit_max / 2 {
+            return false;
+        }
+        self.credit = credit_max - self.pending;
+        true
+    }
+
+    /// Takes a frame of a delivery. True: credit may be given back.
+    pub fn transfer(
+        &mut self,
+        now: Time,
+        place: Place,
+        transfer: &Transfer<'_>,
+        payload: Bytes,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<bool, AmqpError> {
+        if transfer.transactional {
+            return Err(AmqpError::new(NOT_IMPLEMENTED, "transactions are not supported"));
+        }
+        let mut partial = match self.partial.take() {
+            Some(partial) => {
+                context.assembly_bytes -= partial.bytes.len() as u64;
+                if transfer.delivery_id.is_some_and(|id| id != partial.delivery_id) {
+                    return Err(AmqpError::new(INVALID_FIELD, "a delivery begins before the last one ended"));
+                }
+                partial
+            }
+            None => self.begin(transfer)?,
+        };
+        partial.settled |= transfer.settled;
+        if transfer.aborted {
+            return Ok(true);
+        }
+        let bytes = (partial.bytes.len() + payload.len()) as u64;
+        if bytes > context.config.message_bytes_max {
+            let limit = context.config.message_bytes_max;
+            return Err(AmqpError::new(
+                MESSAGE_SIZE_EXCEEDED,
+                format!("the message is larger than the limit of {limit} bytes"),
+            ));
+        }
+        if transfer.more {
+            if context.assembly_bytes + bytes > context.config.assembly_bytes_max {
+                return Err(AmqpError::new(RESOURCE_LIMIT_EXCEEDED, "too many messages arrive in part at once"));
+            }
+            context.assembly_bytes += bytes;
+            partial.bytes.extend_from_slice(&payload);
+            self.partial = Some(partial);
+            return Ok(false);
+        }
+        let whole = if !partial.bytes.is_empty() {
+            partial.bytes.extend_from_slice(&payload);
+            partial.bytes.freeze()
+        } else if payload.len() < COPY_BELOW_BYTES {
+            Bytes::copy_from_slice(&payload)
+        } else {
+            payload
+        };
+        self.publish(now, place, partial.delivery_id, partial.settled, &whole, context, out)?;
+        Ok(false)
+    }
+
+    /// The first frame of a delivery.
+    fn begin(&mut self, transfer: &Transfer<'_>) -> Result<Partial, AmqpError> {
+        let invalid = |text| Err(AmqpError::new(INVALID_FIELD, text));
+        let Some(delivery_id) = transfer.delivery_id else {
+            return invalid("a delivery's first transfer needs its id");
+        };
+        match &transfer.delivery_tag {
+            None => return invalid("a delivery's first transfer needs its tag"),
+            Some(tag) if tag.len() > TAG_BYTES_MAX => return invalid("a delivery tag is at most 32 bytes"),
+            Some(_) => {}
+        }
+        if transfer.message_format.unwrap_or(0) != 0 {
+            return Err(AmqpError::new(NOT_IMPLEMENTED, "only message format 0 is known"));
+        }
+        // 2.6.7: who sends without credit is detached.
+        self.credit = self
+            .credit
+            .checked_sub(1)
+            .ok_or_else(|| AmqpError::new(TRANSFER_LIMIT_EXCEEDED, "a delivery beyond the link's credit"))?;
+        self.delivery_count = self.delivery_count.wrapping_add(1);
+        Ok(Partial { delivery_id, settled: false, bytes: BytesMut::new() })
+    }
+
+    #[allow(clippy::too_many_arguments)] // one delivery's facts, used once
+    fn publish(
+        &mut self,
+        now: Time,
+        place: Place,
+        delivery_id: u32,
+        settled: bool,
+        payload: &Bytes,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<(), AmqpError> {
+        let incoming = message::parse(payload, context.config.depth_max)?;
+        let address = match &self.destination {
+            Some(address) => address.clone(),
+            None => match relay_destination(incoming.to.as_deref(), incoming.jms_dest) {
+                Ok(address) => address,
+                // One bad address does not end a relay that serves many.
+                Err(error) if !settled => {
+                    context.refuse(out, place.channel, delivery_id, &error);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let mut meta = Meta::new(address);
+        meta.durable = incoming.durable;
+        meta.priority = incoming.priority.unwrap_or(meta.priority).min(PRIORITY_MAX);
+        // A time to live does not depend on the client's clock, so it goes first; zero means none.
+        meta.expires_at = match (incoming.ttl.filter(|ttl| *ttl > 0), incoming.absolute_expiry) {
+            (Some(ttl), _) => Some(Time(now.0.saturating_add(ttl.into()))),
+            (None, Some(at)) if at > 0 => Some(Time(at.cast_unsigned())),
+            _ => None,
+        };
+        let token = context.next_token();
+        context.publishing.insert(token, Publishing { place, delivery_id, settled });
+        self.pending += 1;
+        let message = Message::new(meta, Encoding::Amqp10, incoming.head, incoming.body);
+        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None }));
+        Ok(())
+    }
+}

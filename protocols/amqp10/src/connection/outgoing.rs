@@ -1,0 +1,404 @@
+//! A link on which the client receives: credit, deliveries cut into frames, settlement.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use evergate_model::{
+    Action, Address, AddressKind, Attached, ConsumerId, Credit, Delivery, Outcome, Output, Seq, Settle, Time,
+};
+
+use super::attach::Answer;
+use super::channel::{Channel, Link};
+use super::context::{Context, LinkId, Place, Settling};
+use crate::error::{AmqpError, Fault, NOT_IMPLEMENTED};
+use crate::message::{Payload, encode};
+use crate::performative::{Attach, DeliveryState, Disposition, Flow, TransferHead, write_disposition, write_transfer};
+use crate::terminus::Terminus;
+
+/// Bytes of a transfer frame that are not the message: frame header, descriptor, list, its fields.
+const TRANSFER_OVERHEAD_BYTES: usize = 64;
+
+/// A delivery that the client has not settled.
+pub(super) struct Unsettled {
+    pub link: LinkId,
+    handle: u32,
+    seq: Seq,
+    /// The gateway does not wait for a word on it.
+    browse: bool,
+}
+
+/// A delivery of which the rest waits for the session's window.
+struct Partial {
+    payload: Payload,
+}
+
+pub(super) struct Outgoing {
+    pub id: LinkId,
+    pub name: Arc<str>,
+    /// Until our `attach` is written.
+    pub answer: Option<Answer>,
+    /// The client's detach, if it came before that.
+    pub detach: Option<bool>,
+    pub source: Terminus,
+    /// The source was null: only a subscription that exists will do.
+    pub resume: bool,
+    /// The queue is a durable subscription: closing the link deletes it.
+    pub subscription: bool,
+    /// The client asked for settled deliveries.
+    pub settled: bool,
+    pub browse: bool,
+    message_bytes_max: u64,
+    /// Our delivery-count, from 0. On the wire its low half.
+    pub sent: u64,
+    /// The delivery-count up to which the client gave credit.
+    pub limit: u64,
+    /// What the gateway has counted beyond our delivery-count: deliveries given back unsent count there,
+    /// credit used up by a drain counts here.
+    ahead: i64,
+    /// The limit told to the gateway.
+    issued: u64,
+    /// Deliveries that wait for the session's window.
+    held: VecDeque<Delivery>,
+    partial: Option<Partial>,
+    unsettled: u32,
+    /// The client's last flow asked to drain, and was not answered.
+    pub drain_asked: bool,
+    /// Drains that the gateway has not answered; the last answer counts.
+    drains: u32,
+    drained: bool,
+}
+
+impl Outgoing {
+    pub fn new(id: LinkId, name: Arc<str>, answer: Answer, attach: &Attach<'_>) -> Self {
+        Self {
+            id,
+            name,
+            answer: Some(answer),
+            detach: None,
+            source: Terminus::default(),
+            resume: false,
+            subscription: false,
+            settled: attach.snd_settle_mode == 1,
+            browse: false,
+            message_bytes_max: attach.message_bytes_max.unwrap_or(u64::MAX),
+            sent: 0,
+            limit: 0,
+            ahead: 0,
+            issued: 0,
+            held: VecDeque::new(),
+            partial: None,
+            unsettled: 0,
+            drain_asked: false,
+            drains: 0,
+            drained: false,
+        }
+    }
+
+    /// Puts the name of what was found into the source.
+    pub fn name_source(&mut self, attached: &Attached) {
+        if self.resume {
+            let filter = attached.bindings.first().map(|binding| format!("/topic/{}", binding.filter));
+            self.source.address = filter;
+            self.source.durable = 2;
+            self.source.expiry_policy = Some("never".into());
+        } else if self.source.dynamic && self.source.address.is_none() {
+            let queue = Address { kind: AddressKind::Queue, name: attached.queue.clone() };
+            self.source.address = Some(queue.to_string());
+        }
+    }
+
+    /// The client's credit.
+    pub fn flow(&mut self, flow: &Flow, context: &Context, out: &mut Output) {
+        let Some(credit) = flow.link_credit else { return };
+        // Serial numbers (2.6.7): what the client has counted is a little behind what we have sent.
+        let behind = (self.sent as u32).wrapping_sub(flow.delivery_count.unwrap_or(0));
+        let counted = self.sent.saturating_sub(u64::from(behind));
+        self.limit = (counted + u64::from(credit)).max(self.sent);
+        self.drain_asked = flow.drain && self.limit > self.sent;
+        self.drained = false;
+        self.give_back(out);
+        if self.answer.is_none() {
+            self.issue_credit(context, out);
+        }
+    }
+
+    /// Tells the gateway how much this link may be sent.
+    pub fn issue_credit(&mut self, context: &Context, out: &mut Output) {
+        let wanted = self.wanted(context);
+        if wanted == self.issued && !self.drain_asked {
+            return;
+        }
+        self.issued = wanted;
+        self.drains += u32::from(self.drain_asked);
+        let credit = Credit { consumer: self.id.consumer(), limit: wanted, drain: self.drain_asked };
+        out.actions.push(Action::Credit(credit));
+    }
+
+    /// The client's limit, or what keeps its unsettled deliveries bounded; as the gateway counts.
+    fn wanted(&self, context: &Context) -> u64 {
+        self.limit.min(self.bound(context)).saturating_add_signed(self.ahead)
+    }
+
+    fn bound(&self, context: &Context) -> u64 {
+        let room = context.config.unsettled_per_link_max.saturating_sub(self.unsettled);
+        self.sent + u64::from(room)
+    }
+
+    /// Whether the gateway knows of less credit than the client gave.
+    fn is_bounded(&self) -> bool {
+        self.issued < self.limit.saturating_add_signed(self.ahead)
+    }
+
+    /// Deliveries that the client no longer has credit for go back, if they still can.
+    fn give_back(&mut self, out: &mut Output) {
+        if self.settled || self.browse {
+            return;
+        }
+        while self.sent + self.held.len() as u64 > self.limit {
+            let Some(delivery) = self.held.pop_back() else { return };
+            self.ahead += 1;
+            out.actions.push(settle(self.id.consumer(), delivery.seq, Outcome::Release));
+        }
+    }
+
+    /// Settled deliveries make room for more.
+    fn settled_some(&mut self, count: u32, context: &Context, out: &mut Output) {
+        self.unsettled = self.unsettled.saturating_sub(count);
+        let low = self.unsettled <= context.config.unsettled_per_link_max / 2;
+        if low && self.wanted(context) > self.issued {
+            self.issue_credit(context, out);
+        }
+    }
+}
+
+fn settle(consumer: ConsumerId, seq: Seq, outcome: Outcome) -> Action {
+    Action::Settle(Settle { consumer, first: seq, last: seq, outcome, mark: None, token: None })
+}
+
+impl Channel {
+    fn outgoing(&mut self, place: Place) -> Option<&mut Outgoing> {
+        match self.links.get_mut(&place.handle) {
+            Some(Link::Outgoing(link)) if link.id == place.link => Some(link),
+            _ => None,
+        }
+    }
+
+    /// A message for a consumer.
+    pub(super) fn deliver(
+        &mut self,
+        now: Time,
+        place: Place,
+        delivery: Delivery,
+        context: &mut Context,
+        out: &mut Output,
+    ) {
+        let Some(link) = self.outgoing(place) else { return };
+        link.held.push_back(delivery);
+        link.give_back(out);
+        self.pump(now, place.handle, context, out);
+    }
+
+    /// Everything that there was has been delivered to a consumer.
+    pub(super) fn drained(&mut self, now: Time, place: Place, delivered: u64, context: &mut Context, out: &mut Output) {
+        let Some(link) = self.outgoing(place) else { return };
+        link.drains = link.drains.saturating_sub(1);
+        // Deliveries at the limit that bounds unsettled ones: there may be more, it is not dry.
+        if link.drains > 0 || !link.drain_asked || (delivered >= link.issued && link.is_bounded()) {
+            return;
+        }
+        link.drained = true;
+        self.pump(now, place.handle, context, out);
+    }
+
+    /// Sends what a link holds, as far as credit and window go.
+    pub(super) fn pump(&mut self, now: Time, handle: u32, context: &mut Context, out: &mut Output) {
+        let number = self.number;
+        let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return };
+        if link.answer.is_some() {
+            return;
+        }
+        loop {
+            if link.partial.is_none() && (link.held.is_empty() || link.sent >= link.limit) {
+                break;
+            }
+            if self.remote_window == 0 {
+                if !self.waiting.contains(&handle) {
+                    self.waiting.push_back(handle);
+                }
+                return;
+            }
+            let settled = link.settled;
+            let mut first = None;
+            let mut payload = match link.partial.take() {
+                Some(partial) => partial.payload,
+                None => {
+                    let Some(delivery) = link.held.pop_front() else { break };
+                    let payload = encode(&delivery, &context.formats, now);
+                    if payload.len() as u64 > link.message_bytes_max {
+                        link.ahead += 1;
+                        let outcome = Outcome::Modify { failed: false, undeliverable_here: true };
+                        if !settled && !link.browse {
+                            out.actions.push(settle(link.id.consumer(), delivery.seq, outcome));
+                        }
+                        link.issue_credit(context, out);
+                        continue;
+                    }
+                    let id = self.deliveries;
+                    self.deliveries += 1;
+                    link.sent += 1;
+                    if !settled {
+                        link.unsettled += 1;
+                        let unsettled = Unsettled { link: link.id, handle, seq: delivery.seq, browse: link.browse };
+                        self.unsettled.insert(id, unsettled);
+                    }
+                    first = Some((id as u32, id));
+                    payload
+                }
+            };
+            let room = context.frame_bytes_max - TRANSFER_OVERHEAD_BYTES;
+            let part = payload.len().min(room);
+            let more = payload.len() > part;
+            let head = TransferHead { handle, delivery: first, settled, more };
+            write_transfer(context.buf(out), number, &head, part);
+            payload.write_front(part, &mut out.wire);
+            self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
+            self.remote_window -= 1;
+            if more {
+                link.partial = Some(Partial { payload });
+            }
+        }
+        if link.drained && link.held.is_empty() {
+            self.finish_drain(handle, context, out);
+        }
+    }
+
+    /// 2.6.7: what credit is left is used up, and the client told.
+    fn finish_drain(&mut self, handle: u32, context: &mut Context, out: &mut Output) {
+        let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return };
+        let unused = link.limit.saturating_sub(link.sent);
+        link.sent = link.limit;
+        link.ahead -= i64::try_from(unused).unwrap_or(i64::MAX);
+        self.answer_flow(handle, context, out);
+        if let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) {
+            link.drained = false;
+            link.drain_asked = false;
+            // Whatever arrives from now on is not for this credit.
+            link.issue_credit(context, out);
+        }
+    }
+
+    /// The client's word on deliveries.
+    pub(super) fn disposition(
+        &mut self,
+        _now: Time,
+        disposition: &Disposition,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
+        if !disposition.receiver {
+            return Ok(()); // we settle what we receive first: nothing is left to settle
+        }
+        let outcome = match &disposition.state {
+            Some(DeliveryState::Terminal(outcome)) => Some(outcome.clone()),
+            Some(DeliveryState::Transactional) => {
+                return Err(Fault::Session(AmqpError::new(NOT_IMPLEMENTED, "transactions are not supported")));
+            }
+            Some(DeliveryState::Received) | None if !disposition.settled => return Ok(()),
+            Some(DeliveryState::Received) | None => None,
+        };
+        let (Some(first), Some(last)) = (self.number_of(disposition.first), self.number_of(disposition.last)) else {
+            return Ok(());
+        };
+        if first > last {
+            return Ok(());
+        }
+        // Only what is unsettled is visited, however wide the range.
+        let ids: Vec<u64> = self.unsettled.range(first..=last).map(|(id, _)| *id).collect();
+        let mut run: Option<Run> = None;
+        for id in ids {
+            let Some(entry) = self.unsettled.remove(&id) else { continue };
+            match &mut run {
+                Some(run) if run.extends(id, &entry) => {
+                    run.last = id;
+                    run.last_seq = entry.seq;
+                }
+                _ => {
+                    if let Some(run) = run.take() {
+                        self.settle_run(&run, outcome.as_ref(), disposition.settled, context, out);
+                    }
+                    run = Some(Run { first: id, last: id, first_seq: entry.seq, last_seq: entry.seq, entry });
+                }
+            }
+        }
+        if let Some(run) = run {
+            self.settle_run(&run, outcome.as_ref(), disposition.settled, context, out);
+        }
+        Ok(())
+    }
+
+    /// The delivery number that a delivery-id on the wire means: the one nearest to what was sent last.
+    fn number_of(&self, id: u32) -> Option<u64> {
+        let distance = id.wrapping_sub(self.deliveries as u32).cast_signed();
+        self.deliveries.checked_add_signed(distance.into())
+    }
+
+    fn settle_run(
+        &mut self,
+        run: &Run,
+        outcome: Option<&Outcome>,
+        settled: bool,
+        context: &mut Context,
+        out: &mut Output,
+    ) {
+        let (number, epoch) = (self.number, self.epoch);
+        let Some(Link::Outgoing(link)) = self.links.get_mut(&run.entry.handle) else { return };
+        let outcome = outcome.cloned().unwrap_or_else(|| link.source.default_outcome());
+        let settling = Settling { channel: number, epoch, first: run.first as u32, last: run.last as u32, outcome };
+        if run.entry.browse {
+            link.settled_some((run.last - run.first + 1) as u32, context, out);
+            if !settled {
+                self.settled(&settling, context, out);
+            }
+            return;
+        }
+        let outcome = settling.outcome.clone();
+        let token = (!settled).then(|| context.next_token());
+        if let Some(token) = token {
+            context.settling.insert(token, settling);
+        }
+        out.actions.push(Action::Settle(Settle {
+            consumer: run.entry.link.consumer(),
+            first: run.first_seq,
+            last: run.last_seq,
+            outcome,
+            mark: None,
+            token,
+        }));
+        link.settled_some((run.last - run.first + 1) as u32, context, out);
+    }
+
+    /// The gateway has committed a settlement that the client waits for.
+    pub(super) fn settled(&mut self, settling: &Settling, context: &mut Context, out: &mut Output) {
+        if settling.epoch != self.epoch {
+            return;
+        }
+        let range = (settling.first, settling.last);
+        write_disposition(context.buf(out), self.number, false, range, &settling.outcome, None);
+    }
+}
+
+/// Neighbouring deliveries of one link, settled in one step.
+struct Run {
+    first: u64,
+    last: u64,
+    first_seq: Seq,
+    last_seq: Seq,
+    entry: Unsettled,
+}
+
+impl Run {
+    /// Whether the delivery `id` follows without a gap, in the session and in the queue.
+    fn extends(&self, id: u64, entry: &Unsettled) -> bool {
+        entry.link == self.entry.link && id == self.last + 1 && entry.seq.0 == self.last_seq.0.wrapping_add(1)
+    }
+}

@@ -1,0 +1,82 @@
+//! A message of another protocol, written as an AMQP message.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use evergate_model::{Body, Message, Value, View};
+
+use super::sections::{APPLICATION_PROPERTIES, DATA, PROPERTIES, VALUE};
+use crate::codec::{
+    ListWriter, MapWriter, put_binary_header, put_descriptor, put_string, put_string_header, put_symbol, put_value,
+};
+
+/// Head and body. The body section's own header ends the head, so that the publisher's bytes can follow it
+/// without a copy.
+pub(super) fn convert(message: &Message, view: &View<'_>) -> (Bytes, Bytes) {
+    let mut head = BytesMut::with_capacity(256);
+    put_properties(&mut head, message, view);
+    if !view.application.is_empty() {
+        put_descriptor(&mut head, APPLICATION_PROPERTIES);
+        let mut map = MapWriter::new(&mut head);
+        for (name, value) in &view.application {
+            map.pair(&Value::String(Cow::Borrowed(name)), value);
+        }
+        map.close();
+    }
+    let bytes = view.body.bytes();
+    match &view.body {
+        Body::Binary(_) => {
+            put_descriptor(&mut head, DATA);
+            put_binary_header(&mut head, bytes.len());
+        }
+        Body::Text(_) => {
+            put_descriptor(&mut head, VALUE);
+            put_string_header(&mut head, bytes.len());
+        }
+    }
+    (head.freeze(), share(&message.body, bytes))
+}
+
+/// `part` without a copy if it lies within `whole`.
+fn share(whole: &Bytes, part: &[u8]) -> Bytes {
+    let (outer, inner) = (whole.as_ptr_range(), part.as_ptr_range());
+    if !part.is_empty() && outer.start <= inner.start && inner.end <= outer.end {
+        whole.slice_ref(part)
+    } else {
+        Bytes::copy_from_slice(part)
+    }
+}
+
+fn put_properties(buf: &mut BytesMut, message: &Message, view: &View<'_>) {
+    let string = |buf: &mut BytesMut, text: &Cow<'_, str>| put_string(buf, text);
+    let symbol = |buf: &mut BytesMut, text: &Cow<'_, str>| put_symbol(buf, text);
+    let timestamp = |buf: &mut BytesMut, millis: i64| put_value(buf, &Value::Timestamp(millis));
+    // A symbol is ASCII; a MIME type that is not is none.
+    let ascii = |text: &Option<Cow<'_, str>>| text.as_ref().is_some_and(|text| text.is_ascii());
+    let content_type = view.content_type.as_ref().filter(|_| ascii(&view.content_type));
+    let content_encoding = view.content_encoding.as_ref().filter(|_| ascii(&view.content_encoding));
+    let expiry = message.meta.expires_at.and_then(|at| i64::try_from(at.0).ok());
+    ListWriter::described(buf, PROPERTIES)
+        .option(view.message_id.as_ref(), put_id)
+        .option(view.user_id.as_ref(), |buf, user| put_value(buf, &Value::Binary(user.to_bytes())))
+        .field(|buf| put_string(buf, &message.meta.address.to_string()))
+        .option(view.subject.as_ref(), string)
+        .option(view.reply_to.as_ref(), string)
+        .option(view.correlation_id.as_ref(), put_id)
+        .option(content_type, symbol)
+        .option(content_encoding, symbol)
+        .option(expiry, timestamp)
+        .option(view.creation_time, timestamp)
+        .option(view.group_id.as_ref(), string)
+        .option(view.group_sequence, |buf, number| put_value(buf, &Value::Uint(number)))
+        .option(view.reply_to_group_id.as_ref(), string)
+        .close();
+}
+
+/// Ids of types that AMQP does not know as ids become strings.
+fn put_id(buf: &mut BytesMut, id: &Value<'_>) {
+    match id {
+        Value::Ulong(_) | Value::Uuid(_) | Value::Binary(_) | Value::String(_) => put_value(buf, id),
+        other => put_string(buf, &other.to_text()),
+    }
+}

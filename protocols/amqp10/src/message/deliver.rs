@@ -1,0 +1,84 @@
+//! A message on its way to a consumer: a fresh header before the publisher's bytes.
+
+use bytes::{Bytes, BytesMut};
+use evergate_model::{Annotation, Delivery, Encoding, Formats, Time, Value, Wire};
+
+use super::convert::convert;
+use super::sections::{HEADER, MESSAGE_ANNOTATIONS, Sections, map};
+use crate::codec::{ListWriter, MapWriter, put_descriptor};
+
+/// Priority of a message whose header does not say (3.2.1).
+const PRIORITY_DEFAULT: u8 = 4;
+
+/// A message's bytes in three pieces: ours, then the publisher's head and body.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pieces: [Bytes; 3],
+}
+
+impl Payload {
+    pub fn len(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
+    /// Takes up to `bytes_max` from the front to the wire.
+    pub fn write_front(&mut self, mut bytes_max: usize, wire: &mut Wire) {
+        for piece in &mut self.pieces {
+            let part = piece.split_to(piece.len().min(bytes_max));
+            bytes_max -= part.len();
+            wire.push(&part);
+        }
+    }
+}
+
+/// The message as this delivery carries it.
+pub(crate) fn encode(delivery: &Delivery, formats: &Formats, now: Time) -> Payload {
+    let message = &*delivery.message;
+    let (head, body) = message.in_encoding(Encoding::Amqp10, || convert(message, &formats.view(message)));
+    let mut first = BytesMut::with_capacity(64);
+    put_header(&mut first, delivery, now);
+    let mut head = head.clone();
+    if !message.annotations.is_empty() {
+        put_annotations(&mut first, &message.annotations, &mut head);
+    }
+    Payload { pieces: [first.freeze(), head, body.clone()] }
+}
+
+fn put_header(buf: &mut BytesMut, delivery: &Delivery, now: Time) {
+    let meta = &delivery.message.meta;
+    // Time to live is lowered by the time spent waiting; what lives for more than 49 days needs no ttl.
+    let ttl = meta.expires_at.and_then(|at| u32::try_from(at.0.saturating_sub(now.0).max(1)).ok());
+    let mut list = ListWriter::described(buf, HEADER);
+    list.flag(meta.durable);
+    if meta.priority == PRIORITY_DEFAULT {
+        list.null();
+    } else {
+        list.value(&Value::Ubyte(meta.priority));
+    }
+    list.option(ttl, |buf, ttl| crate::codec::put_value(buf, &Value::Uint(ttl)));
+    list.flag(!delivery.redelivered);
+    if delivery.failed_count > 0 {
+        list.uint(delivery.failed_count);
+    }
+    list.close();
+}
+
+/// Writes the broker's annotations together with the publisher's, which are taken off `head`.
+fn put_annotations(buf: &mut BytesMut, annotations: &[Annotation], head: &mut Bytes) {
+    put_descriptor(buf, MESSAGE_ANNOTATIONS);
+    let mut list = MapWriter::new(buf);
+    let mut taken = 0;
+    if let Some(Ok(section)) = Sections::new(head).next()
+        && section.code == MESSAGE_ANNOTATIONS
+        && let Ok(items) = map(section.value)
+    {
+        list.raw(items.count, items.reader.rest());
+        taken = section.end;
+    }
+    for annotation in annotations {
+        let name = format!("x-opt-{}", annotation.name);
+        list.pair(&Value::Symbol(name.into()), &Value::text(&*annotation.value));
+    }
+    list.close();
+    let _ = head.split_to(taken);
+}

@@ -1,0 +1,14 @@
+//! Messages (part 3, 3.2): their sections, how other protocols read them, how they are written.
+
+mod convert;
+mod deliver;
+mod format;
+mod json;
+mod sections;
+
+pub(crate) use deliver::{Payload, encode};
+pub use format::Amqp10Format;
+pub(crate) use sections::parse;
+
+#[cfg(test)]
+mod tests;

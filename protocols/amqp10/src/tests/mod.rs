@@ -1,0 +1,10 @@
+//! State-machine tests: a client's bytes on one side, the gateway's events on the other.
+
+mod client;
+mod gateway;
+
+mod connection;
+mod consume;
+mod hostile;
+mod publish;
+mod terminus;
