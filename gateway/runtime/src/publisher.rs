@@ -65,11 +65,6 @@ impl Publisher {
         !self.waiting.is_empty()
     }
 
-    /// Whether everything is answered.
-    pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.unanswered.is_empty()
-    }
-
     /// Takes a message. `pump` sends it on.
     pub fn submit(&mut self, waiting: Waiting) {
         self.bytes += waiting.message.size_bytes();

@@ -14,6 +14,8 @@ const SEGMENTS_MAX: usize = 32;
 pub struct WriteQueue {
     segments: VecDeque<Bytes>,
     bytes: usize,
+    /// TLS and WebSocket keep what they are given until they are told to flush.
+    unflushed: bool,
 }
 
 impl WriteQueue {
@@ -26,16 +28,22 @@ impl WriteQueue {
         }
     }
 
+    /// Whether everything is written and flushed.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.segments.is_empty() && !self.unflushed
     }
 
     pub fn len_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Writes some of it. Cancel-safe: what is written is taken off at once. Returns how much.
+    /// Writes some of it, or flushes. Cancel-safe: what is written is taken off at once. Returns how much.
     pub async fn write_some(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<usize> {
+        if self.segments.is_empty() {
+            socket.flush().await?;
+            self.unflushed = false;
+            return Ok(0);
+        }
         let mut slices = [IoSlice::new(&[]); SEGMENTS_MAX];
         let mut count = 0;
         for (slice, segment) in slices.iter_mut().zip(&self.segments) {
@@ -46,6 +54,7 @@ impl WriteQueue {
         if written == 0 {
             return Err(std::io::ErrorKind::WriteZero.into());
         }
+        self.unflushed = true;
         self.advance(written);
         Ok(written)
     }

@@ -1,0 +1,40 @@
+//! Which protocols there are, and a session of each.
+
+use evergate_amqp10::{Amqp10Format, AmqpConfig, AmqpSession};
+use evergate_model::{Encoding, Formats, Session};
+use evergate_mqtt::{MqttConfig, MqttFormat, MqttSession};
+use evergate_stomp::{StompConfig, StompFormat, StompSession};
+
+use crate::config::Protocol;
+
+/// The protocols' settings, and the formats through which they read each other's messages.
+pub struct Protocols {
+    mqtt: MqttConfig,
+    amqp: AmqpConfig,
+    stomp: StompConfig,
+    formats: Formats,
+}
+
+impl Protocols {
+    /// With these settings.
+    pub fn new(mqtt: MqttConfig, amqp: AmqpConfig, stomp: StompConfig) -> Self {
+        let formats = Formats::default()
+            .with(Encoding::Mqtt5, &MqttFormat)
+            .with(Encoding::Amqp10, &Amqp10Format)
+            .with(Encoding::Stomp, &StompFormat);
+        Self { mqtt, amqp, stomp, formats }
+    }
+
+    /// A session for a new connection.
+    ///
+    /// # Panics
+    /// For `Protocol::Http`, which is no messaging protocol: its WebSockets say which one they carry.
+    pub fn session(&self, protocol: Protocol, id: u64) -> Box<dyn Session> {
+        match protocol {
+            Protocol::Mqtt => Box::new(MqttSession::new(self.mqtt.clone(), self.formats, id)),
+            Protocol::Amqp => Box::new(AmqpSession::new(self.amqp.clone(), self.formats, id)),
+            Protocol::Stomp => Box::new(StompSession::new(self.stomp.clone(), self.formats, id)),
+            Protocol::Http => unreachable!("HTTP connections are served, not driven"),
+        }
+    }
+}
