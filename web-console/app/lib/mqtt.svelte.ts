@@ -1,0 +1,151 @@
+import type { IClientPublishOptions, MqttClient } from 'mqtt'
+import { explain, needsAccount } from './errors'
+import { received, type Received } from './message'
+
+const MESSAGES_MAX = 100
+const RETRY_MS = 2_000
+
+export type Qos = 0 | 1 | 2
+export type Link = 'off' | 'connecting' | 'connected' | 'lost'
+
+export interface Publication {
+  topic: string
+  body: string
+  qos: Qos
+  retain: boolean
+  contentType: string
+  properties: Record<string, string | string[]>
+}
+
+/** An MQTT 5 client in the page, over WebSocket on the port that served the page. */
+export class TryMe {
+  link = $state<Link>('off')
+  error = $state('')
+  /** The gateway refused an anonymous client, or this account. */
+  asksForAccount = $state(false)
+  subscriptions = $state<{ filter: string; qos: Qos }[]>([])
+  messages = $state.raw<Received[]>([])
+  count = $state(0)
+
+  #client: MqttClient | null = null
+  #connecting: Promise<void> | null = null
+
+  /** Connects unless connected; fails with a sentence for people. */
+  connect(user: string, password: string): Promise<void> {
+    if (this.link === 'connected') return Promise.resolve()
+    this.#connecting ??= this.#open(user, password).finally(() => (this.#connecting = null))
+    return this.#connecting
+  }
+
+  disconnect() {
+    this.#client?.end(true)
+    this.#client = null
+    this.link = 'off'
+    this.subscriptions = []
+    this.error = ''
+  }
+
+  async #open(user: string, password: string): Promise<void> {
+    this.disconnect()
+    this.link = 'connecting'
+    // Loaded only here: it is larger than the rest of the console.
+    const { default: mqtt } = await import('mqtt')
+    const client = mqtt.connect(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/mqtt`, {
+      protocolVersion: 5,
+      clientId: `console-${crypto.getRandomValues(new Uint32Array(1))[0]?.toString(36)}`,
+      clean: true,
+      properties: { sessionExpiryInterval: 0 },
+      username: user || undefined,
+      password: user ? password : undefined,
+      connectTimeout: 10_000,
+      reconnectPeriod: RETRY_MS,
+      // A timer in a worker is made from a blob, which the page's policy forbids.
+      timerVariant: 'native',
+    })
+    this.#client = client
+
+    client.on('message', (topic, payload, packet) => {
+      this.count += 1
+      this.messages = [received(this.count, topic, payload, packet), ...this.messages].slice(0, MESSAGES_MAX)
+    })
+
+    return new Promise((resolve, reject) => {
+      let settled = false
+      const fail = (cause: unknown) => {
+        this.error = explain(cause)
+        this.asksForAccount ||= needsAccount(cause)
+        if (settled) return
+        settled = true
+        // A first connection that fails is not tried again: someone has to change something.
+        client.end(true)
+        this.link = 'off'
+        reject(new Error(this.error))
+      }
+      client.on('connect', () => {
+        settled = true
+        this.link = 'connected'
+        this.error = ''
+        resolve()
+      })
+      client.on('close', () => {
+        if (this.#client !== client) return
+        if (settled && this.link !== 'off') this.link = 'lost'
+        else fail(null)
+      })
+      client.on('error', (cause) => {
+        if (this.#client !== client) return
+        if (settled && needsAccount(cause)) {
+          // Trying again with what was refused helps nobody.
+          this.disconnect()
+          this.asksForAccount = true
+          this.error = explain(cause)
+        } else fail(cause)
+      })
+      client.on('disconnect', (packet) => {
+        this.error = explain({ code: packet.reasonCode })
+      })
+    })
+  }
+
+  async subscribe(filter: string, qos: Qos) {
+    await this.#client?.subscribeAsync(filter, { qos }).catch((cause: unknown) => {
+      throw new Error(explain(cause))
+    })
+    this.subscriptions = [...this.subscriptions.filter((one) => one.filter !== filter), { filter, qos }]
+  }
+
+  async unsubscribe(filter: string) {
+    this.subscriptions = this.subscriptions.filter((one) => one.filter !== filter)
+    await this.#client?.unsubscribeAsync(filter).catch(() => {
+      // Gone with the connection.
+    })
+  }
+
+  /** Publishes; the sentence says how it went. */
+  async publish(message: Publication): Promise<string> {
+    const client = this.#client
+    if (!client) return ''
+    const options: IClientPublishOptions = {
+      qos: message.qos,
+      retain: message.retain,
+      properties: {
+        ...(message.contentType ? { contentType: message.contentType } : {}),
+        ...(Object.keys(message.properties).length ? { userProperties: message.properties } : {}),
+      },
+    }
+    const start = performance.now()
+    const answer = await client.publishAsync(message.topic, message.body, options).catch((cause: unknown) => {
+      throw new Error(explain(cause))
+    })
+    if (message.qos === 0) return 'Sent. With QoS 0 there is no confirm.'
+    const took = `${(performance.now() - start).toFixed(1)} ms`
+    // 0x10: no matching subscribers. [MQTT-3.4.2.1]
+    const alone = (answer as { reasonCode?: number } | undefined)?.reasonCode === 0x10
+    return alone ? `Confirmed after ${took}. Nobody is subscribed to this topic.` : `Confirmed after ${took}.`
+  }
+
+  clear() {
+    this.messages = []
+    this.count = 0
+  }
+}
