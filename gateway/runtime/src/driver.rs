@@ -274,8 +274,10 @@ impl Driver {
 }
 
 async fn told_to_stop(stopping: &mut watch::Receiver<Option<Arc<str>>>) -> Arc<str> {
-    match stopping.wait_for(Option::is_some).await {
-        Ok(reason) => reason.clone().unwrap_or_default(),
+    // The value is borrowed from the channel: it must not be held across the await below.
+    let told = stopping.wait_for(Option::is_some).await.map(|reason| reason.clone().unwrap_or_default());
+    match told {
+        Ok(reason) => reason,
         Err(_) => std::future::pending().await,
     }
 }

@@ -257,8 +257,9 @@ impl Gateway {
     /// Waits until the node fails; returns why.
     pub async fn failed(&self) -> Arc<str> {
         let mut failed = self.failed.subscribe();
-        match failed.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+        let told = failed.wait_for(Option::is_some).await.map(|reason| reason.clone().unwrap_or_default());
+        match told {
+            Ok(reason) => reason,
             Err(_) => std::future::pending().await,
         }
     }
