@@ -132,8 +132,7 @@ impl Incoming {
         } else {
             payload
         };
-        self.publish(now, place, partial.delivery_id, partial.settled, &whole, context, out)?;
-        Ok(false)
+        self.publish(now, place, partial.delivery_id, partial.settled, &whole, context, out)
     }
 
     /// The first frame of a delivery.
@@ -169,7 +168,7 @@ impl Incoming {
         payload: &Bytes,
         context: &mut Context,
         out: &mut Output,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<bool, AmqpError> {
         let incoming = message::parse(payload, context.config.depth_max)?;
         let address = match &self.destination {
             Some(address) => address.clone(),
@@ -178,7 +177,7 @@ impl Incoming {
                 // One bad address does not end a relay that serves many.
                 Err(error) if !settled => {
                     context.refuse(out, place.channel, delivery_id, &error);
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(error) => return Err(error),
             },
@@ -197,6 +196,6 @@ impl Incoming {
         self.pending += 1;
         let message = Message::new(meta, Encoding::Amqp10, incoming.head, incoming.body);
         out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None }));
-        Ok(())
+        Ok(false)
     }
 }

@@ -280,3 +280,11 @@ impl AmqpSession {
         end_frame(buf, start, 0);
     }
 }
+
+#[cfg(test)]
+impl AmqpSession {
+    /// Bytes of messages that have arrived in part.
+    pub(crate) fn assembly_bytes(&self) -> u64 {
+        self.context.assembly_bytes
+    }
+}

@@ -116,6 +116,10 @@ impl Client {
         self.session.timeout(self.now, &mut self.out);
     }
 
+    pub fn session_assembly_bytes(&self) -> u64 {
+        self.session.assembly_bytes()
+    }
+
     pub fn actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.out.actions)
     }
