@@ -193,6 +193,7 @@ pub fn begin(window: u32) -> BytesMut {
 
 /// A source or target.
 #[derive(Clone, Default)]
+#[derive(Debug)]
 pub struct Node {
     pub address: Option<&'static str>,
     pub durable: u32,

@@ -1,6 +1,6 @@
 //! Clients that send.
 
-use evergate_model::{Action, Address, AttachError, Attached, Event, Publish, PublishError, Value};
+use evergate_model::{Action, Address, AttachError, Attached, Event, Publish, PublishError, Session, Value};
 
 use super::client::{AttachFrame, Client, Node, data, detach, durable, flow, frame, part, transfer};
 use crate::AmqpConfig;
@@ -315,9 +315,16 @@ fn an_echo_is_answered_and_a_detached_link_forgets_its_publishes() {
 #[test]
 fn a_large_body_is_passed_on_without_a_copy() {
     let mut client = sender(AmqpConfig::default());
-    let bytes = frame(FRAME_AMQP, 0, &transfer(3, 0, false, &data(&[1; 20_000])));
-    client.bytes(&bytes);
+    let mut input = frame(FRAME_AMQP, 0, &transfer(3, 0, false, &data(&[1; 20_000])));
+    let buffer = input.as_ptr_range();
+    client.session.received(client.now, &mut input, &mut client.out);
     let publish = published(&mut client).remove(0);
-    assert_eq!(publish.message.body.len(), 20_008);
-    assert!(publish.message.head.is_empty());
+    let body = publish.message.body.as_ptr_range();
+    assert!(buffer.start < body.start && body.end == buffer.end);
+    // A small one does not keep the read buffer.
+    let mut input = frame(FRAME_AMQP, 0, &transfer(3, 1, false, &data(b"small")));
+    let buffer = input.as_ptr_range();
+    client.session.received(client.now, &mut input, &mut client.out);
+    let body = published(&mut client).remove(0).message.body;
+    assert!(!buffer.contains(&body.as_ptr()));
 }
