@@ -32,7 +32,8 @@ export class TryMe {
 
   /** Connects unless connected; fails with a sentence for people. */
   connect(user: string, password: string): Promise<void> {
-    if (this.link === 'connected') return Promise.resolve()
+    // While a lost connection is being restored, MQTT.js keeps what is asked of it.
+    if (this.link === 'connected' || this.link === 'lost') return Promise.resolve()
     this.#connecting ??= this.#open(user, password).finally(() => (this.#connecting = null))
     return this.#connecting
   }
@@ -70,39 +71,30 @@ export class TryMe {
     })
 
     return new Promise((resolve, reject) => {
-      let settled = false
-      const fail = (cause: unknown) => {
+      // The first connection is not tried again when it fails: someone has to change something. Neither is one whose
+      // account is refused later.
+      const giveUp = (cause: unknown) => {
+        if (this.#client !== client) return
+        this.disconnect()
         this.error = explain(cause)
         this.asksForAccount ||= needsAccount(cause)
-        if (settled) return
-        settled = true
-        // A first connection that fails is not tried again: someone has to change something.
-        client.end(true)
-        this.link = 'off'
         reject(new Error(this.error))
       }
       client.on('connect', () => {
-        settled = true
         this.link = 'connected'
         this.error = ''
         resolve()
       })
       client.on('close', () => {
         if (this.#client !== client) return
-        if (settled && this.link !== 'off') this.link = 'lost'
-        else fail(null)
+        if (this.link === 'connecting') giveUp(null)
+        else this.link = 'lost'
       })
       client.on('error', (cause) => {
-        if (this.#client !== client) return
-        if (settled && needsAccount(cause)) {
-          // Trying again with what was refused helps nobody.
-          this.disconnect()
-          this.asksForAccount = true
-          this.error = explain(cause)
-        } else fail(cause)
+        if (this.link === 'connecting' || needsAccount(cause)) giveUp(cause)
       })
       client.on('disconnect', (packet) => {
-        this.error = explain({ code: packet.reasonCode })
+        if (this.#client === client) this.error = explain({ code: packet.reasonCode })
       })
     })
   }
