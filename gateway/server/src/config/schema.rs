@@ -1,0 +1,335 @@
+//! Every key and its default. `docs/configuration.md` says the same in words; a test compares the two.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{Addresses, ByteSize, address};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where durable state lives.
+    pub journal: Journal,
+    /// Plain listeners.
+    pub listen: Listen,
+    /// Further listeners, those with TLS among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listener: Vec<Listener>,
+    /// Certificates of the listeners with TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Accounts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub user: Vec<User>,
+    /// Who needs no account.
+    pub auth: Auth,
+    /// The HTTP and WebSocket port.
+    pub http: Http,
+    /// Bounds of the whole gateway.
+    pub limits: Limits,
+    /// Bounds of MQTT.
+    pub mqtt: Mqtt,
+    /// Bounds of AMQP.
+    pub amqp: Amqp,
+    /// Bounds of STOMP.
+    pub stomp: Stomp,
+    /// Logging.
+    pub log: Log,
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// `sqlite:DIRECTORY` or `postgres://…`.
+    pub url: String,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { url: "sqlite:./evergate-data".into() }
+    }
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// MQTT.
+    pub mqtt: Addresses,
+    /// AMQP.
+    pub amqp: Addresses,
+    /// STOMP.
+    pub stomp: Addresses,
+    /// HTTP and WebSocket.
+    pub http: Addresses,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            mqtt: Addresses::loopback(1883),
+            amqp: Addresses::loopback(5672),
+            stomp: Addresses::loopback(61613),
+            http: Addresses::loopback(15672),
+        }
+    }
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// MQTT 3.1.1 and 5.
+    Mqtt,
+    /// AMQP.
+    Amqp,
+    /// STOMP.
+    Stomp,
+    /// HTTP, and all of them over WebSocket.
+    Http,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mqtt => "mqtt",
+            Self::Amqp => "amqp",
+            Self::Stomp => "stomp",
+            Self::Http => "http",
+        })
+    }
+}
+
+/// `[[listener]]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where.
+    #[serde(deserialize_with = "address")]
+    pub address: SocketAddr,
+    /// Encrypted, with the certificate of `[tls]`.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file.
+    pub certificate: PathBuf,
+    /// PEM file.
+    pub key: PathBuf,
+    /// PEM file: clients must show a certificate that it signed.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[[user]]`
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// Argon2 hash, from `evergate user hash`.
+    pub password: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The hash belongs in no log.
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// Clients without a name come in on every listener.
+    pub anonymous: bool,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Further names that the port answers to: `name` or `name:port`.
+    pub allowed_hosts: Vec<String>,
+    /// Pages of other sites that may use it: `https://name[:port]`.
+    pub allowed_origins: Vec<String>,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections over all listeners.
+    pub connections_max: u32,
+    /// For TLS, HTTP headers and the protocol's own opening, each.
+    pub handshake_seconds: u32,
+    /// Largest message.
+    pub message_bytes_max: ByteSize,
+    /// Memory for messages.
+    pub memory_bytes_max: ByteSize,
+    /// Messages of a queue.
+    pub queue_messages_max: u64,
+    /// Bytes of a queue.
+    pub queue_bytes_max: ByteSize,
+    /// Bytes of a queue that are held in memory.
+    pub queue_resident_bytes_max: ByteSize,
+    /// Queues, subscriptions among them.
+    pub queues_max: u32,
+    /// Retained messages.
+    pub retained_max: u32,
+    /// Publishes of a connection that await their answer.
+    pub publish_window_messages: u32,
+    /// The same in bytes.
+    pub publish_window_bytes: ByteSize,
+    /// Bytes sent to a connection and not yet taken by it.
+    pub delivery_window_bytes: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            handshake_seconds: 10,
+            message_bytes_max: ByteSize(16 << 20),
+            memory_bytes_max: ByteSize(512 << 20),
+            queue_messages_max: 1_000_000,
+            queue_bytes_max: ByteSize(1 << 30),
+            queue_resident_bytes_max: ByteSize(64 << 20),
+            queues_max: 100_000,
+            retained_max: 100_000,
+            publish_window_messages: 4096,
+            publish_window_bytes: ByteSize(32 << 20),
+            delivery_window_bytes: ByteSize(8 << 20),
+        }
+    }
+}
+
+/// `[mqtt]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mqtt {
+    /// QoS 1 and 2 publishes that a client may have unacknowledged.
+    pub receive_maximum: u16,
+    /// QoS 1 and 2 deliveries that a client is sent unacknowledged.
+    pub delivery_window_messages: u16,
+    /// Highest topic alias; 0: none.
+    pub topic_alias_max: u16,
+    /// Longest session expiry granted.
+    pub session_expiry_seconds_max: u32,
+    /// Longest keep-alive; 0: any.
+    pub keep_alive_seconds_max: u16,
+    /// Subscriptions of a session.
+    pub subscriptions_max: u32,
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            receive_maximum: 1024,
+            delivery_window_messages: 1024,
+            topic_alias_max: 64,
+            session_expiry_seconds_max: u32::MAX,
+            keep_alive_seconds_max: 0,
+            subscriptions_max: 1024,
+        }
+    }
+}
+
+/// `[amqp]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Amqp {
+    /// Largest frame.
+    pub frame_bytes_max: ByteSize,
+    /// Highest channel number.
+    pub channel_max: u16,
+    /// Links of a session.
+    pub links_per_session_max: u32,
+    /// Unsettled deliveries of a link.
+    pub unsettled_per_link_max: u32,
+    /// Credit of a publisher's link.
+    pub link_credit: u32,
+    /// A peer silent for this long is disconnected.
+    pub idle_timeout_seconds: u32,
+}
+
+impl Default for Amqp {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: ByteSize(64 << 10),
+            channel_max: 254,
+            links_per_session_max: 1024,
+            unsettled_per_link_max: 10_000,
+            link_credit: 500,
+            idle_timeout_seconds: 60,
+        }
+    }
+}
+
+/// `[stomp]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stomp {
+    /// Header lines of a frame.
+    pub headers_max: u32,
+    /// Longest header line.
+    pub line_bytes_max: ByteSize,
+    /// All header lines together.
+    pub head_bytes_max: ByteSize,
+    /// Heart-beats offered and wanted; 0: none.
+    pub heartbeat_seconds: u32,
+    /// Subscriptions of a connection.
+    pub subscriptions_max: u32,
+    /// Unacknowledged messages of a subscription that names no number.
+    pub prefetch_messages: u32,
+}
+
+impl Default for Stomp {
+    fn default() -> Self {
+        Self {
+            headers_max: 128,
+            line_bytes_max: ByteSize(8 << 10),
+            head_bytes_max: ByteSize(64 << 10),
+            heartbeat_seconds: 10,
+            subscriptions_max: 1024,
+            prefetch_messages: 1000,
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// What is logged: `info`, or by target, `warn,evergate_runtime=debug`.
+    pub filter: String,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
