@@ -205,6 +205,30 @@ test('an anonymous client that is refused is asked for an account, which is then
   await page.context().close()
 })
 
+test('a publish that makes the gateway hang up is explained and not sent again', async () => {
+  const page = await open(browser)
+  let publishes = 0
+  await page.routeWebSocket(/\/mqtt$/, (socket) => {
+    socket.onMessage((bytes) => {
+      const type = Buffer.from(bytes)[0] >> 4
+      if (type === 1) socket.send(Buffer.from([0x20, 3, 0, 0, 0]))
+      if (type !== 3) return
+      publishes += 1
+      // DISCONNECT with 0x95 (packet too large).
+      socket.send(Buffer.from([0xe0, 2, 0x95, 0]))
+      socket.close()
+    })
+  })
+  await page.goto(http)
+  await publish(page, 'a/b', 'large')
+  await page.getByText('The message is larger than the gateway accepts.').first().waitFor()
+  await page.getByTestId('mqtt-state').getByText('Not connected').waitFor()
+  await new Promise((resolve) => setTimeout(resolve, 3000))
+  assert.equal(publishes, 1)
+  assert.ok(await page.getByRole('button', { name: 'Publish', exact: true }).isEnabled())
+  await page.context().close()
+})
+
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [1400, 380]) {
     test(`axe finds nothing, ${colorScheme}, ${width} wide`, async () => {

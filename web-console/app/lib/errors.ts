@@ -22,12 +22,16 @@ const REASONS: Record<number, string> = {
   0x90: 'This is not a valid topic name. It must not hold + or #.',
   0x93: 'More messages are under way than the gateway accepts.',
   0x95: 'The message is larger than the gateway accepts.',
+  0x96: 'Messages come faster than the gateway accepts.',
   0x97: 'A quota is used up: the destination or the account is full.',
   0x98: 'The gateway closed this connection by command.',
   0x99: 'The body is not what its format says.',
   0x9a: 'The gateway does not keep retained messages here.',
   0x9b: 'The gateway does not offer this QoS here.',
   0x9e: 'Shared subscriptions are not offered here.',
+  0x9c: 'Another node serves this now.',
+  0x9d: 'Another node serves this now.',
+  0x9f: 'Connections come faster than the gateway accepts.',
   0xa1: 'Subscription identifiers are not offered here.',
   0xa2: 'Wildcards are not offered here.',
 }
@@ -43,10 +47,14 @@ export function explain(cause: unknown): string {
   if (reason !== undefined && reason !== 0) return REASONS[reason] ?? `The gateway refused this with reason ${reason}.`
   const message = cause instanceof Error ? cause.message : ''
   if (/connack timeout/i.test(message)) return 'The gateway did not answer within 10 seconds.'
-  if (/invalid topic/i.test(message)) return 'This is not a valid topic.'
+  if (/invalid topic/i.test(message)) return 'This is not a valid topic filter.'
   if (/client disconnecting|connection closed/i.test(message)) return 'The connection was lost before the answer came.'
   return 'No connection: nothing answers MQTT over WebSocket at /mqtt here.'
 }
 
 /** Whether another account may help: bad user name or password, or not authorised. */
 export const needsAccount = (cause: unknown) => [0x04, 0x05, 0x86, 0x87].includes(code(cause) ?? 0)
+
+/** Whether a DISCONNECT with this reason passes by itself: a restart, a busy moment, a silence. */
+export const helpsToRetry = (reason: number | undefined) =>
+  reason === undefined || [0x00, 0x88, 0x89, 0x8b, 0x8d, 0x96, 0x97, 0x9c, 0x9d, 0x9f].includes(reason)

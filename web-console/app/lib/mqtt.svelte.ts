@@ -1,5 +1,5 @@
 import type { IClientPublishOptions, MqttClient } from 'mqtt'
-import { explain, needsAccount } from './errors'
+import { explain, helpsToRetry, needsAccount } from './errors'
 import { received, type Received } from './message'
 
 const MESSAGES_MAX = 100
@@ -29,6 +29,8 @@ export class TryMe {
 
   #client: MqttClient | null = null
   #connecting: Promise<void> | null = null
+  /** Ends what waits for an answer when the connection is given up; MQTT.js would leave it waiting. */
+  #ended = new AbortController()
 
   /** Connects unless connected; fails with a sentence for people. */
   connect(user: string, password: string): Promise<void> {
@@ -41,6 +43,8 @@ export class TryMe {
   disconnect() {
     this.#client?.end(true)
     this.#client = null
+    this.#ended.abort()
+    this.#ended = new AbortController()
     this.link = 'off'
     this.subscriptions = []
     this.error = ''
@@ -93,16 +97,27 @@ export class TryMe {
       client.on('error', (cause) => {
         if (this.link === 'connecting' || needsAccount(cause)) giveUp(cause)
       })
-      client.on('disconnect', (packet) => {
-        if (this.#client === client) this.error = explain({ code: packet.reasonCode })
+      client.on('disconnect', ({ reasonCode }) => {
+        if (this.#client !== client) return
+        if (helpsToRetry(reasonCode)) this.error = explain({ code: reasonCode })
+        // What the gateway objects to would only be sent again.
+        else giveUp({ code: reasonCode })
       })
     })
   }
 
-  async subscribe(filter: string, qos: Qos) {
-    await this.#client?.subscribeAsync(filter, { qos }).catch((cause: unknown) => {
-      throw new Error(explain(cause))
+  /** The answer, or a sentence that says why there is none. */
+  #answer<T>(answer: Promise<T>): Promise<T> {
+    const { signal } = this.#ended
+    return new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(new Error(this.error || 'Disconnected before the answer came.')))
+      answer.then(resolve, (cause: unknown) => reject(new Error(explain(cause))))
     })
+  }
+
+  async subscribe(filter: string, qos: Qos) {
+    if (!this.#client) return
+    await this.#answer(this.#client.subscribeAsync(filter, { qos }))
     this.subscriptions = [...this.subscriptions.filter((one) => one.filter !== filter), { filter, qos }]
   }
 
@@ -117,6 +132,8 @@ export class TryMe {
   async publish(message: Publication): Promise<string> {
     const client = this.#client
     if (!client) return ''
+    // MQTT.js would send it, and the gateway would have to hang up. [MQTT-3.3.2-2]
+    if (/[+#\0]/.test(message.topic)) throw new Error(explain({ code: 0x90 }))
     const options: IClientPublishOptions = {
       qos: message.qos,
       retain: message.retain,
@@ -126,9 +143,7 @@ export class TryMe {
       },
     }
     const start = performance.now()
-    const answer = await client.publishAsync(message.topic, message.body, options).catch((cause: unknown) => {
-      throw new Error(explain(cause))
-    })
+    const answer = await this.#answer(client.publishAsync(message.topic, message.body, options))
     if (message.qos === 0) return 'Sent. With QoS 0 there is no confirm.'
     const took = `${(performance.now() - start).toFixed(1)} ms`
     // 0x10: no matching subscribers. [MQTT-3.4.2.1]
