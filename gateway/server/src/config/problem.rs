@@ -167,7 +167,8 @@ fn in_words(expected: &str) -> String {
 
 /// The known name that a slip of the finger may have meant.
 fn nearest<'a>(unknown: &str, known: &'a [String]) -> Option<&'a str> {
-    let far = (unknown.chars().count() / 3).max(1);
+    // Two letters exchanged are two changes; a short name would be near to everything.
+    let far = if unknown.chars().count() < 4 { 1 } else { 2 };
     let ranked = known.iter().map(|name| (distance(&unknown.to_lowercase(), name), name.as_str()));
     ranked.min().filter(|(distance, _)| *distance <= far).map(|(_, name)| name)
 }
