@@ -18,19 +18,20 @@ enum State {
 /// Decodes one direction of one connection.
 pub struct Decoder {
     limits: Limits,
-    version: Version,
+    /// Known once CONNECT was answered; before, nothing but CONNECT is read.
+    version: Option<Version>,
     state: State,
 }
 
 impl Decoder {
     /// A decoder for the start of a connection.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, version: Version::V1_2, state: State::Idle }
+        Self { limits, version: None, state: State::Idle }
     }
 
-    /// Sets the version that was negotiated.
+    /// Sets the version that was negotiated; all commands are read from here on.
     pub fn set_version(&mut self, version: Version) {
-        self.version = version;
+        self.version = Some(version);
     }
 
     /// Takes a frame off the front of `input`. `None`: it is incomplete; call again when bytes were
@@ -45,11 +46,15 @@ impl Decoder {
                     self.state = State::Head { command: None, scanned: 0, line: 0, headers: 0 };
                 }
                 State::Head { command, scanned, line, headers } => {
-                    let Some(head_len) = scan_head(&self.limits, input, command, scanned, line, headers)? else {
+                    let scanned = scan_head(&self.limits, input, command, scanned, line, headers)?;
+                    if let (None, Some(command)) = (self.version, command.filter(|command| !command.is_raw())) {
+                        return Err(FrameError::BeforeConnect(command));
+                    }
+                    let (Some(head_len), Some(command)) = (scanned, *command) else {
                         return Ok(None);
                     };
-                    let command = command.ok_or_else(|| FrameError::UnknownCommand(String::new()))?;
-                    let headers = read_head(&input[..head_len], command, self.version, *headers)?;
+                    let version = self.version.unwrap_or(Version::V1_2);
+                    let headers = read_head(&input[..head_len], command, version, *headers)?;
                     input.advance(head_len);
                     let length = content_length(&headers)?;
                     let frame = Frame { command, headers, body: bytes::Bytes::new() };
@@ -58,7 +63,7 @@ impl Decoder {
                 State::Body { frame, length, scanned } => {
                     // 1.0 lets any frame have a body; a CONNECT never has one.
                     let body_allowed =
-                        frame.command.has_body() || (self.version == Version::V1_0 && !frame.command.is_raw());
+                        frame.command.has_body() || (self.version == Some(Version::V1_0) && !frame.command.is_raw());
                     let limit = if body_allowed { self.limits.body_bytes_max } else { 0 };
                     let too_large = || {
                         if body_allowed {

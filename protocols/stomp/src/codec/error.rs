@@ -9,6 +9,8 @@ use super::Command;
 pub enum FrameError {
     /// The first line is no command of STOMP; its text, shortened.
     UnknownCommand(String),
+    /// Before CONNECT nothing else may come: refused at its first line, so that nobody unknown fills memory.
+    BeforeConnect(Command),
     /// A command or header line is longer than this.
     LineTooLong(usize),
     /// There are more header lines than this.
@@ -41,6 +43,7 @@ impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownCommand(text) => write!(f, "unknown command {text:?}"),
+            Self::BeforeConnect(command) => write!(f, "{} before CONNECT", command.as_str()),
             Self::LineTooLong(limit) => write!(f, "a header line is longer than {limit} bytes"),
             Self::TooManyHeaders(limit) => write!(f, "a frame has more than {limit} headers"),
             Self::HeadTooLarge(limit) => write!(f, "the headers of a frame are longer than {limit} bytes"),
@@ -53,7 +56,7 @@ impl fmt::Display for FrameError {
             Self::CarriageReturn => f.write_str("carriage return within a header line"),
             Self::BadContentLength(text) => write!(f, "content-length is not a number: {text:?}"),
             Self::NoNul => f.write_str("no NUL after content-length bytes of body"),
-            Self::UnexpectedBody(command) => write!(f, "a {} frame must not have a body", command.as_str()),
+            Self::UnexpectedBody(command) => write!(f, "{} frames must not have a body", command.as_str()),
         }
     }
 }

@@ -102,6 +102,19 @@ impl StompSession {
         self.phase == Phase::Authenticating || self.stalled.is_some()
     }
 
+    /// Keeps what cannot be processed yet, because the driver need not call again when the answer is there.
+    fn hold(&mut self, input: &mut BytesMut, out: &mut Output) {
+        self.held.unsplit(input.split());
+        let max = match self.phase {
+            Phase::Authenticating => self.config.early_bytes_max,
+            // Waits for the name of a temporary queue: room for a frame more.
+            _ => self.config.early_bytes_max + self.config.limits.body_bytes_max,
+        };
+        if self.held.len() > max {
+            self.fail(Fault::refused(format!("more than {max} bytes sent without waiting for the answer")), out);
+        }
+    }
+
     /// Processes whole frames until there are no more, or one must wait.
     fn process(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
         while !self.is_paused() && matches!(self.phase, Phase::AwaitConnect | Phase::Connected) {
@@ -130,8 +143,8 @@ impl StompSession {
         match (self.phase, connecting) {
             (Phase::AwaitConnect, true) => return self.on_connect(now, &frame, out),
             (Phase::AwaitConnect, false) => {
-                return Err(Fault::refused(format!("{} before CONNECT", frame.command.as_str()))
-                    .with_hint("The first frame must be CONNECT or STOMP."));
+                // CONNECTED: the decoder lets no other through.
+                return Err(Fault::refused(format!("{} before CONNECT", frame.command.as_str())));
             }
             (_, true) => return Err(Fault::refused("this connection is connected already")),
             (_, false) => {}
@@ -252,9 +265,8 @@ impl Session for StompSession {
             }
             self.process(now, input, out);
         }
-        // Kept here, because the driver need not call again when the answer is there.
-        if self.is_paused() && self.held.len() + input.len() <= self.config.early_bytes_max {
-            self.held.unsplit(input.split());
+        if self.is_paused() {
+            self.hold(input, out);
         }
         self.left_over = input.len();
         if !out.wire.is_empty() {

@@ -56,7 +56,7 @@ impl StompSession {
         let consumer = self.new_consumer();
         let token = self.pending.add(headers.get("receipt").map(str::to_owned));
         let phase = Phase::Attaching(token);
-        let mut subscription = Subscription::new(consumer, key.clone(), phase, mode, prefetch);
+        let mut subscription = Subscription::new(key.clone(), phase, mode, prefetch);
         subscription.named = headers.get("id").is_some();
         if let Destination::TempQueue(name) = destination {
             if self.temp_queues.contains_key(name) {
@@ -142,7 +142,7 @@ impl StompSession {
         let consumer = self.new_consumer();
         source.consumer = consumer;
         let token = self.pending.add(receipt);
-        let subscription = Subscription::new(consumer, key.into(), Phase::Removing(token), AckMode::Client, 1);
+        let subscription = Subscription::new(key.into(), Phase::Removing(token), AckMode::Client, 1);
         self.subscriptions.insert(consumer, subscription);
         out.actions.push(Action::Attach(source));
         Ok(())

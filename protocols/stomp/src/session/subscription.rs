@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use evergate_model::{ConsumerId, Seq, Token};
+use evergate_model::{Seq, Token};
 
 /// The `ack` header of SUBSCRIBE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,6 @@ pub(super) enum Phase {
 
 #[derive(Debug)]
 pub(super) struct Subscription {
-    pub(super) consumer: ConsumerId,
     /// The client's name for it.
     pub(super) key: Arc<str>,
     pub(super) phase: Phase,
@@ -61,9 +60,8 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(consumer: ConsumerId, key: Arc<str>, phase: Phase, mode: AckMode, prefetch: u64) -> Self {
+    pub(super) fn new(key: Arc<str>, phase: Phase, mode: AckMode, prefetch: u64) -> Self {
         Self {
-            consumer,
             key,
             phase,
             mode,

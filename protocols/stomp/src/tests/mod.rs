@@ -1,1 +1,8 @@
+//! Whole sessions against a gateway of a few lines.
 
+mod acks;
+mod connecting;
+mod conversion;
+mod destinations;
+mod harness;
+mod receipts;
