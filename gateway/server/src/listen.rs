@@ -60,7 +60,7 @@ impl Authenticator for FromListener {
 pub async fn accept_all(listener: Listener, protocol: Protocol, tls: Option<TlsServer>, shared: Shared) {
     let reach = Reach::of(listener.address().ip());
     let authenticator = Arc::new(FromListener { accounts: shared.accounts.clone(), reach });
-    let door = Door { name: protocol.name().into(), authenticator, shared };
+    let door = Door { name: protocol.to_string().into(), authenticator, shared };
     let web = (protocol == Protocol::Http).then(|| web_router(&door, listener.address()));
     loop {
         let accepted = listener.accept().await;

@@ -1,0 +1,187 @@
+//! Starts everything, waits for a reason to stop, stops everything.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use evergate_admin::{AdminState, Authorize};
+use evergate_core::{DirectoryLimits, QueueLimits};
+use evergate_journal::Journal;
+use evergate_model::{Access, Credentials};
+use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
+use evergate_runtime::{Gateway, GatewayConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{Checked, Config, Limits};
+use crate::listen::{Shared, accept_all};
+use crate::observe::Observer;
+use crate::protocols::Protocols;
+
+/// How long a clean stop may take before what is left is dropped.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of messages in one commit, about.
+const BATCH_BYTES_MAX: u64 = 8 << 20;
+
+/// Serves until a signal, or until the journal fails. The error is a text for people.
+pub async fn serve(checked: Checked) -> Result<ExitCode, String> {
+    let started = Instant::now();
+    let Checked { config, listeners, tls, accounts, warnings } = checked;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+
+    // Ports first: another gateway on the same ones should be found before the journal is touched.
+    let limit = ConnectionLimit::new(config.limits.connections_max as usize);
+    let mut bound = Vec::new();
+    for spec in &listeners {
+        let listener = Listener::bind(spec.address, limit.clone())
+            .await
+            .map_err(|error| format!("{} listener: {error}; choose another address in [listen]", spec.protocol))?;
+        bound.push((listener, *spec));
+    }
+    let (journal, journal_name) = open_journal(&config.journal.url).await?;
+    let (gateway, tasks) = Gateway::start(gateway_config(&config.limits), journal).await?;
+    tracing::info!(journal = journal_name, "journal recovered");
+
+    let observer = Observer::new(gateway.clone(), journal_name.to_owned());
+    tokio::spawn(observer.clone().run());
+    let (admin_stop, admin_stopping) = watch::channel(false);
+    let mut admin = AdminState::new(observer, admin_stopping);
+    if !config.user.is_empty() {
+        admin = admin.authorized_by(Arc::new(Console(accounts.clone())));
+    }
+    let shared = Shared {
+        gateway: gateway.clone(),
+        protocols: Arc::new(protocols(&config)),
+        accounts,
+        handshake: Duration::from_secs(config.limits.handshake_seconds.into()),
+        web_message_bytes_max: usize::try_from(config.limits.message_bytes_max.0).unwrap_or(usize::MAX) + (1 << 20),
+        admin: evergate_admin::router(admin),
+        allowed_hosts: config.http.allowed_hosts.into(),
+        allowed_origins: config.http.allowed_origins.into(),
+    };
+    let mut accepting = Vec::new();
+    for (listener, spec) in bound {
+        tracing::info!(address = %listener.address(), tls = spec.tls, "listening for {}", spec.protocol);
+        let tls = tls.clone().filter(|_| spec.tls);
+        accepting.push(tokio::spawn(accept_all(listener, spec.protocol, tls, shared.clone())));
+    }
+    let ready_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(ready_ms, "evergate {} is ready", env!("CARGO_PKG_VERSION"));
+
+    let failure = wait_for_end(&gateway).await?;
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    gateway.stop("the gateway is stopping");
+    let _ = admin_stop.send(true); // nobody may be looking
+    tasks.finish(&gateway, PATIENCE).await;
+    match failure {
+        None => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(reason) => Err(format!("{reason}; what was confirmed is stored: mend the journal and start again")),
+    }
+}
+
+/// Waits for a signal, or for the gateway's failure: then says which.
+async fn wait_for_end(gateway: &Gateway) -> Result<Option<Arc<str>>, String> {
+    let no_signals = |error: std::io::Error| format!("cannot wait for signals: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        reason = gateway.failed() => Some(reason),
+    })
+}
+
+/// Opens the journal that the URL names; returns it with the name that operators see.
+async fn open_journal(url: &str) -> Result<(Box<dyn Journal>, &'static str), String> {
+    if let Some(directory) = url.strip_prefix("sqlite:") {
+        let journal = evergate_sqlite::SqliteJournal::open(Path::new(directory), evergate_sqlite::Options::default());
+        return Ok((Box::new(journal.map_err(|error| error.to_string())?), "SQLite"));
+    }
+    let journal = evergate_postgres::PostgresJournal::connect(url, evergate_postgres::Options::default()).await;
+    Ok((Box::new(journal.map_err(|error| error.to_string())?), "PostgreSQL"))
+}
+
+fn gateway_config(limits: &Limits) -> GatewayConfig {
+    GatewayConfig {
+        shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16) as u16),
+        queue: QueueLimits {
+            messages_max: limits.queue_messages_max,
+            bytes_max: limits.queue_bytes_max.0,
+            resident_bytes_max: limits.queue_resident_bytes_max.0,
+        },
+        directory: DirectoryLimits {
+            queues_max: limits.queues_max as usize,
+            retained_max: limits.retained_max as usize,
+        },
+        memory_bytes_max: limits.memory_bytes_max.0,
+        message_bytes_max: limits.message_bytes_max.0,
+        publish_window_messages: limits.publish_window_messages as usize,
+        publish_window_bytes: limits.publish_window_bytes.0,
+        delivery_window_bytes: limits.delivery_window_bytes.0,
+        batch_bytes_max: BATCH_BYTES_MAX,
+    }
+}
+
+/// The protocols, with their settings.
+fn protocols(config: &Config) -> Protocols {
+    let handshake = Duration::from_secs(config.limits.handshake_seconds.into());
+    let message_bytes_max = config.limits.message_bytes_max.0;
+    let amqp = evergate_amqp10::AmqpConfig {
+        frame_bytes_max: config.amqp.frame_bytes_max.0 as u32,
+        channel_max: config.amqp.channel_max,
+        links_per_session_max: config.amqp.links_per_session_max,
+        unsettled_per_link_max: config.amqp.unsettled_per_link_max,
+        message_bytes_max,
+        link_credit: config.amqp.link_credit,
+        handshake_timeout: handshake,
+        idle_timeout: Duration::from_secs(config.amqp.idle_timeout_seconds.into()),
+        ..Default::default()
+    };
+    let heartbeat = Duration::from_secs(config.stomp.heartbeat_seconds.into());
+    let stomp = evergate_stomp::StompConfig {
+        limits: evergate_stomp::Limits {
+            line_bytes_max: config.stomp.line_bytes_max.0 as usize,
+            headers_max: config.stomp.headers_max as usize,
+            head_bytes_max: config.stomp.head_bytes_max.0 as usize,
+            body_bytes_max: message_bytes_max as usize,
+        },
+        connect_timeout: handshake,
+        heartbeat_send: heartbeat,
+        heartbeat_receive: heartbeat,
+        subscriptions_max: config.stomp.subscriptions_max as usize,
+        prefetch_default: config.stomp.prefetch_messages.into(),
+        ..Default::default()
+    };
+    Protocols::new(mqtt(config), amqp, stomp)
+}
+
+fn mqtt(config: &Config) -> evergate_mqtt::MqttConfig {
+    // Topic and properties come on top of the message.
+    let packet_bytes_max = config.limits.message_bytes_max.0 + (128 << 10);
+    evergate_mqtt::MqttConfig {
+        connect_timeout: Duration::from_secs(config.limits.handshake_seconds.into()),
+        max_packet_bytes: u32::try_from(packet_bytes_max).unwrap_or(u32::MAX),
+        max_subscriptions: config.mqtt.subscriptions_max as usize,
+        topic_alias_maximum: config.mqtt.topic_alias_max,
+        receive_maximum: config.mqtt.receive_maximum,
+        delivery_window: config.mqtt.delivery_window_messages,
+        max_session_expiry_seconds: config.mqtt.session_expiry_seconds_max,
+        max_keep_alive_seconds: config.mqtt.keep_alive_seconds_max,
+        ..Default::default()
+    }
+}
+
+/// Who may see the console: whoever has an account.
+struct Console(Accounts);
+
+#[async_trait::async_trait]
+impl Authorize for Console {
+    async fn check(&self, user: &str, password: &str) -> bool {
+        let credentials = Credentials::Password { user: user.into(), password: password.to_owned().into() };
+        matches!(self.0.check(&credentials, Reach::Network).await, Access::Granted(_))
+    }
+}
