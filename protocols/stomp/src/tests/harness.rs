@@ -67,7 +67,7 @@ impl Client {
 
     pub(super) fn timeout_at(&mut self, now: u64) {
         self.now = Time(now);
-        self.call(|session, now, out| session.timeout(now, out));
+        self.call(Session::timeout);
     }
 
     fn call(&mut self, act: impl FnOnce(&mut StompSession, Time, &mut Output)) {
