@@ -51,7 +51,7 @@ impl Default for AmqpConfig {
             link_credit: 500,
             incoming_window: 2048,
             handshake_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             peer_idle_timeout_min: Duration::from_millis(100),
         }
     }

@@ -59,7 +59,7 @@ impl Terminus {
         }
         let mut source = Self::common(&mut f)?;
         source.copy = f.symbol()?.is_some_and(|mode| mode == "copy");
-        let selector = source.read_filters(f.item()?)?;
+        let selector = source.read_filters(f.item()?.as_ref())?;
         source.default_outcome = match read_state(f.item()?)? {
             Some(DeliveryState::Terminal(outcome)) => Some(outcome),
             _ => None,
@@ -97,10 +97,10 @@ impl Terminus {
     }
 
     /// Takes the filters that are honoured; whether there is a selector.
-    fn read_filters(&mut self, filters: Option<Item<'_>>) -> Result<bool, DecodeError> {
+    fn read_filters(&mut self, filters: Option<&Item<'_>>) -> Result<bool, DecodeError> {
         let mut items = match filters {
             None => return Ok(false),
-            Some(Item::Map(items)) => items,
+            Some(Item::Map(items)) => items.clone(),
             Some(_) => return Err(DecodeError::WrongType),
         };
         let mut selector = false;

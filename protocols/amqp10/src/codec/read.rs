@@ -56,7 +56,7 @@ pub(crate) enum Item<'a> {
 }
 
 /// The values of a list or map.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Items<'a> {
     pub count: u32,
     pub reader: Reader<'a>,
@@ -76,7 +76,7 @@ impl<'a> Iterator for Items<'a> {
 }
 
 /// An array: one constructor, many values.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Array<'a> {
     pub count: u32,
     /// The elements' type code.

@@ -18,7 +18,7 @@ fn check(item: &Item<'_>, depth_left: u32) -> Result<(), DecodeError> {
     match item {
         Item::Simple(_) => Ok(()),
         Item::List(items) | Item::Map(items) => {
-            let mut items = *items;
+            let mut items = items.clone();
             for item in items.by_ref() {
                 check(&item?, depth_left)?;
             }
@@ -28,7 +28,7 @@ fn check(item: &Item<'_>, depth_left: u32) -> Result<(), DecodeError> {
             if array.has_empty_elements() && array.count > EMPTY_ELEMENTS_MAX {
                 return Err(DecodeError::BadLength);
             }
-            let mut array = *array;
+            let mut array = array.clone();
             for item in array.by_ref() {
                 check(&item?, depth_left)?;
             }

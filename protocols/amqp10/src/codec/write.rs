@@ -117,10 +117,9 @@ pub(crate) fn put_value(buf: &mut BytesMut, value: &Value<'_>) {
         Value::Timestamp(v) => put_fixed(buf, 0x83, &v.to_be_bytes()),
         Value::Uuid(v) => put_fixed(buf, 0x98, v),
         Value::Binary(v) => put_variable(buf, 0xa0, v),
-        Value::String(v) => put_string(buf, v),
-        // Another protocol's symbol may not be ASCII: then a string carries it.
         Value::Symbol(v) if v.is_ascii() => put_symbol(buf, v),
-        Value::Symbol(v) => put_string(buf, v),
+        // Another protocol's symbol may not be ASCII: then a string carries it.
+        Value::String(v) | Value::Symbol(v) => put_string(buf, v),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Attach (part 2, 2.6.3): what a link is for, what the gateway is asked, what the client is answered.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use evergate_model::{
@@ -303,15 +302,10 @@ fn describe(link: &mut Outgoing, name: &str, context: &Context, request: &mut Re
     }
     if is_durable {
         link.source.expiry_policy = Some("never".into());
-    } else if link.source.timeout > 0 {
-        // Kept by nobody's word but the client's: a time-out without durability outlives a link, not us.
-        request.queue.lifetime = match request.queue.lifetime {
-            Lifetime::Attached if request.queue.name.as_ref() != QueueSpec::UNIQUE => {
-                Lifetime::AfterDetach(Duration::from_secs(link.source.timeout.into()))
-            }
-            other => other,
-        };
+    } else {
+        link.source.expiry_policy = Some("link-detach".into());
     }
+    link.source.timeout = 0;
     let no_local = link.source.no_local.as_ref().map(|_| context.container_id.clone());
     request.bindings.push(binding(filter, is_durable, no_local));
     Ok(())

@@ -7,7 +7,8 @@ use evergate_model::{Action, AttachError, Attached, Output, PublishError, Time};
 
 use super::context::{Context, LinkId, Place, Publishing};
 use super::incoming::Incoming;
-use super::outgoing::{Outgoing, Unsettled};
+use super::outgoing::Outgoing;
+use super::settlement::Unsettled;
 use crate::error::{AmqpError, Fault, NOT_ALLOWED, UNATTACHED_HANDLE, WINDOW_VIOLATION};
 use crate::performative::{Begin, Detach, Flow, FlowReply, LinkFlow, Performative, write_detach, write_flow};
 
@@ -103,7 +104,7 @@ impl Channel {
                     None => Err(unattached(handle)),
                 }
             }
-            Performative::Disposition(disposition) => self.disposition(now, &disposition, context, out),
+            Performative::Disposition(disposition) => self.disposition(&disposition, context, out),
             Performative::Detach(detach) => self.detach(&detach, context, out),
             _ => Err(Fault::Connection(AmqpError::new(NOT_ALLOWED, "this performative has no place in a session"))),
         }
@@ -123,6 +124,7 @@ impl Channel {
             Some(handle) => match self.links.get_mut(&handle) {
                 Some(Link::Outgoing(link)) => {
                     link.flow(flow, context, out);
+                    // Without credit there is nothing to drain.
                     let answer = flow.echo || (flow.drain && link.limit == link.sent);
                     self.pump(now, handle, context, out);
                     if answer {

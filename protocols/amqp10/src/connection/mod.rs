@@ -7,6 +7,7 @@ mod handshake;
 mod incoming;
 mod outgoing;
 mod session;
+mod settlement;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,9 +86,9 @@ impl AmqpSession {
         out.close = Some(close);
     }
 
-    fn broken(&mut self, error: AmqpError, out: &mut Output) {
+    fn broken(&mut self, error: &AmqpError, out: &mut Output) {
         let close = Close::ProtocolError(format!("{}: {}", error.condition, error.description));
-        self.close(&error, close, out);
+        self.close(error, close, out);
     }
 
     /// Takes whole frames and headers off `input`.
@@ -119,7 +120,7 @@ impl AmqpSession {
                             self.frame(now, &frame, out);
                         }
                         Ok(_) => return,
-                        Err(error) => return self.broken(AmqpError::new(FRAMING_ERROR, error.to_string()), out),
+                        Err(error) => return self.broken(&AmqpError::new(FRAMING_ERROR, error.to_string()), out),
                     }
                 }
             }
@@ -132,7 +133,7 @@ impl AmqpSession {
         let bytes_max = self.context.config.frame_bytes_max.max(512) as usize;
         if self.stash.len() + input.len() > bytes_max {
             let error = AmqpError::new(RESOURCE_LIMIT_EXCEEDED, "too much sent before authentication");
-            return self.broken(error, out);
+            return self.broken(&error, out);
         }
         self.stash.unsplit(input.split());
     }
@@ -140,11 +141,11 @@ impl AmqpSession {
     fn frame(&mut self, now: Time, bytes: &Bytes, out: &mut Output) {
         let frame = match parse_frame(bytes) {
             Ok(frame) => frame,
-            Err(error) => return self.broken(AmqpError::new(FRAMING_ERROR, error.to_string()), out),
+            Err(error) => return self.broken(&AmqpError::new(FRAMING_ERROR, error.to_string()), out),
         };
         let expected = if self.phase.is_amqp() { FRAME_AMQP } else { FRAME_SASL };
         if frame.kind != expected {
-            return self.broken(AmqpError::new(FRAMING_ERROR, "a frame of another layer"), out);
+            return self.broken(&AmqpError::new(FRAMING_ERROR, "a frame of another layer"), out);
         }
         let body = &bytes[frame.body_at..];
         if body.is_empty() && self.phase.is_amqp() {
@@ -152,7 +153,7 @@ impl AmqpSession {
         }
         let performative = match Performative::decode(body) {
             Ok(performative) => performative,
-            Err(error) => return self.broken(error.into(), out),
+            Err(error) => return self.broken(&error.into(), out),
         };
         let payload = match &performative {
             Performative::Transfer(transfer) => bytes.slice(bytes.len() - transfer.payload_bytes..),
@@ -248,7 +249,7 @@ impl AmqpSession {
     /// Ends what the fault reaches.
     fn fault(&mut self, channel: u16, fault: Fault, out: &mut Output) {
         match fault {
-            Fault::Connection(error) => self.broken(error, out),
+            Fault::Connection(error) => self.broken(&error, out),
             Fault::Session(error) => {
                 if let Some(slot) = self.channels.get_mut(&channel)
                     && let Slot::Live(live) = slot

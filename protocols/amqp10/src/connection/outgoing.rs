@@ -9,29 +9,16 @@ use evergate_model::{
 
 use super::attach::Answer;
 use super::channel::{Channel, Link};
-use super::context::{Context, LinkId, Place, Settling};
-use crate::error::{AmqpError, Fault, NOT_IMPLEMENTED};
+use super::context::{Context, LinkId, Place};
+use super::settlement::Unsettled;
 use crate::message::{Payload, encode};
-use crate::performative::{Attach, DeliveryState, Disposition, Flow, TransferHead, write_disposition, write_transfer};
+use crate::performative::{Attach, Flow, TransferHead, write_transfer};
 use crate::terminus::Terminus;
 
 /// Bytes of a transfer frame that are not the message: frame header, descriptor, list, its fields.
 const TRANSFER_OVERHEAD_BYTES: usize = 64;
 
-/// A delivery that the client has not settled.
-pub(super) struct Unsettled {
-    pub link: LinkId,
-    handle: u32,
-    seq: Seq,
-    /// The gateway does not wait for a word on it.
-    browse: bool,
-}
-
-/// A delivery of which the rest waits for the session's window.
-struct Partial {
-    payload: Payload,
-}
-
+#[allow(clippy::struct_excessive_bools)] // independent facts, each with its own comment
 pub(super) struct Outgoing {
     pub id: LinkId,
     pub name: Arc<str>,
@@ -59,7 +46,8 @@ pub(super) struct Outgoing {
     issued: u64,
     /// Deliveries that wait for the session's window.
     held: VecDeque<Delivery>,
-    partial: Option<Partial>,
+    /// A delivery of which the rest waits for it.
+    partial: Option<Payload>,
     unsettled: u32,
     /// The client's last flow asked to drain, and was not answered.
     pub drain_asked: bool,
@@ -162,7 +150,7 @@ impl Outgoing {
     }
 
     /// Settled deliveries make room for more.
-    fn settled_some(&mut self, count: u32, context: &Context, out: &mut Output) {
+    pub fn settled_some(&mut self, count: u32, context: &Context, out: &mut Output) {
         self.unsettled = self.unsettled.saturating_sub(count);
         let low = self.unsettled <= context.config.unsettled_per_link_max / 2;
         if low && self.wanted(context) > self.issued {
@@ -229,31 +217,30 @@ impl Channel {
             }
             let settled = link.settled;
             let mut first = None;
-            let mut payload = match link.partial.take() {
-                Some(partial) => partial.payload,
-                None => {
-                    let Some(delivery) = link.held.pop_front() else { break };
-                    let payload = encode(&delivery, &context.formats, now);
-                    if payload.len() as u64 > link.message_bytes_max {
-                        link.ahead += 1;
-                        let outcome = Outcome::Modify { failed: false, undeliverable_here: true };
-                        if !settled && !link.browse {
-                            out.actions.push(settle(link.id.consumer(), delivery.seq, outcome));
-                        }
-                        link.issue_credit(context, out);
-                        continue;
+            let mut payload = if let Some(payload) = link.partial.take() {
+                payload
+            } else {
+                let Some(delivery) = link.held.pop_front() else { break };
+                let payload = encode(&delivery, &context.formats, now);
+                if payload.len() as u64 > link.message_bytes_max {
+                    link.ahead += 1;
+                    let outcome = Outcome::Modify { failed: false, undeliverable_here: true };
+                    if !settled && !link.browse {
+                        out.actions.push(settle(link.id.consumer(), delivery.seq, outcome));
                     }
-                    let id = self.deliveries;
-                    self.deliveries += 1;
-                    link.sent += 1;
-                    if !settled {
-                        link.unsettled += 1;
-                        let unsettled = Unsettled { link: link.id, handle, seq: delivery.seq, browse: link.browse };
-                        self.unsettled.insert(id, unsettled);
-                    }
-                    first = Some((id as u32, id));
-                    payload
+                    link.issue_credit(context, out);
+                    continue;
                 }
+                let id = self.deliveries;
+                self.deliveries += 1;
+                link.sent += 1;
+                if !settled {
+                    link.unsettled += 1;
+                    let unsettled = Unsettled { link: link.id, handle, seq: delivery.seq, browse: link.browse };
+                    self.unsettled.insert(id, unsettled);
+                }
+                first = Some((id as u32, id));
+                payload
             };
             let room = context.frame_bytes_max - TRANSFER_OVERHEAD_BYTES;
             let part = payload.len().min(room);
@@ -264,7 +251,7 @@ impl Channel {
             self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
             self.remote_window -= 1;
             if more {
-                link.partial = Some(Partial { payload });
+                link.partial = Some(payload);
             }
         }
         if link.drained && link.held.is_empty() {
@@ -285,120 +272,5 @@ impl Channel {
             // Whatever arrives from now on is not for this credit.
             link.issue_credit(context, out);
         }
-    }
-
-    /// The client's word on deliveries.
-    pub(super) fn disposition(
-        &mut self,
-        _now: Time,
-        disposition: &Disposition,
-        context: &mut Context,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
-        if !disposition.receiver {
-            return Ok(()); // we settle what we receive first: nothing is left to settle
-        }
-        let outcome = match &disposition.state {
-            Some(DeliveryState::Terminal(outcome)) => Some(outcome.clone()),
-            Some(DeliveryState::Transactional) => {
-                return Err(Fault::Session(AmqpError::new(NOT_IMPLEMENTED, "transactions are not supported")));
-            }
-            Some(DeliveryState::Received) | None if !disposition.settled => return Ok(()),
-            Some(DeliveryState::Received) | None => None,
-        };
-        let (Some(first), Some(last)) = (self.number_of(disposition.first), self.number_of(disposition.last)) else {
-            return Ok(());
-        };
-        if first > last {
-            return Ok(());
-        }
-        // Only what is unsettled is visited, however wide the range.
-        let ids: Vec<u64> = self.unsettled.range(first..=last).map(|(id, _)| *id).collect();
-        let mut run: Option<Run> = None;
-        for id in ids {
-            let Some(entry) = self.unsettled.remove(&id) else { continue };
-            match &mut run {
-                Some(run) if run.extends(id, &entry) => {
-                    run.last = id;
-                    run.last_seq = entry.seq;
-                }
-                _ => {
-                    if let Some(run) = run.take() {
-                        self.settle_run(&run, outcome.as_ref(), disposition.settled, context, out);
-                    }
-                    run = Some(Run { first: id, last: id, first_seq: entry.seq, last_seq: entry.seq, entry });
-                }
-            }
-        }
-        if let Some(run) = run {
-            self.settle_run(&run, outcome.as_ref(), disposition.settled, context, out);
-        }
-        Ok(())
-    }
-
-    /// The delivery number that a delivery-id on the wire means: the one nearest to what was sent last.
-    fn number_of(&self, id: u32) -> Option<u64> {
-        let distance = id.wrapping_sub(self.deliveries as u32).cast_signed();
-        self.deliveries.checked_add_signed(distance.into())
-    }
-
-    fn settle_run(
-        &mut self,
-        run: &Run,
-        outcome: Option<&Outcome>,
-        settled: bool,
-        context: &mut Context,
-        out: &mut Output,
-    ) {
-        let (number, epoch) = (self.number, self.epoch);
-        let Some(Link::Outgoing(link)) = self.links.get_mut(&run.entry.handle) else { return };
-        let outcome = outcome.cloned().unwrap_or_else(|| link.source.default_outcome());
-        let settling = Settling { channel: number, epoch, first: run.first as u32, last: run.last as u32, outcome };
-        if run.entry.browse {
-            link.settled_some((run.last - run.first + 1) as u32, context, out);
-            if !settled {
-                self.settled(&settling, context, out);
-            }
-            return;
-        }
-        let outcome = settling.outcome.clone();
-        let token = (!settled).then(|| context.next_token());
-        if let Some(token) = token {
-            context.settling.insert(token, settling);
-        }
-        out.actions.push(Action::Settle(Settle {
-            consumer: run.entry.link.consumer(),
-            first: run.first_seq,
-            last: run.last_seq,
-            outcome,
-            mark: None,
-            token,
-        }));
-        link.settled_some((run.last - run.first + 1) as u32, context, out);
-    }
-
-    /// The gateway has committed a settlement that the client waits for.
-    pub(super) fn settled(&mut self, settling: &Settling, context: &mut Context, out: &mut Output) {
-        if settling.epoch != self.epoch {
-            return;
-        }
-        let range = (settling.first, settling.last);
-        write_disposition(context.buf(out), self.number, false, range, &settling.outcome, None);
-    }
-}
-
-/// Neighbouring deliveries of one link, settled in one step.
-struct Run {
-    first: u64,
-    last: u64,
-    first_seq: Seq,
-    last_seq: Seq,
-    entry: Unsettled,
-}
-
-impl Run {
-    /// Whether the delivery `id` follows without a gap, in the session and in the queue.
-    fn extends(&self, id: u64, entry: &Unsettled) -> bool {
-        entry.link == self.entry.link && id == self.last + 1 && entry.seq.0 == self.last_seq.0.wrapping_add(1)
     }
 }

@@ -43,15 +43,15 @@ fn append(out: &mut String, item: &Item<'_>, depth_left: u32) {
         Item::Simple(value) => simple(out, value),
         Item::List(items) => {
             out.push('[');
-            elements(out, *items, depth_left);
+            elements(out, items.clone(), depth_left);
             out.push(']');
         }
         Item::Array(array) => {
             out.push('[');
-            elements(out, *array, depth_left);
+            elements(out, array.clone(), depth_left);
             out.push(']');
         }
-        Item::Map(items) => map(out, *items, depth_left),
+        Item::Map(items) => map(out, items.clone(), depth_left),
         Item::Described { value, .. } => match Reader::new(value).item() {
             Ok(inner) => append(out, &inner, depth_left),
             Err(_) => out.push_str("null"),
@@ -82,7 +82,6 @@ fn map(out: &mut String, mut items: Items<'_>, depth_left: u32) {
 
 fn simple(out: &mut String, value: &Value<'_>) {
     match value {
-        Value::Null => out.push_str("null"),
         Value::Bool(_)
         | Value::Ubyte(_)
         | Value::Ushort(_)
@@ -93,11 +92,11 @@ fn simple(out: &mut String, value: &Value<'_>) {
         | Value::Int(_)
         | Value::Long(_)
         | Value::Timestamp(_) => out.push_str(&value.to_text()),
-        // The debug form has an exponent where digits would run on; JSON has no NaN and no infinity.
+        // JSON has no NaN and no infinity. The debug form has an exponent where digits would run on.
         // Writing to a String cannot fail.
         Value::Float(v) if v.is_finite() => drop(write!(out, "{v:?}")),
         Value::Double(v) if v.is_finite() => drop(write!(out, "{v:?}")),
-        Value::Float(_) | Value::Double(_) => out.push_str("null"),
+        Value::Null | Value::Float(_) | Value::Double(_) => out.push_str("null"),
         other => string(out, &other.to_text()),
     }
 }

@@ -63,6 +63,7 @@ pub(crate) struct Flow {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // the standard's own fields
 pub(crate) struct Transfer<'a> {
     pub handle: u32,
     pub delivery_id: Option<u32>,

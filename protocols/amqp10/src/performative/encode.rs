@@ -127,8 +127,8 @@ pub(crate) fn write_attach(buf: &mut BytesMut, channel: u16, attach: &AttachRepl
             .flag(attach.receiver)
             .value(&Value::Ubyte(attach.snd_settle_mode))
             .value(&Value::Ubyte(attach.rcv_settle_mode))
-            .option(attach.source, |buf, bytes| buf.put_slice(bytes))
-            .option(attach.target, |buf, bytes| buf.put_slice(bytes))
+            .option(attach.source, BufMut::put_slice)
+            .option(attach.target, BufMut::put_slice)
             .null() // unsettled: we hold nothing of an earlier attach
             .null(); // incomplete-unsettled
         if attach.receiver {
@@ -173,17 +173,17 @@ pub(crate) fn write_disposition(
     buf: &mut BytesMut,
     channel: u16,
     receiver: bool,
-    (first, last): (u32, u32),
+    ids: (u32, u32),
     outcome: &Outcome,
     error: Option<&AmqpError>,
 ) {
     frame(buf, channel, |buf| {
         let mut list = ListWriter::described(buf, code::DISPOSITION);
-        list.flag(receiver).uint(first);
-        if last == first {
+        list.flag(receiver).uint(ids.0);
+        if ids.1 == ids.0 {
             list.null();
         } else {
-            list.uint(last);
+            list.uint(ids.1);
         }
         list.flag(true).field(|buf| put_outcome(buf, outcome, error)).close();
     });

@@ -192,8 +192,7 @@ pub fn begin(window: u32) -> BytesMut {
 }
 
 /// A source or target.
-#[derive(Clone, Default)]
-#[derive(Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Node {
     pub address: Option<&'static str>,
     pub durable: u32,

@@ -8,3 +8,5 @@ mod consume;
 mod hostile;
 mod publish;
 mod terminus;
+
+pub(crate) use client::show;

@@ -315,7 +315,7 @@ fn an_echo_is_answered_and_a_detached_link_forgets_its_publishes() {
 #[test]
 fn a_large_body_is_passed_on_without_a_copy() {
     let mut client = sender(AmqpConfig::default());
-    let mut input = frame(FRAME_AMQP, 0, &transfer(3, 0, false, &data(&[1; 20_000])));
+    let mut input = frame(FRAME_AMQP, 0, &transfer(3, 0, false, &data(&vec![1; 20_000])));
     let buffer = input.as_ptr_range();
     client.session.received(client.now, &mut input, &mut client.out);
     let publish = published(&mut client).remove(0);

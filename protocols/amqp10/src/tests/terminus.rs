@@ -160,7 +160,7 @@ fn a_null_source_without_a_subscription_is_not_found_and_leaves_nothing() {
 #[test]
 fn shared_subscriptions_share_a_queue_by_name_and_filter() {
     let shared = |capabilities, durable, name| {
-        let node = Node { capabilities, durable, ..Node::at("/topic/a/+") };
+        let node = Node { durable, capabilities, ..Node::at("/topic/a/+") };
         let frame = AttachFrame { name, ..AttachFrame::receiver(0, node) };
         attach(&mut Client::running(AmqpConfig::default()), &frame)
     };
