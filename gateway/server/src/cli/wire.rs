@@ -19,10 +19,12 @@ pub(super) const DISCONNECT: [u8; 2] = [0xE0, 0];
 const RECEIVE_MAXIMUM: u8 = 0x21;
 const REASON_STRING: u8 = 0x1F;
 
+/// Flags of CONNECT.
+const CLEAN_START: u8 = 0b10;
+const LOGIN: u8 = 0b1100_0000;
+
 pub(super) fn connect(login: Option<(&str, &str)>, keep_alive_seconds: u16, receive_maximum: u16) -> Option<Vec<u8>> {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5];
-    const CLEAN_START: u8 = 0b10;
-    const LOGIN: u8 = 0b1100_0000;
     body.push(CLEAN_START | if login.is_some() { LOGIN } else { 0 });
     body.extend(keep_alive_seconds.to_be_bytes());
     body.extend([3, RECEIVE_MAXIMUM]);

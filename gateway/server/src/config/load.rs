@@ -12,7 +12,7 @@ use super::problem::{Place, Problem, Problems, explain};
 use super::schema::Config;
 
 /// Read if it is there and no other is named.
-pub const DEFAULT_FILE: &str = "evergate.toml";
+const DEFAULT_FILE: &str = "evergate.toml";
 
 /// From where each key has its value, to say so when it is wrong.
 pub(super) struct Origins {

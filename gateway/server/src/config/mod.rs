@@ -11,10 +11,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Checked, ListenerSpec};
-pub use load::{DEFAULT_FILE, load};
-pub use problem::{Place, Problem, Problems};
-pub use schema::{
-    Amqp, Auth, Config, Http, Journal, Limits, Listen, Listener, Log, LogFormat, Mqtt, Protocol, Stomp, Tls, User,
-};
-pub use units::{Addresses, ByteSize};
+pub use check::Checked;
+pub use load::load;
+pub use problem::Problems;
+pub use schema::{Config, Limits, Log, LogFormat, Protocol};

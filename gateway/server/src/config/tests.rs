@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use rcgen::generate_simple_self_signed;
 use tempfile::TempDir;
 
+use super::schema::{Listener, Tls, User};
+use super::units::ByteSize;
 use super::*;
 
-/// Of the password `secret`.
+/// Of no password in particular.
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 struct Files(TempDir);
