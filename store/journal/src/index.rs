@@ -103,6 +103,11 @@ impl Index {
     /// Every place of the queue is done with and no mark is left.
     pub fn purge(&mut self, queue: QueueId, removed: &mut Vec<Run>) {
         self.settle(queue, Seq(0), Seq(u64::MAX), removed);
+        self.clear_marks(queue);
+    }
+
+    /// Clears every mark of the queue.
+    pub fn clear_marks(&mut self, queue: QueueId) {
         if let Some(places) = self.queues.get_mut(&queue) {
             places.marks.clear();
         }

@@ -1,1 +1,182 @@
-//! Under construction.
+//! The journal on PostgreSQL: insert-only tables in a ring, nothing updated or deleted for a message.
+//!
+//! The messages of a commit are packed into rows of about 8 KB. What is settled is a row of its own, one a
+//! commit. A table whose messages are all settled is emptied by TRUNCATE and used again. An index in memory
+//! knows where each live place is.
+//!
+//! Connections are not encrypted yet: of `sslmode`, `disable` and `prefer` (the default) work, and both
+//! connect in the clear; `require` is refused. Use a local socket or a private network.
+
+mod array;
+mod connection;
+mod fetch;
+mod maintain;
+mod pack;
+mod plan;
+mod ranges;
+mod reader;
+mod recovery;
+mod ring;
+mod schema;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evergate_journal::index::Index;
+use evergate_journal::{Batch, Journal, JournalError, JournalReader, Recovered};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_postgres::Config;
+
+use crate::connection::{Connection, commit_error};
+use crate::plan::{Counters, plan};
+use crate::reader::Reader;
+use crate::ring::Ring;
+use crate::schema::{migrate, open_error};
+use crate::write::Statements;
+
+/// Under constant load, one piece of maintenance in so many commits.
+const MAINTAIN_COMMITS: u32 = 256;
+
+/// What can be tuned. The defaults are what was measured best.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// About how many bytes of messages go into one row: as much as fits a page of the server.
+    pub row_bytes: usize,
+    /// Messages in a ring table before the next one is begun.
+    pub table_messages: u64,
+    /// Bytes in a ring table before the next one is begun.
+    pub table_bytes: u64,
+    /// How long to wait for a gateway that is just going away.
+    pub lock_patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            row_bytes: 8_100,
+            table_messages: 200_000,
+            table_bytes: 256 << 20,
+            lock_patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the writer and its readers know together.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    index: Index,
+    ring: Ring,
+}
+
+/// A journal in a database that no other gateway uses meanwhile.
+#[derive(Debug)]
+pub struct PostgresJournal {
+    // std-like Mutex: never held across await.
+    shared: Arc<Mutex<Shared>>,
+    connection: Connection,
+    statements: Statements,
+    reader: Arc<Reader>,
+    counters: Counters,
+    options: Options,
+    commits: u32,
+    truncate_after: Option<Instant>,
+    /// Why no commit is taken. Set while one is under way, so that one given up half-way counts as failed.
+    refuses: Option<String>,
+}
+
+impl PostgresJournal {
+    /// Connects to `url` (`postgres://user:password@host:port/database`), takes the journal's lock and
+    /// brings its schema to the newest version.
+    pub async fn connect(url: &str, options: Options) -> Result<Self, JournalError> {
+        let mut config: Config =
+            url.parse().map_err(|error| open_error("the address of PostgreSQL is wrong", &error))?;
+        if config.get_application_name().is_none() {
+            config.application_name("evergate");
+        }
+        config.connect_timeout(Duration::from_secs(10));
+        let mut connection = Connection::open(&config).await?;
+        connection.lock(options.lock_patience).await?;
+        migrate(&mut connection.client).await?;
+        let shared = Arc::<Mutex<Shared>>::default();
+        let statements = Statements::prepare(&connection.client).await;
+        Ok(Self {
+            statements: statements.map_err(|error| open_error("the schema is not as expected", &error))?,
+            reader: Arc::new(Reader::new(shared.clone(), Connection::open(&config).await?)),
+            shared,
+            connection,
+            counters: Counters { next_pack: 1, next_settled: 1, are_marks_dirty: false },
+            options,
+            commits: 0,
+            truncate_after: None,
+            refuses: Some("it was not recovered first".into()),
+        })
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), JournalError> {
+        self.rotate_if_full().await?;
+        self.commits += 1;
+        if self.commits.is_multiple_of(MAINTAIN_COMMITS) {
+            self.maintain().await?;
+        }
+        let plan = {
+            let Shared { index, ring } = &mut *self.shared.lock();
+            plan(batch, self.options.row_bytes, &mut self.counters, index, ring)
+        };
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.statements.write(&self.connection.client, &plan).await.map_err(|error| commit_error(&error))
+    }
+
+    /// Runs nothing if something failed before, and remembers if this fails.
+    fn refuse_after_failure(&mut self) -> Result<(), JournalError> {
+        if let Some(reason) = &self.refuses {
+            return Err(JournalError::Commit(reason.clone()));
+        }
+        self.refuses = Some("an earlier commit was given up before its outcome was known".into());
+        self.connection.clear_warning();
+        Ok(())
+    }
+
+    fn settle_outcome(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
+        let result = result.and_then(|()| self.connection.check_warning());
+        self.refuses = result.as_ref().err().map(|error| format!("an earlier commit failed: {error}"));
+        result
+    }
+}
+
+#[async_trait]
+impl Journal for PostgresJournal {
+    async fn recover(&mut self) -> Result<Recovered, JournalError> {
+        let found = recovery::recover(&self.connection.client).await?;
+        *self.shared.lock() = Shared { index: found.index, ring: found.ring };
+        self.counters = found.counters;
+        self.use_current().await?;
+        self.refuses = None;
+        Ok(found.recovered)
+    }
+
+    async fn commit(&mut self, batch: &Batch) -> Result<(), JournalError> {
+        self.refuse_after_failure()?;
+        let result = self.write(batch).await;
+        self.settle_outcome(result)
+    }
+
+    fn reader(&self) -> Arc<dyn JournalReader> {
+        self.reader.clone()
+    }
+
+    async fn idle(&mut self) -> Result<(), JournalError> {
+        self.refuse_after_failure()?;
+        let result = self.maintain().await;
+        self.settle_outcome(result)
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), JournalError> {
+        self.connection.close().await;
+        Ok(())
+    }
+}

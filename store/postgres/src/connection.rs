@@ -1,0 +1,115 @@
+//! A connection to the server, its warnings, and the lock that makes this gateway the only one.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evergate_journal::JournalError;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::error::Severity;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+
+use crate::schema::{describe, open_error};
+
+/// "evergate" in ASCII.
+const LOCK_KEY: i64 = 0x6576_6572_6761_7465;
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// A connection and the task that drives it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Speaks to the server.
+    pub client: Client,
+    warning: Arc<Mutex<Option<String>>>,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Connection {
+    /// Connects, and sets what a journal relies on.
+    pub async fn open(config: &Config) -> Result<Self, JournalError> {
+        let (client, mut connection) =
+            config.connect(NoTls).await.map_err(|error| open_error("no connection to PostgreSQL", &error))?;
+        let warning = Arc::new(Mutex::new(None));
+        let seen = warning.clone();
+        let driver = tokio::spawn(async move {
+            // An error ends the connection; whoever uses the client sees it.
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notice(notice) = message
+                    && notice.parsed_severity() == Some(Severity::Warning)
+                {
+                    *seen.lock() = Some(format!("{} [{}]", notice.message(), notice.code().code()));
+                }
+            }
+        });
+        let this = Self { client, warning, driver };
+        // `on`, not `remote_write`: that can lose data when the standby's system crashes. No time limit may
+        // cancel a commit: a cancelled wait for the standby is answered with success and a warning.
+        let settings = "SET synchronous_commit = on; SET statement_timeout = 0; \
+            SET idle_in_transaction_session_timeout = 0; SET search_path = evergate, pg_catalog";
+        this.client
+            .batch_execute(settings)
+            .await
+            .map_err(|error| open_error("the session cannot be set up", &error))?;
+        Ok(this)
+    }
+
+    /// Forgets warnings from before a commit.
+    pub fn clear_warning(&self) {
+        self.warning.lock().take();
+    }
+
+    /// Fails if the server warned since [`Self::clear_warning`]: its success is then only local, or worse.
+    pub fn check_warning(&self) -> Result<(), JournalError> {
+        match self.warning.lock().take() {
+            Some(warning) => Err(JournalError::Commit(format!("the server warned: {warning}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the journal's lock in this database. It ends with the connection.
+    pub async fn lock(&self, patience: Duration) -> Result<(), JournalError> {
+        let failed = |error| open_error("the journal cannot be locked", &error);
+        let deadline = Instant::now() + patience;
+        // The server may not have noticed yet that the gateway before this one is gone.
+        loop {
+            let row = self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK_KEY]).await.map_err(failed)?;
+            if row.get(0) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(JournalError::Open(self.describe_holder().await));
+            }
+            sleep(LOCK_RETRY).await;
+        }
+    }
+
+    async fn describe_holder(&self) -> String {
+        let query = "SELECT a.pid, coalesce(host(a.client_addr), 'local socket'), a.application_name, current_database() \
+            FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) \
+            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+              AND (l.classid::int8 << 32 | l.objid::int8) = $1 \
+              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())";
+        let holder = match self.client.query_opt(query, &[&LOCK_KEY]).await {
+            Ok(Some(row)) => {
+                let (pid, address, name, database): (i32, String, String, String) =
+                    (row.get(0), row.get(1), row.get(2), row.get(3));
+                format!("another gateway ({name} from {address}, server process {pid}) uses the database {database}")
+            }
+            _ => "another gateway uses this database".to_owned(),
+        };
+        format!("{holder}; stop it or choose another database")
+    }
+
+    /// Closes it and waits until the server has let go of the lock's connection.
+    pub async fn close(self) {
+        drop(self.client);
+        // A panic in it was reported by its own hook.
+        let _ = self.driver.await;
+    }
+}
+
+/// A failed write: terminal.
+pub fn commit_error(error: &tokio_postgres::Error) -> JournalError {
+    JournalError::Commit(describe(error))
+}

@@ -1,0 +1,67 @@
+//! The tables, and how a server is brought to them.
+
+use evergate_journal::JournalError;
+use tokio_postgres::Client;
+
+/// Each entry brings the schema from the version of its place in the list to the next. Never changed,
+/// only added to.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_journal.sql")];
+
+/// The most ring tables. A reader of the view locks them all, and the server's lock table is finite.
+pub const SLOTS_MAX: i32 = 64;
+
+/// Brings the schema to the newest version, in one transaction. The caller holds the journal's lock.
+pub async fn migrate(client: &mut Client) -> Result<(), JournalError> {
+    let version = apply(client).await.map_err(|error| open_error("the schema cannot be created", &error))?;
+    if version > MIGRATIONS.len() {
+        return Err(JournalError::Open(format!(
+            "the schema was written by a newer gateway (version {version}, this one knows {})",
+            MIGRATIONS.len()
+        )));
+    }
+    Ok(())
+}
+
+async fn apply(client: &mut Client) -> Result<usize, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    let is_there = transaction.query_one("SELECT to_regclass('evergate.schema_version') IS NOT NULL", &[]).await?;
+    let mut version = 0;
+    if is_there.get(0) {
+        let row = transaction.query_one("SELECT version FROM evergate.schema_version", &[]).await?;
+        version = usize::try_from(row.get::<_, i32>(0)).unwrap_or(usize::MAX);
+    }
+    for (number, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        transaction.batch_execute(migration).await?;
+        let next = i32::try_from(number + 1).unwrap_or(i32::MAX);
+        transaction.execute("UPDATE evergate.schema_version SET version = $1", &[&next]).await?;
+    }
+    transaction.commit().await?;
+    Ok(version)
+}
+
+/// The statements that add ring tables number `slot`. Their columns and storage come from their parents.
+pub fn slot_sql(slot: i32) -> String {
+    const MODES: &str = "autovacuum_enabled = off, toast.autovacuum_enabled = off, toast_tuple_target = 8160";
+    format!(
+        "CREATE TABLE evergate.message_{slot} (PRIMARY KEY (id)) INHERITS (evergate.message) WITH ({MODES});
+         CREATE TABLE evergate.settled_{slot} () INHERITS (evergate.settled) WITH ({MODES})"
+    )
+}
+
+/// An error for people, with the server's own words.
+pub fn open_error(what: &str, error: &tokio_postgres::Error) -> JournalError {
+    JournalError::Open(format!("{what}: {}", describe(error)))
+}
+
+/// The server's words, not only "db error".
+pub fn describe(error: &tokio_postgres::Error) -> String {
+    use std::error::Error as _;
+    match (error.as_db_error(), error.source()) {
+        (Some(db), _) => {
+            let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            format!("{}{detail} [{}]", db.message(), db.code().code())
+        }
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
