@@ -1,0 +1,365 @@
+//! Deliveries to the client and its acknowledgements.
+//!
+//! Packet ids of the session's own queue follow from the message's place in it, so that after a crash
+//! the same message has the same id and a QoS 2 receiver knows it again. Other consumers take theirs
+//! from the upper half; they go out with QoS 1 at most, since a queue that several clients share cannot
+//! promise the same message to the same client twice.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use evergate_model::{
+    Action, AddressKind, ConsumerId, Credit, Delivery, Encoding, Message, Outcome, Output, Seq, Settle, Time,
+};
+
+use super::replies::Reply;
+use super::subscription::{Options, Target, Wanted};
+use super::{MqttSession, OWN};
+use crate::codec::{Ack, AckKind, Packet, Properties, PublishHead, Qos, ReasonCode, publish_len, put_publish};
+use crate::format::{self, Flags, QUEUE_PREFIX};
+
+/// Own packet ids are 1 to this.
+const OWN_IDS: u64 = 32_767;
+/// Other consumers' ids begin here.
+pub(super) const SHARED_ID_MIN: u16 = 32_768;
+/// Marks from here on are packet ids that wait for PUBCOMP; below, QoS 2 ids taken from the client.
+const RELEASE_MARK: u32 = 0x1_0000;
+/// Deliveries of QoS 0 that may come beyond the client's receive maximum.
+const QOS0_HEADROOM: u64 = 16;
+
+/// One source of deliveries.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    /// `None`: the session's own queue.
+    pub(super) shared: Option<SharedSource>,
+    /// Deliveries that are over and done with.
+    done: u64,
+    /// Deliveries that were allowed in all.
+    granted: u64,
+    /// Deliveries that wait for a packet id or for the client's receive maximum.
+    held: VecDeque<Delivery>,
+}
+
+/// A `$queue/` or `$share/` subscription.
+#[derive(Debug)]
+pub(super) struct SharedSource {
+    /// As the client wrote it.
+    pub(super) text: Arc<str>,
+    pub(super) target: Target,
+    pub(super) options: Options,
+    /// The SUBSCRIBE slot that waits for `Attached`.
+    pub(super) slot: Option<evergate_model::Token>,
+}
+
+impl Consumer {
+    pub(super) fn new(shared: Option<SharedSource>) -> Self {
+        Self { shared, done: 0, granted: 0, held: VecDeque::new() }
+    }
+}
+
+/// A delivery that the client has not acknowledged to the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    consumer: ConsumerId,
+    /// `None`: settled on an earlier connection; only PUBCOMP is missing.
+    seq: Option<Seq>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Puback,
+    Pubrec,
+    /// PUBREC came; PUBREL leaves after the commit.
+    Settling,
+    Pubcomp,
+}
+
+/// What became of an attempt to send.
+enum Sent {
+    /// On its way, or given up: nothing is held.
+    Yes,
+    /// It has to wait.
+    Blocked(Delivery),
+}
+
+impl MqttSession {
+    fn window(&self, consumer: ConsumerId) -> u64 {
+        let window = u64::from(self.client.receive_maximum);
+        if consumer == OWN { window + QOS0_HEADROOM } else { window }
+    }
+
+    pub(super) fn open_own_consumer(&mut self, out: &mut Output) {
+        self.consumers.insert(OWN, Consumer::new(None));
+        self.grant(OWN, out);
+    }
+
+    /// Raises a consumer's credit once a good part of its window is free.
+    pub(super) fn grant(&mut self, id: ConsumerId, out: &mut Output) {
+        let window = self.window(id);
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        let limit = consumer.done + window;
+        if limit - consumer.granted >= (window / 4).max(1) {
+            consumer.granted = limit;
+            out.actions.push(Action::Credit(Credit { consumer: id, limit, drain: false }));
+        }
+    }
+
+    pub(super) fn deliver(&mut self, now: Time, delivery: Delivery, out: &mut Output) {
+        let id = delivery.consumer;
+        // A delivery may cross our Detach: it goes back to its queue by itself.
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        if !consumer.held.is_empty() {
+            return consumer.held.push_back(delivery);
+        }
+        if let Sent::Blocked(delivery) = self.try_deliver(now, delivery, out)
+            && let Some(consumer) = self.consumers.get_mut(&id)
+        {
+            consumer.held.push_back(delivery);
+        }
+    }
+
+    /// Sends what was held back, as far as it can be sent now.
+    fn pump(&mut self, now: Time, out: &mut Output) {
+        let waiting: Vec<_> = self.consumers.iter().filter(|(_, c)| !c.held.is_empty()).map(|(id, _)| *id).collect();
+        for id in waiting {
+            while let Some(delivery) = self.consumers.get_mut(&id).and_then(|c| c.held.pop_front()) {
+                if let Sent::Blocked(delivery) = self.try_deliver(now, delivery, out) {
+                    if let Some(consumer) = self.consumers.get_mut(&id) {
+                        consumer.held.push_front(delivery);
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn wanted(&self, delivery: &Delivery) -> Option<Wanted> {
+        let consumer = self.consumers.get(&delivery.consumer)?;
+        match &consumer.shared {
+            Some(source) => Some(Wanted::by(&source.options)),
+            None => self.subscriptions.wanted(&delivery.message.meta.address.name),
+        }
+    }
+
+    fn try_deliver(&mut self, now: Time, delivery: Delivery, out: &mut Output) -> Sent {
+        let message = Arc::clone(&delivery.message);
+        let Some(wanted) = self.wanted(&delivery) else {
+            // Unsubscribed in the meantime.
+            self.settle(&delivery, Outcome::Accept, out);
+            return Sent::Yes;
+        };
+        if message.is_expired(now) {
+            self.settle(&delivery, Outcome::Accept, out); // [MQTT-3.3.2-5]
+            return Sent::Yes;
+        }
+        let flags = Flags::of(&message);
+        let qos = flags.qos.min(wanted.qos); // [MQTT-3.8.4-8]
+        let packet_id = match qos {
+            Qos::AtMostOnce => 0,
+            Qos::AtLeastOnce | Qos::ExactlyOnce => match self.free_packet_id(&delivery) {
+                Some(packet_id) => packet_id,
+                None => return Sent::Blocked(delivery),
+            },
+        };
+        let (head, body) = message.in_encoding(Encoding::Mqtt5, || format::to_mqtt5(&self.formats, &message));
+        let head = PublishHead {
+            dup: qos != Qos::AtMostOnce && delivery.redelivered, // [MQTT-3.3.1-1]
+            qos,
+            // [MQTT-3.3.1-8], [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+            retain: delivery.retained || (wanted.retain_as_published && flags.retain),
+            topic_prefix: topic_prefix(&message),
+            topic: &message.meta.address.name,
+            packet_id,
+            head: format::properties(head),
+            expiry: seconds_left(&message, now), // [MQTT-3.3.2-6]
+            alias: None,
+            subscription_ids: &wanted.subscription_ids,
+        };
+        let topic_len = head.topic_prefix.len() + head.topic.len();
+        if publish_len(&head, self.version, body.len()) > self.client.packet_bytes_max
+            || topic_len > usize::from(u16::MAX)
+        {
+            // Not sent, and done with as if it had been. [MQTT-3.1.2-25] What came from a queue that
+            // others use too must not vanish without a trace.
+            let outcome = if delivery.consumer == OWN {
+                Outcome::Accept
+            } else {
+                Outcome::Reject { reason: "larger than the MQTT client's maximum packet size".into() }
+            };
+            self.settle(&delivery, outcome, out);
+            return Sent::Yes;
+        }
+        put_publish(out.wire.tail(), &head, self.version, body.len());
+        out.wire.push(body);
+        let stage = match qos {
+            Qos::AtMostOnce => {
+                self.settle(&delivery, Outcome::Accept, out);
+                return Sent::Yes;
+            }
+            Qos::AtLeastOnce => Stage::Puback,
+            Qos::ExactlyOnce => Stage::Pubrec,
+        };
+        self.in_flight.insert(packet_id, Flight { consumer: delivery.consumer, seq: Some(delivery.seq), stage });
+        Sent::Yes
+    }
+
+    /// The packet id that a delivery may use now. [MQTT-3.3.4-9], [MQTT-2.2.1-4]
+    fn free_packet_id(&mut self, delivery: &Delivery) -> Option<u16> {
+        if self.in_flight.len() >= usize::from(self.client.receive_maximum) {
+            return None;
+        }
+        if delivery.consumer == OWN {
+            let id = (1 + delivery.seq.0 % OWN_IDS) as u16;
+            return (!self.in_flight.contains_key(&id)).then_some(id);
+        }
+        // Fewer are in flight than there are ids, so this ends.
+        for _ in SHARED_ID_MIN..=u16::MAX {
+            let id = self.next_shared_id;
+            self.next_shared_id = id.checked_add(1).unwrap_or(SHARED_ID_MIN);
+            if !self.in_flight.contains_key(&id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    fn settle(&mut self, delivery: &Delivery, outcome: Outcome, out: &mut Output) {
+        self.settle_as(delivery.consumer, delivery.seq, outcome, out);
+        self.finish(delivery.consumer, out);
+    }
+
+    fn settle_as(&self, consumer: ConsumerId, seq: Seq, outcome: Outcome, out: &mut Output) {
+        if self.consumers.contains_key(&consumer) {
+            let settle = Settle { consumer, first: seq, last: seq, outcome, mark: None, token: None };
+            out.actions.push(Action::Settle(settle));
+        }
+    }
+
+    /// One delivery of `consumer` is over.
+    fn finish(&mut self, id: ConsumerId, out: &mut Output) {
+        if let Some(consumer) = self.consumers.get_mut(&id) {
+            consumer.done += 1;
+            self.grant(id, out);
+        }
+    }
+
+    /// Ends a flight that the client has acknowledged to the end.
+    fn land(&mut self, now: Time, packet_id: u16, flight: Flight, out: &mut Output) {
+        self.in_flight.remove(&packet_id);
+        if flight.seq.is_some() {
+            self.finish(flight.consumer, out);
+        }
+        self.pump(now, out);
+    }
+
+    /// What a client that could not take a message wants done with it. What is its own is over; a
+    /// message of a queue that others use too becomes a dead letter.
+    fn outcome_of(&self, flight: Flight, reason: ReasonCode) -> Outcome {
+        if reason.is_error() && flight.consumer != OWN {
+            Outcome::Reject { reason: format!("refused by an MQTT client with reason {reason}").into() }
+        } else {
+            Outcome::Accept
+        }
+    }
+
+    pub(super) fn puback(&mut self, now: Time, packet_id: u16, reason: ReasonCode, out: &mut Output) {
+        let Some(&flight) = self.in_flight.get(&packet_id) else { return };
+        if flight.stage != Stage::Puback {
+            return;
+        }
+        if let Some(seq) = flight.seq {
+            self.settle_as(flight.consumer, seq, self.outcome_of(flight, reason), out);
+        }
+        self.land(now, packet_id, flight, out);
+    }
+
+    pub(super) fn pubrec(&mut self, now: Time, packet_id: u16, reason: ReasonCode, out: &mut Output) {
+        let flight = self.in_flight.get(&packet_id).copied();
+        match flight {
+            Some(Flight { stage: Stage::Pubrec, seq: Some(seq), consumer }) if reason.is_error() => {
+                self.settle_as(consumer, seq, Outcome::Accept, out);
+                self.land(now, packet_id, Flight { stage: Stage::Pubrec, seq: Some(seq), consumer }, out);
+            }
+            Some(Flight { stage: Stage::Pubrec, seq: Some(seq), consumer }) => {
+                self.in_flight.insert(packet_id, Flight { stage: Stage::Settling, seq: Some(seq), consumer });
+                let token = self.token();
+                self.replies.push(token, 1, release(packet_id, ReasonCode::SUCCESS));
+                out.actions.push(Action::Settle(Settle {
+                    consumer,
+                    first: seq,
+                    last: seq,
+                    outcome: Outcome::Accept,
+                    mark: Some(RELEASE_MARK + u32::from(packet_id)),
+                    token: Some(token),
+                }));
+            }
+            // PUBREL was sent, and gets lost only with its connection; a second PUBREC gets a second one.
+            Some(Flight { stage: Stage::Pubcomp, .. }) if !reason.is_error() => {
+                let at = self.token();
+                self.replies.push_ready(at, release(packet_id, ReasonCode::SUCCESS));
+            }
+            Some(_) => {}
+            None if reason.is_error() => {}
+            None => {
+                let at = self.token();
+                self.replies.push_ready(at, release(packet_id, ReasonCode::PACKET_ID_NOT_FOUND));
+            }
+        }
+    }
+
+    /// PUBREL is on its way.
+    pub(super) fn released(&mut self, packet_id: u16) {
+        if let Some(flight) = self.in_flight.get_mut(&packet_id) {
+            flight.stage = Stage::Pubcomp;
+        }
+    }
+
+    pub(super) fn pubcomp(&mut self, now: Time, packet_id: u16, out: &mut Output) {
+        let Some(&flight) = self.in_flight.get(&packet_id) else { return };
+        if flight.stage == Stage::Pubcomp {
+            let number = RELEASE_MARK + u32::from(packet_id);
+            out.actions.push(Action::Mark { consumer: OWN, number, set: false, token: None });
+            self.land(now, packet_id, flight, out);
+        }
+    }
+
+    /// After a reconnect: QoS 2 ids taken from the client, and PUBRELs to send again. [MQTT-4.4.0-1]
+    pub(super) fn restore_marks(&mut self, marks: &[u32], out: &mut Output) {
+        for &mark in marks {
+            let Ok(packet_id) = u16::try_from(mark % RELEASE_MARK) else { continue };
+            if packet_id == 0 {
+                continue;
+            }
+            if mark < RELEASE_MARK {
+                self.restore_taken(packet_id);
+                continue;
+            }
+            self.in_flight.insert(packet_id, Flight { consumer: OWN, seq: None, stage: Stage::Pubcomp });
+            let (reason, properties) = (ReasonCode::SUCCESS, Properties::default());
+            self.send(&Packet::Ack(Ack { kind: AckKind::Pubrel, packet_id, reason, properties }), out);
+        }
+    }
+
+    /// The consumer is gone; what it held goes back to its queue by itself.
+    pub(super) fn forget_consumer(&mut self, id: ConsumerId) -> Option<Consumer> {
+        self.consumers.remove(&id)
+    }
+}
+
+fn release(packet_id: u16, reason: ReasonCode) -> Reply {
+    Reply::Ack { kind: AckKind::Pubrel, packet_id, reason, text: None }
+}
+
+fn topic_prefix(message: &Message) -> &'static str {
+    match message.meta.address.kind {
+        AddressKind::Queue => QUEUE_PREFIX,
+        AddressKind::Topic => "",
+    }
+}
+
+/// The message expiry interval that is left, at least a second.
+fn seconds_left(message: &Message, now: Time) -> Option<u32> {
+    let millis = message.meta.expires_at?.0.saturating_sub(now.0);
+    Some(u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
+}
