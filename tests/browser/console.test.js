@@ -257,11 +257,12 @@ async function check(page) {
 }
 
 test('the page survives a restart', { skip: !process.env.EVERGATE_RESTART }, async () => {
-  const page = await openConsole(browser)
+  const page = await openConsole(browser, { bypassCSP: true })
   await subscribe(page, `${name}/again`)
   const restart = promisify(exec)(process.env.EVERGATE_RESTART)
   await page.getByTestId('state').getByText('No answer').waitFor()
   await page.getByRole('alert').getByText(/does not answer/).waitFor()
+  await check(page)
   await restart
   await page.getByTestId('state').getByText('Ready', { exact: true }).waitFor()
   await page.getByTestId('mqtt-state').getByText('Connected', { exact: true }).waitFor()

@@ -74,10 +74,8 @@ mod tests {
     #[test]
     fn everything_the_page_names_is_embedded_and_has_a_type() {
         let page = String::from_utf8(asset("").unwrap().bytes.into_owned()).unwrap();
-        let names: Vec<&str> = page
-            .split(['"', '\''])
-            .filter(|word| word.starts_with("/assets/") || *word == "/favicon.svg")
-            .collect();
+        let names: Vec<&str> =
+            page.split(['"', '\'']).filter(|word| word.starts_with("/assets/") || *word == "/favicon.svg").collect();
         assert!(names.len() >= 3, "a script, a style sheet and an icon: {names:?}");
         for name in names {
             let found = asset(&name[1..]).unwrap_or_else(|| panic!("{name} is missing"));

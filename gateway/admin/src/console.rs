@@ -10,7 +10,7 @@ use serde_json::json;
 /// Answers whatever no other route does.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
-    let Some(asset) = evergate_web_console::asset(path) else { return not_found().await };
+    let Some(asset) = evergate_web_console::asset(path) else { return not_found() };
     if method != Method::GET && method != Method::HEAD {
         return method_not_allowed().await;
     }
@@ -40,7 +40,7 @@ fn known(headers: &HeaderMap, etag: &str) -> bool {
         .any(|tag| tag == etag || tag == "*")
 }
 
-pub(crate) async fn not_found() -> Response {
+fn not_found() -> Response {
     (StatusCode::NOT_FOUND, Json(json!({ "error": "there is nothing at this path" }))).into_response()
 }
 

@@ -65,11 +65,16 @@ impl Scrape {
     fn node(&self, page: &mut Page) -> fmt::Result {
         let node = &self.snapshot.node;
         let info = [("version", node.version.as_str()), ("journal", node.journal.as_str())];
-        page.family("build_info", "Version of the gateway and kind of its journal; always 1", None, [(info, gauge(1))])?;
+        page.family(
+            "build_info",
+            "Version of the gateway and kind of its journal; always 1",
+            None,
+            [(info, gauge(1))],
+        )?;
         // Milliseconds since 1970 are exact in a double for longer than anyone counts.
         #[allow(clippy::cast_precision_loss)]
         let started = ConstGauge::new(node.started_at_ms as f64 / 1000.0);
-        page.one("start_time", "When the process started, in seconds since 1970", Some(Unit::Seconds), &started)?;
+        page.one("start_time", "When the process started, in seconds since 1970", Some(&Unit::Seconds), &started)?;
         page.one("ready", "Whether the gateway can do its work", None, &gauge(u64::from(self.ready)))
     }
 
@@ -105,7 +110,7 @@ impl Scrape {
         page.family("destinations", "Destinations that exist", None, samples)?;
         for (name, help, unit, value) in DESTINATION_GAUGES {
             let samples = self.snapshot.destinations.iter().map(|row| (labels(row), gauge(value(row))));
-            page.family(name, help, unit.clone(), samples)?;
+            page.family(name, help, unit.as_ref(), samples)?;
         }
         for (name, help, value) in DESTINATION_COUNTERS {
             let samples = self.snapshot.destinations.iter().map(|row| (labels(row), ConstCounter::new(value(row))));
@@ -116,15 +121,14 @@ impl Scrape {
 
     fn resources(&self, page: &mut Page) -> fmt::Result {
         let (memory, journal) = (&self.snapshot.memory, &self.snapshot.journal);
-        let bytes = || Some(Unit::Bytes);
-        page.one("memory_used", "Memory that messages take", bytes(), &gauge(memory.used_bytes))?;
-        page.one("memory_limit", "Memory that messages may take", bytes(), &gauge(memory.max_bytes))?;
+        let (bytes, seconds) = (Some(&Unit::Bytes), Some(&Unit::Seconds));
+        page.one("memory_used", "Memory that messages take", bytes, &gauge(memory.used_bytes))?;
+        page.one("memory_limit", "Memory that messages may take", bytes, &gauge(memory.max_bytes))?;
         page.one("journal_commits", "Commits of the journal", None, &ConstCounter::new(journal.commits_total))?;
         page.one("journal_records", "Records in those commits", None, &ConstCounter::new(journal.records_total))?;
-        let seconds = || Some(Unit::Seconds);
         let (sum, max) = (ConstCounter::new(journal.commit_seconds_sum), ConstGauge::new(journal.commit_seconds_max));
-        page.one("journal_commit", "Time spent in commits", seconds(), &sum)?;
-        page.one("journal_commit_max", "The longest commit since the start", seconds(), &max)?;
+        page.one("journal_commit", "Time spent in commits", seconds, &sum)?;
+        page.one("journal_commit_max", "The longest commit since the start", seconds, &max)?;
         page.one("journal_pending_records", "Records that wait for their commit", None, &gauge(journal.pending))
     }
 }
@@ -158,8 +162,8 @@ struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// A metric with one value.
-    fn one(&mut self, name: &str, help: &str, unit: Option<Unit>, metric: &impl EncodeMetric) -> fmt::Result {
-        metric.encode(self.0.encode_descriptor(name, help, unit.as_ref(), metric.metric_type())?)
+    fn one(&mut self, name: &str, help: &str, unit: Option<&Unit>, metric: &impl EncodeMetric) -> fmt::Result {
+        metric.encode(self.0.encode_descriptor(name, help, unit, metric.metric_type())?)
     }
 
     /// A metric with a value for each set of labels.
@@ -167,12 +171,12 @@ impl Page<'_> {
         &mut self,
         name: &str,
         help: &str,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         samples: impl IntoIterator<Item = (L, M)>,
     ) -> fmt::Result {
         let mut samples = samples.into_iter().peekable();
         let Some((_, first)) = samples.peek() else { return Ok(()) };
-        let mut encoder = self.0.encode_descriptor(name, help, unit.as_ref(), first.metric_type())?;
+        let mut encoder = self.0.encode_descriptor(name, help, unit, first.metric_type())?;
         for (labels, metric) in samples {
             metric.encode(encoder.encode_family(&labels)?)?;
         }

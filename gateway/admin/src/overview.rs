@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::{ConnectionRow, DestinationRow, JournalTotals, Memory, Node, Observe, Snapshot, Totals};
 use crate::AdminState;
+use crate::snapshot::{ConnectionRow, DestinationRow, JournalTotals, Memory, Node, Observe, Snapshot, Totals};
 
 /// Rows in one list, at most and unless told otherwise.
 pub(crate) const ROWS_MAX: usize = 1_000;
@@ -36,8 +36,8 @@ pub(crate) struct Overview {
     totals: Totals,
     memory: Memory,
     journal: JournalTotals,
-    destinations: Rows<DestinationRow>,
-    connections: Rows<ConnectionRow>,
+    destinations: List<DestinationRow>,
+    connections: List<ConnectionRow>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,7 +48,7 @@ struct Readiness {
 
 /// The first rows of a list.
 #[derive(Debug, Serialize)]
-struct Rows<T> {
+struct List<T> {
     /// All there are.
     total: usize,
     /// Those that match the filter.
@@ -81,14 +81,14 @@ impl Overview {
 }
 
 impl Selection {
-    fn select<T: Row>(&self, mut rows: Vec<T>, filter: Option<&str>) -> Rows<T> {
+    fn select<T: Row>(&self, mut rows: Vec<T>, filter: Option<&str>) -> List<T> {
         let total = rows.len();
         for filter in [self.filter.as_deref(), filter].into_iter().flatten() {
             keep(&mut rows, filter);
         }
         let matching = rows.len();
         busiest(&mut rows, self.limit.unwrap_or(ROWS_MAX).min(ROWS_MAX));
-        Rows { total, matching, rows }
+        List { total, matching, rows }
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::support::{MadeUp, Served, serve_with};
+use super::support::{Served, serve_with};
 use crate::Authorize;
 
 /// Knows one account and counts how many checks run at once.
