@@ -161,7 +161,7 @@ impl Channel {
                 handle,
                 delivery_count: link.sent as u32,
                 link_credit: u32::try_from(link.limit.saturating_sub(link.sent)).unwrap_or(u32::MAX),
-                drain: link.drain_asked,
+                drain: link.drain,
             },
             _ => return,
         };

@@ -49,8 +49,10 @@ pub(super) struct Outgoing {
     /// A delivery of which the rest waits for it.
     partial: Option<Payload>,
     unsettled: u32,
-    /// The client's last flow asked to drain, and was not answered.
-    pub drain_asked: bool,
+    /// The client's last flow said drain.
+    pub drain: bool,
+    /// That was not answered.
+    drain_asked: bool,
     /// Drains that the gateway has not answered; the last answer counts.
     drains: u32,
     drained: bool,
@@ -76,6 +78,7 @@ impl Outgoing {
             held: VecDeque::new(),
             partial: None,
             unsettled: 0,
+            drain: false,
             drain_asked: false,
             drains: 0,
             drained: false,
@@ -102,6 +105,7 @@ impl Outgoing {
         let behind = (self.sent as u32).wrapping_sub(flow.delivery_count.unwrap_or(0));
         let counted = self.sent.saturating_sub(u64::from(behind));
         self.limit = (counted + u64::from(credit)).max(self.sent);
+        self.drain = flow.drain;
         self.drain_asked = flow.drain && self.limit > self.sent;
         self.drained = false;
         self.give_back(out);
@@ -132,9 +136,9 @@ impl Outgoing {
         self.sent + u64::from(room)
     }
 
-    /// Whether the gateway knows of less credit than the client gave.
-    fn is_bounded(&self) -> bool {
-        self.issued < self.limit.saturating_add_signed(self.ahead)
+    /// The client's limit as the gateway counts.
+    fn owed(&self) -> u64 {
+        self.limit.saturating_add_signed(self.ahead)
     }
 
     /// Deliveries that the client no longer has credit for go back, if they still can.
@@ -190,8 +194,18 @@ impl Channel {
     pub(super) fn drained(&mut self, now: Time, place: Place, delivered: u64, context: &mut Context, out: &mut Output) {
         let Some(link) = self.outgoing(place) else { return };
         link.drains = link.drains.saturating_sub(1);
-        // Deliveries at the limit that bounds unsettled ones: there may be more, it is not dry.
-        if link.drains > 0 || !link.drain_asked || (delivered >= link.issued && link.is_bounded()) {
+        if link.drains > 0 {
+            return;
+        }
+        // The gateway took the unused credit away.
+        let asked = link.issued;
+        link.issued = asked.min(delivered);
+        if !link.drain_asked {
+            // The client changed its mind meanwhile: it is owed what it gave since.
+            return link.issue_credit(context, out);
+        }
+        // At the limit that bounds unsettled deliveries there may be more: it is not dry.
+        if delivered >= asked && asked < link.owed() {
             return;
         }
         link.drained = true;
@@ -265,12 +279,8 @@ impl Channel {
         let unused = link.limit.saturating_sub(link.sent);
         link.sent = link.limit;
         link.ahead -= i64::try_from(unused).unwrap_or(i64::MAX);
+        link.drained = false;
+        link.drain_asked = false;
         self.answer_flow(handle, context, out);
-        if let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) {
-            link.drained = false;
-            link.drain_asked = false;
-            // Whatever arrives from now on is not for this credit.
-            link.issue_credit(context, out);
-        }
     }
 }

@@ -132,7 +132,7 @@ fn a_drain_uses_up_the_credit_and_says_so() {
         (code::FLOW, Value::Uint(10), Value::Uint(0))
     );
     assert_eq!(replies[1].field(8), Value::Bool(true));
-    assert_eq!(credits(&mut client), [(1, false)], "what is left is taken back from the gateway");
+    assert_eq!(credits(&mut client), [], "the gateway took back what is left by itself");
     // Further credit counts from there: 10 on the wire are 1 for the gateway.
     client.send(0, &flow(0, 10, 2, false));
     assert_eq!(credits(&mut client), [(3, false)]);
@@ -144,7 +144,8 @@ fn a_drain_uses_up_the_credit_and_says_so() {
 fn a_drain_without_credit_is_answered_at_once() {
     let (mut client, _) = receiver(AmqpConfig::default(), &orders());
     client.send(0, &flow(0, 0, 0, true));
-    assert_eq!(client.reply().field(6), Value::Uint(0));
+    let reply = client.reply();
+    assert_eq!((reply.field(6), reply.field(8)), (Value::Uint(0), Value::Bool(true)));
     assert_eq!(credits(&mut client), []);
 }
 
@@ -441,4 +442,35 @@ fn a_transfer_on_the_clients_own_receiver_ends_the_session() {
     let (mut client, _) = receiver(AmqpConfig::default(), &orders());
     client.send(0, &transfer(0, 0, false, &data(b"x")));
     assert_eq!(client.reply().condition(0), "amqp:not-allowed");
+}
+
+#[test]
+fn credit_given_while_a_drain_is_on_its_way_is_not_lost() {
+    let (mut client, consumer) = receiver(AmqpConfig::default(), &orders());
+    client.send(0, &flow(0, 0, 10, true));
+    client.send(0, &flow(0, 0, 10, false));
+    assert_eq!(credits(&mut client), [(10, true)]);
+    // The gateway has taken the credit back; the client's later flow gives it again.
+    client.event(Event::Drained { consumer, delivered: 0 });
+    assert_eq!(credits(&mut client), [(10, false)]);
+    assert_eq!(client.replies(), []);
+    client.event(delivery(consumer, 1, b"x"));
+    assert_eq!(transfers(&mut client).len(), 1);
+}
+
+#[test]
+fn a_drain_waits_for_settlement_where_unsettled_deliveries_are_bounded() {
+    let config = AmqpConfig { unsettled_per_link_max: 2, ..AmqpConfig::default() };
+    let (mut client, consumer) = receiver(config, &orders());
+    client.send(0, &flow(0, 0, 5, true));
+    assert_eq!(credits(&mut client), [(2, true)]);
+    client.event(delivery(consumer, 1, b"x"));
+    client.event(delivery(consumer, 2, b"x"));
+    client.event(Event::Drained { consumer, delivered: 2 });
+    assert!(client.replies().iter().all(|reply| reply.code == code::TRANSFER), "there may be more");
+    client.send(0, &disposition(0, Some(1), true, Some(code::ACCEPTED)));
+    assert_eq!(credits(&mut client), [(4, true)]);
+    client.event(Event::Drained { consumer, delivered: 2 });
+    let reply = client.reply();
+    assert_eq!((reply.code, reply.field(5), reply.field(6)), (code::FLOW, Value::Uint(5), Value::Uint(0)));
 }

@@ -69,7 +69,9 @@ impl Gateway {
                 consumer.limit = credit.limit;
                 self.dispatch(credit.consumer, client);
                 if credit.drain {
-                    let delivered = self.consumers[&credit.consumer].sent;
+                    let Some(consumer) = self.consumers.get_mut(&credit.consumer) else { return };
+                    let delivered = consumer.sent;
+                    consumer.limit = delivered;
                     client.event(Event::Drained { consumer: credit.consumer, delivered });
                 }
             }
