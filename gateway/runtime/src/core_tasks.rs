@@ -94,15 +94,11 @@ fn carry_out(
 async fn load(gateway: Arc<Gateway>, shard: ShardId, queue: QueueId, first: Seq, last: Seq) {
     match gateway.reader.load(queue, first, last, LOAD_MESSAGES_MAX, LOAD_BYTES_MAX).await {
         Ok(loaded) => {
-            let with_permit = |(seq, message): (Seq, Arc<Message>)| {
+            let with_permit = |(seq, mut message): (Seq, Arc<Message>)| {
                 // Just read: nobody else has it yet.
-                let message = match Arc::try_unwrap(message) {
-                    Ok(mut message) => {
-                        message.permit = Some(gateway.memory.take(message.size_bytes()));
-                        Arc::new(message)
-                    }
-                    Err(shared) => shared,
-                };
+                if let Some(own) = Arc::get_mut(&mut message) {
+                    own.permit = Some(gateway.memory.take(own.size_bytes()));
+                }
                 (seq, message)
             };
             let messages = loaded.messages.into_iter().map(with_permit).collect();

@@ -59,7 +59,9 @@ pub async fn run(gateway: Arc<Gateway>) {
                 SessionEvent::PublishPart { token, reached, error } => {
                     answers.extend(publisher.on_part(&gateway, token, reached, error));
                 }
-                SessionEvent::Ensured { name, result } => publisher.on_ensured(&gateway, &name, result, &mut answers),
+                SessionEvent::Ensured { name, result } => {
+                    publisher.on_ensured(&gateway, &name, result, &mut answers);
+                }
                 SessionEvent::Event(_) | SessionEvent::Attached { .. } => {}
             }
         }

@@ -192,15 +192,12 @@ impl Publisher {
             return None;
         }
         self.bytes -= done.size_bytes;
-        let result = match done.error {
-            Some(error) => {
-                gateway.count_refused();
-                Err(error)
-            }
-            None => {
-                add(&gateway.totals.confirmed, 1);
-                Ok(done.reached)
-            }
+        let result = if let Some(error) = done.error {
+            gateway.count_refused();
+            Err(error)
+        } else {
+            add(&gateway.totals.confirmed, 1);
+            Ok(done.reached)
         };
         Some((token, result))
     }

@@ -28,7 +28,9 @@ const BATCH_BYTES_MAX: u64 = 8 << 20;
 pub async fn serve(checked: Checked) -> Result<ExitCode, String> {
     let started = Instant::now();
     let Checked { config, listeners, tls, accounts, warnings } = checked;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
 
     // Ports first: another gateway on the same ones should be found before the journal is touched.
     let limit = ConnectionLimit::new(config.limits.connections_max as usize);

@@ -55,7 +55,7 @@ impl Consumers {
         self.all.insert(consumer, State::Attached(place));
         if let Some(State::Attaching(actions)) = waited {
             for action in actions {
-                let _ = self.forward(gateway, consumer, action);
+                self.forward(gateway, consumer, action);
             }
         }
         Ok(found)
@@ -77,14 +77,14 @@ impl Consumers {
         }
     }
 
-    /// Sends credit, a settlement or a mark to the consumer's shard. Gives it back if there is no such
-    /// consumer (any more).
-    pub fn forward(&mut self, gateway: &Gateway, consumer: ConsumerId, action: Action) -> Result<(), Action> {
+    /// Sends credit, a settlement or a mark to the consumer's shard. Returns whether there is such a
+    /// consumer (still).
+    pub fn forward(&mut self, gateway: &Gateway, consumer: ConsumerId, action: Action) -> bool {
         let place = match self.all.get_mut(&consumer) {
-            None => return Err(action),
+            None => return false,
             Some(State::Attaching(waiting)) => {
                 waiting.push(action);
-                return Ok(());
+                return true;
             }
             Some(State::Attached(place)) => place,
         };
@@ -97,10 +97,11 @@ impl Consumers {
             Action::Mark { number, set, token, .. } => {
                 ShardCommand::Mark { queue, number, set, answer: token.map(|token| (session, token)) }
             }
-            other => return Err(other),
+            // Nothing else goes to a shard by way of a consumer.
+            _ => return false,
         };
         gateway.control(place.shard, command);
-        Ok(())
+        true
     }
 
     /// A delivery is on its way to the socket.

@@ -17,7 +17,7 @@ impl Driver {
             Action::Publish(publish) => self.publish(publish),
             Action::Credit(credit) => {
                 // Credit for a consumer that is gone concerns nobody.
-                let _ = self.consumers.forward(&self.gateway, credit.consumer, action);
+                self.consumers.forward(&self.gateway, credit.consumer, action);
             }
             Action::Settle(ref settle) => {
                 let (consumer, token) = (settle.consumer, settle.token);
@@ -62,7 +62,7 @@ impl Driver {
         action: Action,
         token: Option<evergate_model::Token>,
     ) {
-        if self.consumers.forward(&self.gateway, consumer, action).is_err()
+        if !self.consumers.forward(&self.gateway, consumer, action)
             && let Some(token) = token
         {
             self.session.handle(self.gateway.clock.now(), Event::Done(token), &mut self.out);
