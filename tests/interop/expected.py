@@ -28,9 +28,6 @@ def sent_as(family, sent):
     """What a publisher of this protocol can say of `sent`, in the types of the hub."""
     if family == "mqtt3":
         return Received(body=sent.body, durable=sent.durable)
-    correlation_id = sent.correlation_id
-    if family == "mqtt5" and correlation_id is not None:
-        correlation_id = correlation_id.encode()  # correlation data is binary
     properties = sent.properties
     if family != "amqp":
         properties = {name: text(value) for name, value in properties.items()}
@@ -38,7 +35,7 @@ def sent_as(family, sent):
         body=sent.body,
         durable=sent.durable,
         content_type=sent.content_type,
-        correlation_id=correlation_id,
+        correlation_id=sent.correlation_id,  # MQTT's correlation data is text in the hub if it is UTF-8
         message_id=sent.message_id,
         reply_to=sent.reply_to,
         subject=sent.subject,
@@ -55,11 +52,12 @@ def seen_by(family, address, hub):
     correlation_id = hub.correlation_id
     if family == "mqtt5" and isinstance(correlation_id, str):
         correlation_id = correlation_id.encode()
-    if family == "stomp" and isinstance(correlation_id, bytes):
-        correlation_id = correlation_id.decode()
     properties = hub.properties
     if family != "amqp":
         properties = {name: text(value) for name, value in properties.items()}
+    priority = hub.priority
+    if priority is None and family != "mqtt5":
+        priority = DEFAULT_PRIORITY
     reply_to = hub.reply_to
     if reply_to is not None:
         reply_to = reply_to.mqtt if family == "mqtt5" else reply_to.canonical
@@ -72,7 +70,7 @@ def seen_by(family, address, hub):
         message_id=hub.message_id,
         reply_to=reply_to,
         subject=hub.subject,
-        priority=DEFAULT_PRIORITY if hub.priority is None else hub.priority,
+        priority=priority,
         expires_in_seconds=hub.expires_in_seconds,
         properties=properties,
     )
@@ -80,4 +78,8 @@ def seen_by(family, address, hub):
 
 def expected(publisher, consumer, address, sent):
     """The message that client `consumer` gets when client `publisher` sent `sent` to `address`."""
-    return seen_by(FAMILY[consumer], address, sent_as(FAMILY[publisher], sent))
+    received = seen_by(FAMILY[consumer], address, sent_as(FAMILY[publisher], sent))
+    if FAMILY[publisher] == FAMILY[consumer] == "amqp":
+        # The bare message passes untouched: `to` is the publisher's, and our publishers set none.
+        received.address = None
+    return received

@@ -36,16 +36,16 @@ count_report() { # passed failed
   if ((status != 0 && $2 == 0)); then count "$1" 1; else count "$1" "$2"; fi
 }
 
-sum_matches() { # regular expression with one group, file
-  sed -nE "s/$1/\1/p" "$2" | awk '{ n += $1 } END { print n + 0 }'
+total_of() { # word: sums every number that stands before it on standard input
+  grep -oE "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'
 }
 
 cargo_test() { # filters and options of the test binaries, after --
   local log=$CACHE/log/cargo.log
   : >"$log"
   logged cargo test --workspace --locked --no-fail-fast "$@"
-  count_report "$(sum_matches '^test result: .* ([0-9]+) passed;.*' "$log")" \
-    "$(sum_matches '^test result: .* ([0-9]+) failed;.*' "$log")"
+  grep '^test result:' "$log" >"$log.results"
+  count_report "$(total_of passed <"$log.results")" "$(total_of failed <"$log.results")"
 }
 
 pytest_run() { # directory
@@ -54,16 +54,18 @@ pytest_run() { # directory
   : >"$log"
   logged env PYTHONDONTWRITEBYTECODE=1 "$PYTHON" -m pytest -c tests/pytest.ini --color=no "$@"
   # The closing line: «3 failed, 120 passed, 1 error in 4.2s».
-  tail -n 1 "$log" >"$log.last"
-  count_report "$(sum_matches '.*[^0-9]?([0-9]+) passed.*' "$log.last")" \
-    "$(($(sum_matches '.*[^0-9]?([0-9]+) failed.*' "$log.last") + $(sum_matches '.*[^0-9]([0-9]+) error.*' "$log.last")))"
+  tail -n 1 "$log" >"$log.results"
+  count_report "$(total_of passed <"$log.results")" \
+    "$(($(total_of failed <"$log.results") + $(total_of error <"$log.results")))"
 }
 
 node_test() { # directory
   local log=$CACHE/log/node.log
   : >"$log"
   logged npm --prefix "$1" test --silent
-  count_report "$(sum_matches '^[^a-z0-9]*pass ([0-9]+)$' "$log")" "$(sum_matches '^[^a-z0-9]*fail ([0-9]+)$' "$log")"
+  # «# pass 7» or «ℹ pass 7», turned round.
+  sed -nE 's/^[^a-z0-9]*(pass|fail) ([0-9]+)$/\2 \1/p' "$log" >"$log.results"
+  count_report "$(total_of pass <"$log.results")" "$(total_of fail <"$log.results")"
 }
 
 # --- what parts need, installed once ----------------------------------------------------------------

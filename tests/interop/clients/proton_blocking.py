@@ -93,7 +93,8 @@ def decode(message):
         address=message.address,
         durable=message.durable,
         redelivered=message.delivery_count > 0,
-        content_type=str(message.content_type) if message.content_type else None,
+        # proton gives symbol("None") where there is none.
+        content_type=None if message.content_type == "None" else str(message.content_type),
         correlation_id=bytes(correlation_id) if isinstance(correlation_id, (bytes, memoryview)) else correlation_id,
         message_id=message.id,
         reply_to=message.reply_to,

@@ -78,15 +78,13 @@ export class RheaClient {
     for (const [name, value] of Object.entries(named)) if (value !== null) amqp[name] = value;
     if (Object.keys(message.properties).length) amqp.application_properties = message.properties;
     await awaited("disposition", (resolve, reject) => {
-      const delivery = sender.send(amqp);
-      const settled = (context) => {
-        if (context.delivery.id !== delivery.id) return;
-        sender.removeListener("settled", settled);
-        if (delivery.remote_state && rhea.message.is_accepted(delivery.remote_state)) resolve();
-        else reject(new Error(`not accepted: ${delivery.remote_state}`));
-      };
-      sender.on("settled", settled);
+      sender.once("accepted", resolve);
+      for (const state of ["released", "rejected", "modified"]) {
+        sender.once(state, (context) => reject(new Error(`${state}: ${JSON.stringify(context.delivery.remote_state)}`)));
+      }
+      sender.send(amqp);
     });
+    sender.removeAllListeners();
   }
 
   async close() {
