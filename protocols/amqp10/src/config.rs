@@ -31,6 +31,7 @@ pub struct AmqpConfig {
     /// Until `open` the peer has this long.
     pub handshake_timeout: Duration,
     /// A peer silent for this long is disconnected. Half of it is what `open` tells the peer (2.4.5).
+    /// Zero: silence is no reason.
     pub idle_timeout: Duration,
     /// The shortest idle time-out of a peer that we accept to serve with empty frames.
     pub peer_idle_timeout_min: Duration,

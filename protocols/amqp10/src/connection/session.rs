@@ -90,7 +90,8 @@ impl AmqpSession {
     }
 
     fn silent_at(&self) -> Option<Time> {
-        (self.phase == Phase::Running).then(|| self.heard_at.after(self.context.config.idle_timeout))
+        let timeout = self.context.config.idle_timeout;
+        (self.phase == Phase::Running && !timeout.is_zero()).then(|| self.heard_at.after(timeout))
     }
 
     fn beat_at(&self) -> Option<Time> {

@@ -237,3 +237,11 @@ fn the_default_limits_are_those_in_the_docs() {
     assert_eq!((config.frame_bytes_max, config.channel_max, config.links_per_session_max), (65_536, 254, 1024));
     assert_eq!((config.message_bytes_max, config.depth_max, config.link_credit), (16 << 20, 32, 500));
 }
+
+#[test]
+fn without_an_idle_time_out_silence_is_no_reason() {
+    let mut client = Client::running(AmqpConfig { idle_timeout: Duration::ZERO, ..AmqpConfig::default() });
+    assert_eq!(client.session.next_timeout(), None);
+    client.wait(1_000_000);
+    assert_eq!(client.closed(), None);
+}

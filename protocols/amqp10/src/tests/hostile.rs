@@ -1,7 +1,7 @@
 //! Bytes that mean harm.
 
 use bytes::BytesMut;
-use evergate_model::{Action, Attached, Close, Event, Session};
+use evergate_model::{Action, Attached, Close, Event, Session, Value};
 use proptest::prelude::*;
 
 use super::client::{
@@ -194,6 +194,43 @@ proptest! {
             }
         }
         client.event(Event::Stopping { reason: "end".into() });
+    }
+
+    #[test]
+    fn the_clients_window_and_credit_are_never_exceeded(
+        steps in proptest::collection::vec((0..6u32, 0..4u32, 0..4usize, 0..2000usize), 1..40),
+    ) {
+        let mut client = Client::new(AmqpConfig::default());
+        client.handshake();
+        client.send(0, &performative(code::OPEN, &[Value::text("c"), Value::Null, Value::Uint(512)]));
+        client.send(0, &begin(0));
+        let mut gateway = Gateway::default();
+        client.send(0, &AttachFrame::sender(1, Node::at("q")).bytes());
+        client.send(0, &AttachFrame::receiver(0, Node::at("q")).bytes());
+        gateway.run(&mut client);
+        client.replies();
+        let (mut window, mut frames, mut deliveries, mut id) = (0, 0, 0, 0);
+        for (wider, credit, publishes, size) in steps {
+            window += wider;
+            let limit = deliveries + credit;
+            client.send(0, &window_flow(window, Some((0, deliveries, credit, false))));
+            for _ in 0..publishes {
+                client.send(0, &transfer(1, id, true, &data(&vec![0; size])));
+                id += 1;
+            }
+            gateway.run(&mut client);
+            for reply in client.replies().iter().filter(|reply| reply.code == code::TRANSFER) {
+                frames += 1;
+                deliveries += u32::from(reply.field(1) != Value::Null);
+            }
+            prop_assert!(frames <= window, "{frames} frames in a window of {window}");
+            prop_assert!(deliveries <= limit, "{deliveries} deliveries with credit up to {limit}");
+        }
+        // Given room enough, everything arrives.
+        client.send(0, &window_flow(1_000_000, Some((0, deliveries, 1000, false))));
+        gateway.run(&mut client);
+        deliveries += client.replies().iter().filter(|r| r.code == code::TRANSFER && r.field(1) != Value::Null).count() as u32;
+        prop_assert_eq!(deliveries, id);
     }
 
     #[test]
