@@ -7,6 +7,7 @@ mod connection;
 mod consume;
 mod hostile;
 mod publish;
+mod settle;
 mod terminus;
 
 pub(crate) use client::show;
