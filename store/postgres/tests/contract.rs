@@ -14,6 +14,7 @@ async fn run_with(options: Options) {
         database
     })
     .await;
+    server.remove_databases().await;
 }
 
 #[tokio::test]

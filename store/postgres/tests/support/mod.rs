@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+pub mod flow;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -25,6 +27,7 @@ pub struct Server {
     /// Of a database that is there; others are made from it.
     url: String,
     own: Option<Own>,
+    databases: std::sync::Mutex<Vec<String>>,
 }
 
 struct Own {
@@ -44,7 +47,7 @@ impl Server {
     /// The server that the environment names, or one of our own.
     pub async fn start() -> Self {
         match std::env::var(VARIABLE) {
-            Ok(url) if !url.is_empty() => Self { url, own: None },
+            Ok(url) if !url.is_empty() => Self { url, own: None, databases: Vec::new().into() },
             _ => Self::start_own(&[]).await,
         }
     }
@@ -68,7 +71,7 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let child = launch(directory.path(), port, user);
         let url = format!("postgres://evergate@127.0.0.1:{port}/postgres");
-        let mut this = Self { url, own: Some(Own { directory, child, port, user }) };
+        let mut this = Self { url, own: Some(Own { directory, child, port, user }), databases: Vec::new().into() };
         this.wait_until_ready().await;
         this
     }
@@ -102,8 +105,18 @@ impl Server {
         let name = format!("evergate_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let client = connect(&self.url).await.expect("PostgreSQL answers");
         client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database is created");
+        self.databases.lock().expect("no test panics here").push(name.clone());
         let (server, _) = self.url.rsplit_once('/').expect("the address ends with a database");
-        Database { url: format!("{server}/{name}"), maintenance: self.url.clone(), name, options: Options::default() }
+        Database { url: format!("{server}/{name}"), options: Options::default() }
+    }
+
+    /// Deletes its databases: a server that stays would fill up.
+    pub async fn remove_databases(&self) {
+        let client = connect(&self.url).await.expect("PostgreSQL answers");
+        let databases = std::mem::take(&mut *self.databases.lock().expect("no test panics here"));
+        for name in databases {
+            client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("the database is dropped");
+        }
     }
 
     async fn wait_until_ready(&mut self) {
@@ -123,8 +136,8 @@ impl Server {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // Fast stop first, so that its processes and shared memory are gone; the directory goes after it.
-        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        // Immediate stop: its processes and shared memory go, nothing is written, then the directory goes.
+        let _ = Command::new("kill").args(["-QUIT", &self.child.id().to_string()]).status();
         let deadline = Instant::now() + Duration::from_secs(10);
         while matches!(self.child.try_wait(), Ok(None)) {
             if Instant::now() > deadline {
@@ -189,8 +202,6 @@ pub async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 pub struct Database {
     /// Its address.
     pub url: String,
-    maintenance: String,
-    name: String,
     /// How the journal is opened.
     pub options: Options,
 }
@@ -199,13 +210,6 @@ impl Database {
     /// A plain connection to it.
     pub async fn client(&self) -> Client {
         connect(&self.url).await.expect("the database answers")
-    }
-
-    /// Deletes it: a server that stays would fill up.
-    pub async fn remove(self) {
-        let client = connect(&self.maintenance).await.expect("PostgreSQL answers");
-        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        client.batch_execute(&drop).await.expect("the database is dropped");
     }
 }
 

@@ -1,0 +1,144 @@
+//! What other sessions on the same server see and do.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use evergate_journal::contract::Storage as _;
+use evergate_journal::{Batch, JournalError};
+use evergate_postgres::PostgresJournal;
+use support::{Server, flow};
+
+#[tokio::test]
+async fn a_second_gateway_on_the_same_database_is_told_who_has_it() {
+    let server = Server::start().await;
+    let mut database = server.database().await;
+    database.options.lock_patience = Duration::from_millis(100);
+    let first = database.open().await.unwrap();
+    let Err(JournalError::Open(text)) = database.open().await else { panic!("two gateways use one database") };
+    assert!(text.contains("another gateway (evergate from") && text.contains("evergate_test_"), "{text}");
+    first.close().await.unwrap();
+    database.open().await.unwrap().close().await.unwrap();
+    server.remove_databases().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_a_clear_error() {
+    let error =
+        PostgresJournal::connect("postgres://nobody@127.0.0.1:1/x", evergate_postgres::Options::default()).await;
+    assert!(
+        matches!(&error, Err(JournalError::Open(text)) if text.contains("no connection to PostgreSQL")),
+        "{error:?}"
+    );
+    let error = PostgresJournal::connect("postgres://[", evergate_postgres::Options::default()).await;
+    assert!(matches!(&error, Err(JournalError::Open(text)) if text.contains("address")), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_view_shows_exactly_what_is_live() {
+    let server = Server::start().await;
+    let mut database = server.database().await;
+    database.options.table_messages = 300;
+    let mut journal = database.open().await.unwrap();
+    journal.recover().await.unwrap();
+    let body = Bytes::from_static(b"a\0b");
+    let client = database.client().await;
+    for round in 0..30 {
+        let first = round * 100 + 1;
+        let mut batch = Batch::default();
+        flow::enqueue(&mut batch, 1, first, 100, &body);
+        flow::enqueue(&mut batch, 2, round + 1, 1, &body);
+        // Every 50th place stays for good.
+        for hole in [first, first + 50] {
+            flow::settle(&mut batch, 1, hole, hole + 48);
+        }
+        journal.commit(&batch).await.unwrap();
+        journal.idle().await.unwrap();
+    }
+    let rows =
+        client.query("SELECT queue, seq, address, durable, priority, body FROM evergate.live", &[]).await.unwrap();
+    let mut seen: Vec<(i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    seen.sort_unstable();
+    let expected: Vec<(i64, i64)> = (1..=60).map(|n| (1, n * 50)).chain((1..=30).map(|n| (2, n))).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(rows[0].get::<_, &str>(2), "/queue/orders");
+    assert_eq!(
+        (rows[0].get::<_, bool>(3), rows[0].get::<_, i16>(4), rows[0].get::<_, &[u8]>(5)),
+        (true, 4, &b"a\0b"[..])
+    );
+    // Survivors were moved: most of the thirteen generations are gone.
+    let used: i64 =
+        client.query_one("SELECT count(*) FROM evergate.ring WHERE generation IS NOT NULL", &[]).await.unwrap().get(0);
+    assert!(used <= 10, "{used} generations");
+    journal.close().await.unwrap();
+    server.remove_databases().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_holds_the_tables_does_not_stop_commits() {
+    let server = Server::start().await;
+    let mut database = server.database().await;
+    database.options.table_messages = 500;
+    let mut journal = database.open().await.unwrap();
+    journal.recover().await.unwrap();
+    let body = Bytes::from_static(b"x");
+    let reader = database.client().await;
+    let mut next = 1;
+    let mut flow = async |journal: &mut Box<dyn evergate_journal::Journal>, commits| {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..commits {
+            let mut batch = Batch::default();
+            flow::enqueue(&mut batch, 1, next, 100, &body);
+            flow::settle(&mut batch, 1, next.saturating_sub(100), next - 1);
+            next += 100;
+            let started = Instant::now();
+            journal.commit(&batch).await.unwrap();
+            slowest = slowest.max(started.elapsed());
+        }
+        slowest
+    };
+    flow(&mut journal, 20).await;
+    reader.batch_execute("BEGIN; SELECT count(*) FROM evergate.live").await.unwrap();
+    let slowest = flow(&mut journal, 100).await;
+    println!("slowest commit while the view is held: {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    reader.batch_execute("COMMIT").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    for _ in 0..40 {
+        journal.idle().await.unwrap();
+    }
+    let before = count(&reader, "pg_tables WHERE tablename LIKE 'message_%' AND schemaname = 'evergate'").await;
+    flow(&mut journal, 100).await;
+    let after = count(&reader, "pg_tables WHERE tablename LIKE 'message_%' AND schemaname = 'evergate'").await;
+    assert_eq!(before, after, "tables are used again, not added");
+    journal.close().await.unwrap();
+    server.remove_databases().await;
+}
+
+async fn count(client: &tokio_postgres::Client, what: &str) -> i64 {
+    client.query_one(&format!("SELECT count(*) FROM {what}"), &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn ring_tables_have_the_storage_that_was_measured() {
+    let server = Server::start().await;
+    let database = server.database().await;
+    let mut journal = database.open().await.unwrap();
+    journal.recover().await.unwrap();
+    let mut batch = Batch::default();
+    flow::enqueue(&mut batch, 1, 1, 1, &Bytes::from_static(b"x"));
+    journal.commit(&batch).await.unwrap();
+    let client = database.client().await;
+    let compressed = "pg_attribute WHERE attrelid IN ('evergate.message_0'::regclass, 'evergate.settled_0'::regclass) \
+        AND attnum > 0 AND attlen = -1 AND attstorage <> 'e'";
+    assert_eq!(count(&client, compressed).await, 0);
+    let row = client
+        .query_one("SELECT reloptions FROM pg_class WHERE oid = 'evergate.message_0'::regclass", &[])
+        .await
+        .unwrap();
+    let options: Vec<String> = row.get(0);
+    assert!(options.contains(&"autovacuum_enabled=off".into()) && options.contains(&"toast_tuple_target=8160".into()));
+    journal.close().await.unwrap();
+    server.remove_databases().await;
+}
