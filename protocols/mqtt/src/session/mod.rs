@@ -33,6 +33,17 @@ use outbound::{Consumer, Flight};
 use replies::{Replies, Reply};
 use subscription::Subscriptions;
 
+/// The message that a PUBLISH becomes, for the tests of the format.
+#[cfg(test)]
+pub(crate) fn message_for_test(
+    now: Time,
+    qos: crate::codec::Qos,
+    retain: bool,
+    properties: crate::codec::MessageProperties,
+) -> evergate_model::Message {
+    inbound::message(now, "a", qos, retain, properties, bytes::Bytes::new())
+}
+
 /// The consumer of the session's own queue.
 const OWN: ConsumerId = ConsumerId(0);
 

@@ -1,1 +1,217 @@
+use bytes::Bytes;
+use evergate_model::{
+    Action, Attach, AttachAccess, Attached, Binding, ConsumerId, Event, Filter, Lifetime, QueueSpec, Retained, Token,
+};
 
+use super::gateway::{Peer, connect, filter, message, stored, subscribe};
+use crate::MqttConfig;
+use crate::codec::{
+    Packet, Properties, PropertyValue, Qos, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Unsubscribe,
+    Version, id,
+};
+
+fn codes(packet: Packet) -> Vec<u8> {
+    match packet {
+        Packet::Suback(suback) => suback.codes.iter().map(|code| code.0).collect(),
+        Packet::Unsuback(unsuback) => unsuback.codes.iter().map(|code| code.0).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn binds(peer: &mut Peer) -> Vec<(Binding, Retained, Token)> {
+    let bind = |action| match action {
+        Action::Bind { binding, retained, token, .. } => Some((binding, retained, token)),
+        _ => None,
+    };
+    peer.take_actions().into_iter().filter_map(bind).collect()
+}
+
+fn attaches(peer: &mut Peer) -> Vec<Attach> {
+    let attach = |action| match action {
+        Action::Attach(attach) => Some(attach),
+        _ => None,
+    };
+    peer.take_actions().into_iter().filter_map(attach).collect()
+}
+
+fn unsubscribe(text: &str) -> Packet {
+    Packet::Unsubscribe(Unsubscribe { packet_id: 8, filters: vec![text.into()], properties: Properties::default() })
+}
+
+fn persistent() -> crate::codec::Connect {
+    let mut packet = connect(Version::V5);
+    packet.clean_start = false;
+    packet.properties.add(id::SESSION_EXPIRY, PropertyValue::Four(u32::MAX));
+    packet
+}
+
+#[test]
+fn mqtt_3_8_4_5_one_suback_answers_all_filters_when_all_are_in_force() {
+    let mut peer = Peer::online(Version::V5);
+    peer.send(subscribe(vec![
+        filter("a", Qos::AtMostOnce),
+        filter("b/#/c", Qos::AtMostOnce),
+        filter("c", Qos::ExactlyOnce),
+    ]));
+    let binds = binds(&mut peer);
+    assert_eq!(binds.iter().map(|(binding, ..)| binding.durable).collect::<Vec<_>>(), [false, true]);
+    peer.event(Event::Done(binds[1].2));
+    assert_eq!(peer.take(), []);
+    peer.event(Event::Done(binds[0].2));
+    assert_eq!(codes(peer.one()), [0, 0x8F, 2]);
+}
+
+#[test]
+fn mqtt_3_9_3_2_every_refusal_is_0x80_in_3_1_1() {
+    for text in ["a#", "$glob/a*", "$regex/a", "$share/g", "$share//a", "$share/+/a", "$queue/", "$queue/#"] {
+        let mut peer = Peer::online(Version::V4);
+        peer.send(subscribe(vec![filter(text, Qos::AtMostOnce)]));
+        assert_eq!(codes(peer.one()), [0x80], "{text}");
+    }
+}
+
+#[test]
+fn subscription_limits_hold_at_their_edge() {
+    let config = MqttConfig { max_subscriptions: 2, ..MqttConfig::default() };
+    let mut peer = Peer::resumed(connect(Version::V5), config, Attached::default());
+    peer.subscribed(filter("a", Qos::AtMostOnce));
+    peer.subscribed(filter("b/+", Qos::AtMostOnce));
+    peer.subscribed(filter("a", Qos::AtLeastOnce)); // replaces
+    peer.send(subscribe(vec![filter("c", Qos::AtMostOnce)]));
+    assert_eq!(codes(peer.one()), [0x97]);
+
+    let config = MqttConfig { max_filters_per_packet: 1, max_topic_levels: 2, ..MqttConfig::default() };
+    let mut peer = Peer::resumed(connect(Version::V5), config, Attached::default());
+    peer.send(subscribe(vec![filter("a/b/c", Qos::AtMostOnce), filter("a", Qos::AtMostOnce)]));
+    assert_eq!(codes(peer.one()), [0x8F, 0x97]);
+}
+
+#[test]
+fn mqtt_3_8_3_4_no_local_on_a_shared_subscription_is_an_error() {
+    let mut peer = Peer::online(Version::V5);
+    peer.send(subscribe(vec![SubscribeFilter { no_local: true, ..filter("$share/g/a", Qos::AtMostOnce) }]));
+    assert_eq!(peer.disconnect_reason(), Some(ReasonCode::PROTOCOL_ERROR));
+}
+
+#[test]
+fn options_reach_the_binding() {
+    for (retain_handling, retained) in [
+        (RetainHandling::Send, Retained::Send),
+        (RetainHandling::SendIfNew, Retained::SendIfNew),
+        (RetainHandling::DoNotSend, Retained::Skip),
+    ] {
+        let mut peer = Peer::online(Version::V5);
+        peer.send(subscribe(vec![SubscribeFilter { no_local: true, retain_handling, ..filter("a", Qos::AtMostOnce) }]));
+        let (binding, got, _) = binds(&mut peer).remove(0);
+        assert_eq!((binding.no_local.as_deref(), got), (Some("c"), retained));
+    }
+}
+
+#[test]
+fn mqtt_3_3_4_3_overlapping_subscriptions_give_one_delivery_with_all_identifiers() {
+    let mut peer = Peer::online(Version::V5);
+    for (text, qos, number) in [("a/+", Qos::AtMostOnce, 7), ("a/b", Qos::AtLeastOnce, 300), ("x", Qos::AtMostOnce, 1)]
+    {
+        let mut properties = Properties::default();
+        properties.add(id::SUBSCRIPTION_ID, PropertyValue::VarInt(number));
+        peer.send(Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![filter(text, qos)], properties }));
+        let token = binds(&mut peer)[0].2;
+        peer.event(Event::Done(token));
+    }
+    peer.take();
+    peer.deliver(0, 1, &message("a/b", Qos::ExactlyOnce));
+    let Packet::Publish(publish) = peer.one() else { panic!("no PUBLISH") };
+    assert_eq!((publish.qos, publish.properties.subscription_ids), (Qos::AtLeastOnce, vec![300, 7]));
+}
+
+#[test]
+fn unsuback_says_whether_there_was_a_subscription() {
+    for (existed, code) in [(true, 0), (false, 0x11)] {
+        let mut peer = Peer::online(Version::V5);
+        peer.send(unsubscribe("a"));
+        let Some(Action::Unbind { token, .. }) = peer.take_actions().pop() else { panic!("no unbind") };
+        peer.event(Event::Unbound { token, existed });
+        assert_eq!(codes(peer.one()), [code]);
+    }
+    let mut peer = Peer::online(Version::V5);
+    peer.send(unsubscribe("$share/g/a"));
+    assert_eq!(codes(peer.one()), [0x11]);
+}
+
+#[test]
+fn what_is_delivered_after_unsubscribe_is_settled_and_not_sent() {
+    let mut peer = Peer::online(Version::V4);
+    peer.subscribed(filter("a", Qos::AtLeastOnce));
+    peer.send(unsubscribe("a"));
+    peer.take_actions();
+    peer.deliver(0, 1, &message("a", Qos::AtLeastOnce));
+    assert_eq!(peer.take(), []);
+    assert!(matches!(peer.take_actions()[..], [Action::Settle(_)]));
+}
+
+#[test]
+fn shared_and_queue_subscriptions_are_consumers_of_their_own() {
+    for (text, queue, bound) in [
+        ("$queue/orders", QueueSpec::named("orders"), None),
+        ("$share/g/$queue/orders", QueueSpec::named("orders"), None),
+        (
+            "$share/g/a/+",
+            QueueSpec { name: "$share/g/a/+".into(), durable: false, lifetime: Lifetime::Attached },
+            Some("a/+"),
+        ),
+    ] {
+        let mut peer = Peer::online(Version::V5);
+        peer.send(subscribe(vec![filter(text, Qos::ExactlyOnce)]));
+        let attach = attaches(&mut peer).remove(0);
+        assert_eq!((attach.queue, attach.access), (queue, AttachAccess::Shared));
+        assert_eq!(attach.bindings.first().map(|binding| binding.filter.as_str()), bound);
+        assert_eq!(peer.take(), []);
+        peer.event(Event::Attached { consumer: ConsumerId(1), result: Ok(Attached::default()) });
+        assert_eq!(codes(peer.one()), [1], "QoS 1 is granted");
+        assert!(peer.take_actions().iter().any(|action| matches!(action, Action::Credit(_))));
+
+        peer.send(unsubscribe(text));
+        assert!(matches!(peer.take_actions()[..], [Action::Detach { consumer: ConsumerId(1), .. }]));
+        peer.deliver(1, 1, &message("a/b", Qos::AtLeastOnce));
+        assert_eq!(peer.take(), [], "it crossed the Detach");
+        peer.event(Event::Detached { consumer: ConsumerId(1) });
+        assert_eq!(codes(peer.one()), [0]);
+    }
+}
+
+#[test]
+fn a_resumed_session_has_its_subscriptions_again() {
+    let mut peer = Peer::resumed(persistent(), MqttConfig::default(), Attached::default());
+    peer.send(subscribe(vec![filter("a/#", Qos::ExactlyOnce)]));
+    let (topics, _, _) = binds(&mut peer).remove(0);
+    peer.send(subscribe(vec![filter("$share/g/b", Qos::AtLeastOnce)]));
+    let shared = attaches(&mut peer).remove(0);
+    assert_eq!((shared.queue.durable, shared.queue.lifetime), (true, Lifetime::Permanent));
+    peer.event(Event::Attached { consumer: shared.consumer, result: Ok(Attached::default()) });
+    let (note, _, _) = binds(&mut peer).remove(0);
+    assert_eq!(note.filter.as_str(), "$share/g/b");
+
+    let mut peer = Peer::new(Version::V5, MqttConfig::default());
+    peer.send(Packet::Connect(Box::new(persistent())));
+    peer.event(Event::Authenticated(evergate_model::Access::Granted("".into())));
+    peer.take_actions();
+    peer.event(Event::Attached { consumer: ConsumerId(0), result: Ok(stored(vec![topics, note], vec![])) });
+    assert_eq!(&*attaches(&mut peer).remove(0).queue.name, "$share/g/b");
+    peer.take();
+    peer.deliver(0, 1, &message("a/b", Qos::ExactlyOnce));
+    let Packet::Publish(publish) = peer.one() else { panic!("no PUBLISH") };
+    assert_eq!(publish.qos, Qos::ExactlyOnce);
+}
+
+#[test]
+fn a_binding_of_another_program_is_left_alone() {
+    let binding = Binding {
+        filter: Filter::new("a").unwrap(),
+        durable: true,
+        no_local: None,
+        options: Bytes::from_static(b"\x09whatever"),
+    };
+    let mut peer = Peer::resumed(persistent(), MqttConfig::default(), stored(vec![binding], vec![]));
+    peer.deliver(0, 1, &message("a", Qos::AtLeastOnce));
+    assert_eq!(peer.take(), []);
+}
