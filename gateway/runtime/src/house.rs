@@ -54,7 +54,7 @@ pub async fn run(gateway: Arc<Gateway>) {
         for event in events.drain(..) {
             match event {
                 SessionEvent::PublishParts { token, parts } => {
-                    answers.extend(publisher.on_parts(&gateway, token, parts))
+                    answers.extend(publisher.on_parts(&gateway, token, parts));
                 }
                 SessionEvent::PublishPart { token, reached, error } => {
                     answers.extend(publisher.on_part(&gateway, token, reached, error));

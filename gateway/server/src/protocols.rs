@@ -17,7 +17,7 @@ pub struct Protocols {
 
 impl Protocols {
     /// With these settings.
-    pub fn new(mqtt: MqttConfig, amqp: AmqpConfig, stomp: StompConfig) -> Self {
+    pub fn new((mqtt, amqp, stomp): (MqttConfig, AmqpConfig, StompConfig)) -> Self {
         let formats = Formats::default()
             .with(Encoding::Mqtt5, &MqttFormat)
             .with(Encoding::Amqp10, &Amqp10Format)
@@ -36,5 +36,22 @@ impl Protocols {
             Protocol::Stomp => Box::new(StompSession::new(self.stomp.clone(), self.formats, id)),
             Protocol::Http => unreachable!("HTTP connections are served, not driven"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::serve::protocol_settings;
+
+    #[test]
+    fn the_configurations_defaults_are_the_protocols_own() {
+        let (mqtt, amqp, stomp) = protocol_settings(&Config::default());
+        // Topic and properties come on top of the largest message.
+        let room = mqtt.max_packet_bytes - MqttConfig::default().max_packet_bytes;
+        assert_eq!(MqttConfig { max_packet_bytes: mqtt.max_packet_bytes - room, ..mqtt }, MqttConfig::default());
+        assert_eq!(amqp, AmqpConfig::default());
+        assert_eq!(stomp, StompConfig::default());
     }
 }

@@ -54,7 +54,7 @@ pub async fn serve(checked: Checked) -> Result<ExitCode, String> {
     }
     let shared = Shared {
         gateway: gateway.clone(),
-        protocols: Arc::new(protocols(&config)),
+        protocols: Arc::new(Protocols::new(protocol_settings(&config))),
         accounts,
         handshake: Duration::from_secs(config.limits.handshake_seconds.into()),
         web_message_bytes_max: usize::try_from(config.limits.message_bytes_max.0).unwrap_or(usize::MAX) + (1 << 20),
@@ -128,8 +128,10 @@ fn gateway_config(limits: &Limits) -> GatewayConfig {
     }
 }
 
-/// The protocols, with their settings.
-fn protocols(config: &Config) -> Protocols {
+/// The protocols' settings.
+pub fn protocol_settings(
+    config: &Config,
+) -> (evergate_mqtt::MqttConfig, evergate_amqp10::AmqpConfig, evergate_stomp::StompConfig) {
     let handshake = Duration::from_secs(config.limits.handshake_seconds.into());
     let message_bytes_max = config.limits.message_bytes_max.0;
     let amqp = evergate_amqp10::AmqpConfig {
@@ -138,6 +140,10 @@ fn protocols(config: &Config) -> Protocols {
         links_per_session_max: config.amqp.links_per_session_max,
         unsettled_per_link_max: config.amqp.unsettled_per_link_max,
         message_bytes_max,
+        assembly_bytes_max: config.amqp.assembly_bytes_max.0,
+        depth_max: config.amqp.depth_max,
+        incoming_window: config.amqp.incoming_window,
+        sasl_frame_bytes_max: config.amqp.sasl_frame_bytes_max.0 as u32,
         link_credit: config.amqp.link_credit,
         handshake_timeout: handshake,
         idle_timeout: Duration::from_secs(config.amqp.idle_timeout_seconds.into()),
@@ -156,9 +162,12 @@ fn protocols(config: &Config) -> Protocols {
         heartbeat_receive: heartbeat,
         subscriptions_max: config.stomp.subscriptions_max as usize,
         prefetch_default: config.stomp.prefetch_messages.into(),
+        prefetch_max: config.stomp.prefetch_messages_max.into(),
+        pending_max: config.stomp.pending_frames_max as usize,
+        early_bytes_max: config.stomp.early_bytes_max.0 as usize,
         ..Default::default()
     };
-    Protocols::new(mqtt(config), amqp, stomp)
+    (mqtt(config), amqp, stomp)
 }
 
 fn mqtt(config: &Config) -> evergate_mqtt::MqttConfig {
@@ -168,6 +177,11 @@ fn mqtt(config: &Config) -> evergate_mqtt::MqttConfig {
         connect_timeout: Duration::from_secs(config.limits.handshake_seconds.into()),
         max_packet_bytes: u32::try_from(packet_bytes_max).unwrap_or(u32::MAX),
         max_subscriptions: config.mqtt.subscriptions_max as usize,
+        max_filters_per_packet: config.mqtt.filters_per_packet_max as usize,
+        max_topic_levels: config.mqtt.topic_levels_max as usize,
+        max_client_id_bytes: config.mqtt.client_id_bytes_max as usize,
+        max_control_packet_bytes: u32::try_from(config.mqtt.control_packet_bytes_max.0).unwrap_or(u32::MAX),
+        max_pending_requests: config.mqtt.pending_requests_max as usize,
         topic_alias_maximum: config.mqtt.topic_alias_max,
         receive_maximum: config.mqtt.receive_maximum,
         delivery_window: config.mqtt.delivery_window_messages,

@@ -285,6 +285,18 @@ impl Check<'_> {
             // AMQP 1.0 part 2, section 2.4.1: every peer takes frames of 512 bytes.
             self.out_of_bounds("amqp", "frame_bytes_max", &frame.to_string(), "512 B to 4294967295 B");
         }
+        let sasl = config.amqp.sasl_frame_bytes_max;
+        if !(512..=u64::from(u32::MAX)).contains(&sasl.0) {
+            self.out_of_bounds("amqp", "sasl_frame_bytes_max", &sasl.to_string(), "512 B to 4294967295 B");
+        }
+        let assembly = config.amqp.assembly_bytes_max;
+        if assembly < message {
+            self.out_of_bounds("amqp", "assembly_bytes_max", &assembly.to_string(), "at least message_bytes_max");
+        }
+        let levels = config.mqtt.topic_levels_max;
+        if levels > 128 {
+            self.out_of_bounds("mqtt", "topic_levels_max", &levels.to_string(), "at most 128");
+        }
         if config.stomp.head_bytes_max < config.stomp.line_bytes_max {
             let size = config.stomp.head_bytes_max.to_string();
             self.out_of_bounds("stomp", "head_bytes_max", &size, "at least line_bytes_max");
@@ -294,7 +306,7 @@ impl Check<'_> {
     /// Numbers of which 0 would leave nothing that works.
     fn counts(&mut self, config: &Config) {
         let (limits, mqtt, amqp, stomp) = (&config.limits, &config.mqtt, &config.amqp, &config.stomp);
-        let counts: [(&str, &str, u64); 18] = [
+        let counts = [
             ("limits", "connections_max", limits.connections_max.into()),
             ("limits", "handshake_seconds", limits.handshake_seconds.into()),
             ("limits", "message_bytes_max", limits.message_bytes_max.0),
@@ -306,6 +318,13 @@ impl Check<'_> {
             ("mqtt", "receive_maximum", mqtt.receive_maximum.into()),
             ("mqtt", "delivery_window_messages", mqtt.delivery_window_messages.into()),
             ("mqtt", "subscriptions_max", mqtt.subscriptions_max.into()),
+            ("mqtt", "filters_per_packet_max", mqtt.filters_per_packet_max.into()),
+            ("mqtt", "topic_levels_max", mqtt.topic_levels_max.into()),
+            ("mqtt", "client_id_bytes_max", mqtt.client_id_bytes_max.into()),
+            ("mqtt", "control_packet_bytes_max", mqtt.control_packet_bytes_max.0),
+            ("mqtt", "pending_requests_max", mqtt.pending_requests_max.into()),
+            ("amqp", "depth_max", amqp.depth_max.into()),
+            ("amqp", "incoming_window", amqp.incoming_window.into()),
             ("amqp", "links_per_session_max", amqp.links_per_session_max.into()),
             ("amqp", "unsettled_per_link_max", amqp.unsettled_per_link_max.into()),
             ("amqp", "link_credit", amqp.link_credit.into()),
@@ -313,6 +332,9 @@ impl Check<'_> {
             ("stomp", "headers_max", stomp.headers_max.into()),
             ("stomp", "line_bytes_max", stomp.line_bytes_max.0),
             ("stomp", "prefetch_messages", stomp.prefetch_messages.into()),
+            ("stomp", "prefetch_messages_max", stomp.prefetch_messages_max.into()),
+            ("stomp", "pending_frames_max", stomp.pending_frames_max.into()),
+            ("stomp", "early_bytes_max", stomp.early_bytes_max.0),
         ];
         for (section, key, _) in counts.into_iter().filter(|(_, _, number)| *number == 0) {
             self.out_of_bounds(section, key, "0", "1 or more");

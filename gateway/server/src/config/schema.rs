@@ -231,6 +231,16 @@ pub struct Mqtt {
     pub keep_alive_seconds_max: u16,
     /// Subscriptions of a session.
     pub subscriptions_max: u32,
+    /// Filters of one SUBSCRIBE or UNSUBSCRIBE.
+    pub filters_per_packet_max: u32,
+    /// Levels of a topic or filter.
+    pub topic_levels_max: u32,
+    /// Longest client identifier.
+    pub client_id_bytes_max: u32,
+    /// Largest packet that is no PUBLISH.
+    pub control_packet_bytes_max: ByteSize,
+    /// Requests of a client that wait for the gateway.
+    pub pending_requests_max: u32,
 }
 
 impl Default for Mqtt {
@@ -242,6 +252,11 @@ impl Default for Mqtt {
             session_expiry_seconds_max: u32::MAX,
             keep_alive_seconds_max: 0,
             subscriptions_max: 1024,
+            filters_per_packet_max: 256,
+            topic_levels_max: 128,
+            client_id_bytes_max: 1024,
+            control_packet_bytes_max: ByteSize(256 << 10),
+            pending_requests_max: 4096,
         }
     }
 }
@@ -258,6 +273,14 @@ pub struct Amqp {
     pub links_per_session_max: u32,
     /// Unsettled deliveries of a link.
     pub unsettled_per_link_max: u32,
+    /// Bytes of messages that have arrived in part, of a connection.
+    pub assembly_bytes_max: ByteSize,
+    /// How deep values may nest in a message.
+    pub depth_max: u32,
+    /// Transfer frames that a session may send before its window is widened.
+    pub incoming_window: u32,
+    /// Largest SASL frame.
+    pub sasl_frame_bytes_max: ByteSize,
     /// Credit of a publisher's link.
     pub link_credit: u32,
     /// A peer silent for this long is disconnected.
@@ -271,6 +294,10 @@ impl Default for Amqp {
             channel_max: 254,
             links_per_session_max: 1024,
             unsettled_per_link_max: 10_000,
+            assembly_bytes_max: ByteSize(64 << 20),
+            depth_max: 32,
+            incoming_window: 2048,
+            sasl_frame_bytes_max: ByteSize(4096),
             link_credit: 500,
             idle_timeout_seconds: 60,
         }
@@ -293,6 +320,12 @@ pub struct Stomp {
     pub subscriptions_max: u32,
     /// Unacknowledged messages of a subscription that names no number.
     pub prefetch_messages: u32,
+    /// Highest number that a subscription may name.
+    pub prefetch_messages_max: u32,
+    /// Frames of a connection that wait for the gateway.
+    pub pending_frames_max: u32,
+    /// Bytes kept of what a client sends before it saw CONNECTED.
+    pub early_bytes_max: ByteSize,
 }
 
 impl Default for Stomp {
@@ -304,6 +337,9 @@ impl Default for Stomp {
             heartbeat_seconds: 10,
             subscriptions_max: 1024,
             prefetch_messages: 1000,
+            prefetch_messages_max: 65_535,
+            pending_frames_max: 65_536,
+            early_bytes_max: ByteSize(1 << 20),
         }
     }
 }
