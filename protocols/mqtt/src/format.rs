@@ -145,13 +145,13 @@ fn response_topic(reply_to: &str) -> Option<Cow<'_, str>> {
         Some((AddressKind::Queue, name)) => Cow::Owned(format!("{QUEUE_PREFIX}{name}")),
         None => Cow::Borrowed(reply_to),
     };
-    (Address::check_topic(&topic).is_ok()).then_some(topic)
+    Address::check_topic(&topic).is_ok().then_some(topic)
 }
 
 /// Text as MQTT can write it: without NUL. `None`: it is too long.
 fn writable(text: &str) -> Option<Cow<'_, str>> {
     let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) };
-    (text.len() <= usize::from(u16::MAX)).then_some(text)
+    u16::try_from(text.len()).is_ok().then_some(text)
 }
 
 fn put_pair(head: &mut BytesMut, name: &str, text: &str) {

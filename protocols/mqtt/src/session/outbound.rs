@@ -137,7 +137,7 @@ impl MqttSession {
     fn wanted(&self, delivery: &Delivery) -> Option<Wanted> {
         let consumer = self.consumers.get(&delivery.consumer)?;
         match &consumer.shared {
-            Some(source) => Some(Wanted::by(&source.options)),
+            Some(source) => Some(Wanted::by(source.options)),
             None => self.subscriptions.wanted(&delivery.message.meta.address.name),
         }
     }
@@ -255,7 +255,7 @@ impl MqttSession {
 
     /// What a client that could not take a message wants done with it. What is its own is over; a
     /// message of a queue that others use too becomes a dead letter.
-    fn outcome_of(&self, flight: Flight, reason: ReasonCode) -> Outcome {
+    fn outcome_of(flight: Flight, reason: ReasonCode) -> Outcome {
         if reason.is_error() && flight.consumer != OWN {
             Outcome::Reject { reason: format!("refused by an MQTT client with reason {reason}").into() }
         } else {
@@ -269,7 +269,7 @@ impl MqttSession {
             return;
         }
         if let Some(seq) = flight.seq {
-            self.settle_as(flight.consumer, seq, self.outcome_of(flight, reason), out);
+            self.settle_as(flight.consumer, seq, Self::outcome_of(flight, reason), out);
         }
         self.land(now, packet_id, flight, out);
     }

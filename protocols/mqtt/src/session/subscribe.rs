@@ -63,7 +63,7 @@ impl MqttSession {
                     RetainHandling::SendIfNew => Retained::SendIfNew,
                     RetainHandling::DoNotSend => Retained::Skip,
                 };
-                let binding = self.binding(topics, &options);
+                let binding = self.binding(topics, options);
                 out.actions.push(Action::Bind { consumer: OWN, binding, retained, token: slot });
             }
             Target::Shared(_) | Target::Queue(_) => {
@@ -73,7 +73,7 @@ impl MqttSession {
         Ok(())
     }
 
-    fn binding(&self, filter: Filter, options: &Options) -> Binding {
+    fn binding(&self, filter: Filter, options: Options) -> Binding {
         let no_local = options.no_local.then(|| Arc::clone(&self.identity.client_id));
         Binding { filter, durable: options.qos != Qos::AtMostOnce, no_local, options: options.encode() }
     }
@@ -96,7 +96,7 @@ impl MqttSession {
                 self.replies.answer(earlier, None, None);
             } else {
                 source.slot = None;
-                self.remember_source(text, &options, slot, out);
+                self.remember_source(text, options, slot, out);
             }
             return;
         }
@@ -141,7 +141,7 @@ impl MqttSession {
             Ok(_) => {
                 self.grant(id, out);
                 if let Some(slot) = slot {
-                    self.remember_source(&text, &options, slot, out);
+                    self.remember_source(&text, options, slot, out);
                 }
             }
             Err(error) => {
@@ -162,7 +162,7 @@ impl MqttSession {
 
     /// A persistent session notes the subscription as a binding of its own queue, to a topic that nobody
     /// can publish to, and answers once that is stored.
-    fn remember_source(&mut self, text: &str, options: &Options, slot: Token, out: &mut Output) {
+    fn remember_source(&mut self, text: &str, options: Options, slot: Token, out: &mut Output) {
         match Filter::new(text) {
             Ok(filter) if self.identity.is_persistent() => {
                 let binding = self.binding(filter, options);

@@ -71,7 +71,7 @@ impl Options {
     }
 
     /// The bytes kept with the binding: layout, flags, subscription identifier.
-    pub(super) fn encode(&self) -> Bytes {
+    pub(super) fn encode(self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(6);
         bytes.put_u8(LAYOUT);
         let flags = u8::from(self.no_local) << 2 | u8::from(self.retain_as_published) << 3;
@@ -108,21 +108,21 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn by(options: &Options) -> Self {
+    pub(super) fn by(options: Options) -> Self {
         let mut wanted =
             Self { qos: options.qos, retain_as_published: options.retain_as_published, subscription_ids: Vec::new() };
         wanted.note_id(options);
         wanted
     }
 
-    fn note_id(&mut self, options: &Options) {
+    fn note_id(&mut self, options: Options) {
         if options.subscription_id != 0 {
             self.subscription_ids.push(options.subscription_id);
         }
     }
 
     /// Overlapping subscriptions: the highest QoS, all identifiers. [MQTT-3.3.4-2], [MQTT-3.3.4-3]
-    fn and(&mut self, options: &Options) {
+    fn and(&mut self, options: Options) {
         self.qos = self.qos.max(options.qos);
         self.retain_as_published |= options.retain_as_published;
         self.note_id(options);
@@ -161,7 +161,7 @@ impl Subscriptions {
     /// What is wanted of a message to `topic`; `None`: nothing matches any more.
     pub(super) fn wanted(&self, topic: &str) -> Option<Wanted> {
         let wild = self.wild.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, options)| options);
-        let mut matching = self.plain.get(topic).into_iter().chain(wild);
+        let mut matching = self.plain.get(topic).into_iter().chain(wild).copied();
         let mut wanted = Wanted::by(matching.next()?);
         for options in matching {
             wanted.and(options);

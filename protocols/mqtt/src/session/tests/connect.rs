@@ -25,7 +25,7 @@ fn attached(existed: bool) -> Event {
 fn mqtt_3_1_0_1_the_first_packet_is_connect() {
     for version in [Version::V4, Version::V5] {
         let mut peer = Peer::new(version, MqttConfig::default());
-        peer.send(Packet::Pingreq);
+        peer.send(&Packet::Pingreq);
         assert!(matches!(peer.closed, Some(Close::ProtocolError(_))));
         assert_eq!(peer.packets, []);
     }
@@ -34,7 +34,7 @@ fn mqtt_3_1_0_1_the_first_packet_is_connect() {
 #[test]
 fn mqtt_3_1_0_2_a_second_connect_closes() {
     let mut peer = Peer::online(Version::V5);
-    peer.send(Packet::Connect(Box::new(connect(Version::V5))));
+    peer.send(&Packet::Connect(Box::new(connect(Version::V5))));
     assert_eq!(peer.disconnect_reason(), Some(ReasonCode::PROTOCOL_ERROR));
     assert!(peer.closed.is_some());
 }
@@ -66,7 +66,7 @@ fn mqtt_3_1_3_8_an_empty_client_id_needs_a_clean_session_in_3_1_1() {
     let mut peer = Peer::new(Version::V4, MqttConfig::default());
     let mut packet = connect(Version::V4);
     (packet.client_id, packet.clean_start) = (String::new(), false);
-    peer.send(Packet::Connect(Box::new(packet)));
+    peer.send(&Packet::Connect(Box::new(packet)));
     assert_eq!(connack(&mut peer).reason, ReasonCode(2));
 }
 
@@ -75,7 +75,7 @@ fn mqtt_3_2_2_16_an_assigned_client_id_is_told() {
     let mut peer = Peer::new(Version::V5, MqttConfig::default());
     let mut packet = connect(Version::V5);
     packet.client_id.clear();
-    peer.send(Packet::Connect(Box::new(packet)));
+    peer.send(&Packet::Connect(Box::new(packet)));
     peer.event(granted());
     peer.event(attached(false));
     let connack = connack(&mut peer);
@@ -91,7 +91,7 @@ fn the_client_id_is_limited_at_its_edge() {
         let mut peer = Peer::new(Version::V5, MqttConfig::default());
         let mut packet = connect(Version::V5);
         packet.client_id = "x".repeat(length);
-        peer.send(Packet::Connect(Box::new(packet)));
+        peer.send(&Packet::Connect(Box::new(packet)));
         assert_eq!(peer.closed.is_some(), refused);
         if refused {
             assert_eq!(connack(&mut peer).reason, ReasonCode::CLIENT_ID_NOT_VALID);
@@ -105,7 +105,7 @@ fn refused_credentials_have_their_code_in_both_versions() {
         let mut peer = Peer::new(version, MqttConfig::default());
         let mut packet = connect(version);
         packet.user = Some("u".into());
-        peer.send(Packet::Connect(Box::new(packet)));
+        peer.send(&Packet::Connect(Box::new(packet)));
         peer.event(Event::Authenticated(Access::Denied));
         assert_eq!(connack(&mut peer).reason, ReasonCode(code));
         assert_eq!(peer.closed, Some(Close::Unauthorized));
@@ -118,7 +118,7 @@ fn enhanced_authentication_is_refused_with_0x8c() {
     let mut peer = Peer::new(Version::V5, MqttConfig::default());
     let mut packet = connect(Version::V5);
     packet.properties.add(id::AUTHENTICATION_METHOD, PropertyValue::Text("SCRAM".into()));
-    peer.send(Packet::Connect(Box::new(packet)));
+    peer.send(&Packet::Connect(Box::new(packet)));
     assert_eq!(connack(&mut peer).reason, ReasonCode::BAD_AUTHENTICATION_METHOD);
 }
 
@@ -131,7 +131,7 @@ fn the_session_expiry_is_the_queue_s_lifetime() {
     };
     let mut persistent = connect(Version::V4);
     persistent.clean_start = false;
-    let hour = std::time::Duration::from_secs(3600);
+    let hour = std::time::Duration::from_hours(1);
     for (packet, durable, lifetime) in [
         (connect(Version::V4), false, Lifetime::Attached),
         (persistent, true, Lifetime::Permanent),
@@ -141,7 +141,7 @@ fn the_session_expiry_is_the_queue_s_lifetime() {
     ] {
         let mut peer = Peer::new(packet.version, MqttConfig::default());
         let fresh = packet.clean_start;
-        peer.send(Packet::Connect(Box::new(packet)));
+        peer.send(&Packet::Connect(Box::new(packet)));
         peer.event(granted());
         let Some(Action::Attach(attach)) = peer.take_actions().pop() else { panic!("no attach") };
         assert_eq!(&*attach.queue.name, "$session/c");
@@ -156,7 +156,7 @@ fn a_session_expiry_above_the_limit_is_capped_and_told() {
     let mut peer = Peer::new(Version::V5, config);
     let mut packet = connect(Version::V5);
     packet.properties.add(id::SESSION_EXPIRY, PropertyValue::Four(61));
-    peer.send(Packet::Connect(Box::new(packet)));
+    peer.send(&Packet::Connect(Box::new(packet)));
     peer.event(granted());
     peer.event(attached(false));
     assert_eq!(connack(&mut peer).properties.number(id::SESSION_EXPIRY), Some(60));
@@ -170,7 +170,7 @@ fn mqtt_3_2_2_3_session_present_says_what_was_found() {
         let mut peer = Peer::new(Version::V4, MqttConfig::default());
         let mut packet = connect(Version::V4);
         packet.clean_start = clean_start;
-        peer.send(Packet::Connect(Box::new(packet)));
+        peer.send(&Packet::Connect(Box::new(packet)));
         peer.event(granted());
         peer.event(attached(existed));
         assert_eq!(connack(&mut peer).session_present, present);
@@ -180,8 +180,8 @@ fn mqtt_3_2_2_3_session_present_says_what_was_found() {
 #[test]
 fn packets_sent_before_connack_wait_and_are_not_lost() {
     let mut peer = Peer::new(Version::V4, MqttConfig::default());
-    peer.send(Packet::Connect(Box::new(connect(Version::V4))));
-    peer.send(Packet::Publish(publish("a", Qos::AtLeastOnce, 1)));
+    peer.send(&Packet::Connect(Box::new(connect(Version::V4))));
+    peer.send(&Packet::Publish(publish("a", Qos::AtLeastOnce, 1)));
     peer.event(granted());
     assert!(!peer.actions.iter().any(|action| matches!(action, Action::Publish(_))));
     peer.event(attached(false));
@@ -218,7 +218,7 @@ fn mqtt_3_1_3_9_the_will_waits_no_longer_than_the_session_lives() {
         let mut packet = connect(Version::V5);
         packet.will = Some(will(Qos::AtLeastOnce));
         packet.properties.add(id::SESSION_EXPIRY, PropertyValue::Four(expiry));
-        peer.send(Packet::Connect(Box::new(packet)));
+        peer.send(&Packet::Connect(Box::new(packet)));
         peer.event(granted());
         peer.event(attached(false));
         let will = peer.take_actions().into_iter().find_map(|action| match action {
@@ -238,7 +238,7 @@ fn mqtt_3_14_4_3_only_a_normal_disconnect_drops_the_will() {
     peer.bytes(&[0xE0, 0x00]);
     assert_eq!(peer.closed, Some(Close::Goodbye));
     let mut peer = Peer::online(Version::V5);
-    peer.send(disconnect(ReasonCode::DISCONNECT_WITH_WILL));
+    peer.send(&disconnect(ReasonCode::DISCONNECT_WITH_WILL));
     assert!(peer.closed.is_some_and(|close| close != Close::Goodbye));
 }
 
@@ -250,7 +250,7 @@ fn mqtt_3_14_2_2_a_session_that_ends_now_cannot_be_prolonged_by_disconnect() {
         let mut peer = Peer::resumed(packet, MqttConfig::default(), Attached::default());
         let mut properties = Properties::default();
         properties.add(id::SESSION_EXPIRY, PropertyValue::Four(7));
-        peer.send(Packet::Disconnect(Disconnect { reason: ReasonCode::SUCCESS, properties }));
+        peer.send(&Packet::Disconnect(Disconnect { reason: ReasonCode::SUCCESS, properties }));
         assert_eq!(peer.closed == Some(Close::Goodbye), !refused);
         let detach = peer.actions.iter().any(|action| matches!(action, Action::Detach { .. }));
         assert_eq!(detach, !refused);

@@ -180,7 +180,7 @@ fn credit_is_the_client_s_window_and_grows_with_what_is_done() {
     let mut packet = connect(Version::V5);
     packet.properties.add(id::RECEIVE_MAXIMUM, PropertyValue::Two(4));
     let mut peer = Peer::new(Version::V5, MqttConfig::default());
-    peer.send(Packet::Connect(Box::new(packet)));
+    peer.send(&Packet::Connect(Box::new(packet)));
     peer.event(Event::Authenticated(evergate_model::Access::Granted("".into())));
     peer.event(Event::Attached { consumer: ConsumerId(0), result: Ok(Attached::default()) });
     assert_eq!(limits(&mut peer), [20]); // 4, and 16 for QoS 0
@@ -279,7 +279,7 @@ fn properties_pass_untouched_between_mqtt_5_clients_and_not_at_all_to_3_1_1() {
 #[test]
 fn a_message_sent_to_a_queue_shows_the_queue_s_name() {
     let mut peer = Peer::online(Version::V5);
-    peer.send(super::gateway::subscribe(vec![filter("$queue/orders", Qos::AtLeastOnce)]));
+    peer.send(&super::gateway::subscribe(vec![filter("$queue/orders", Qos::AtLeastOnce)]));
     peer.event(Event::Attached { consumer: ConsumerId(1), result: Ok(Attached::default()) });
     peer.take();
     peer.deliver(1, 1, &message("$queue/orders", Qos::AtLeastOnce));

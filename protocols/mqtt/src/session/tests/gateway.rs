@@ -41,7 +41,7 @@ impl Peer {
 
     pub(super) fn resumed(connect: Connect, config: MqttConfig, attached: Attached) -> Self {
         let mut peer = Self::new(connect.version, config);
-        peer.send(Packet::Connect(Box::new(connect)));
+        peer.send(&Packet::Connect(Box::new(connect)));
         peer.event(Event::Authenticated(Access::Granted("".into())));
         peer.event(Event::Attached { consumer: ConsumerId(0), result: Ok(attached) });
         assert!(matches!(peer.packets.first(), Some(Packet::Connack(_))), "{:?}", peer.packets);
@@ -67,9 +67,9 @@ impl Peer {
         self.drain(out);
     }
 
-    pub(super) fn send(&mut self, packet: Packet) {
+    pub(super) fn send(&mut self, packet: &Packet) {
         let mut bytes = BytesMut::new();
-        encode(&packet, self.version, &mut bytes);
+        encode(packet, self.version, &mut bytes);
         self.bytes(&bytes);
     }
 
@@ -112,7 +112,7 @@ impl Peer {
     }
 
     pub(super) fn publish(&mut self, qos: Qos, packet_id: u16) {
-        self.send(Packet::Publish(publish("a/b", qos, packet_id)));
+        self.send(&Packet::Publish(publish("a/b", qos, packet_id)));
     }
 
     pub(super) fn ack(&mut self, kind: AckKind, packet_id: u16) {
@@ -120,12 +120,12 @@ impl Peer {
     }
 
     pub(super) fn ack_with(&mut self, kind: AckKind, packet_id: u16, reason: ReasonCode) {
-        self.send(Packet::Ack(ack(kind, packet_id, reason)));
+        self.send(&Packet::Ack(ack(kind, packet_id, reason)));
     }
 
     /// Subscribes and answers the bind; leaves nothing to take.
     pub(super) fn subscribed(&mut self, filter: SubscribeFilter) {
-        self.send(subscribe(vec![filter]));
+        self.send(&subscribe(vec![filter]));
         for action in self.take_actions() {
             if let Action::Bind { token, .. } = action {
                 self.event(Event::Done(token));

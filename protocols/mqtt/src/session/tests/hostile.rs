@@ -41,7 +41,7 @@ fn requests_beyond_the_limit_wait_and_go_on_later() {
 #[test]
 fn a_session_that_waits_keeps_no_more_than_its_limit() {
     let mut peer = Peer::new(Version::V4, MqttConfig::default());
-    peer.send(Packet::Connect(Box::new(connect(Version::V4))));
+    peer.send(&Packet::Connect(Box::new(connect(Version::V4))));
     let (mut input, mut out) = (BytesMut::from(&vec![0xC0; 100_000][..]), Output::default());
     peer.session.received(Time(1), &mut input, &mut out);
     peer.session.received(Time(1), &mut input, &mut out);

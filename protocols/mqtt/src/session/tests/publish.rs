@@ -179,8 +179,8 @@ fn mqtt_3_3_2_9_topic_aliases_stand_for_topics_up_to_the_maximum() {
         Packet::Publish(packet)
     };
     let mut peer = Peer::online(Version::V5);
-    peer.send(with_alias("long/topic", 64));
-    peer.send(with_alias("", 64));
+    peer.send(&with_alias("long/topic", 64));
+    peer.send(&with_alias("", 64));
     let topics: Vec<Arc<str>> = peer
         .take_actions()
         .into_iter()
@@ -190,10 +190,10 @@ fn mqtt_3_3_2_9_topic_aliases_stand_for_topics_up_to_the_maximum() {
         })
         .collect();
     assert_eq!(topics, ["long/topic".into(), "long/topic".into()] as [Arc<str>; 2]);
-    peer.send(with_alias("", 63));
+    peer.send(&with_alias("", 63));
     assert_eq!(peer.disconnect_reason(), Some(ReasonCode::PROTOCOL_ERROR));
     let mut peer = Peer::online(Version::V5);
-    peer.send(with_alias("t", 65));
+    peer.send(&with_alias("t", 65));
     assert_eq!(peer.disconnect_reason(), Some(ReasonCode::TOPIC_ALIAS_INVALID));
 }
 
@@ -201,12 +201,12 @@ fn mqtt_3_3_2_9_topic_aliases_stand_for_topics_up_to_the_maximum() {
 fn topics_that_clients_may_not_use_are_refused() {
     for topic in ["$share/g/a", "$SYS/x", "$queue/", "$glob/x"] {
         let mut peer = Peer::online(Version::V5);
-        peer.send(Packet::Publish(publish(topic, Qos::AtMostOnce, 0)));
+        peer.send(&Packet::Publish(publish(topic, Qos::AtMostOnce, 0)));
         assert_eq!(peer.disconnect_reason(), Some(ReasonCode::TOPIC_NAME_INVALID), "{topic}");
     }
     for (levels, refused) in [(128, false), (129, true)] {
         let mut peer = Peer::online(Version::V4);
-        peer.send(Packet::Publish(publish(&vec!["x"; levels].join("/"), Qos::AtMostOnce, 0)));
+        peer.send(&Packet::Publish(publish(&vec!["x"; levels].join("/"), Qos::AtMostOnce, 0)));
         assert_eq!(peer.closed.is_some(), refused, "{levels} levels");
     }
 }
@@ -218,7 +218,7 @@ fn a_publish_carries_what_the_model_has_words_for() {
     packet.retain = true;
     packet.properties.expiry = Some(5);
     packet.properties.head = b"\x26\0\x08priority\0\x017".as_slice().into();
-    peer.send(Packet::Publish(packet));
+    peer.send(&Packet::Publish(packet));
     let Some(Action::Publish(publish)) = peer.take_actions().pop() else { panic!("no publish") };
     let meta = &publish.message.meta;
     assert_eq!((meta.address.kind, &*meta.address.name), (AddressKind::Queue, "orders"));

@@ -48,7 +48,7 @@ fn persistent() -> crate::codec::Connect {
 #[test]
 fn mqtt_3_8_4_5_one_suback_answers_all_filters_when_all_are_in_force() {
     let mut peer = Peer::online(Version::V5);
-    peer.send(subscribe(vec![
+    peer.send(&subscribe(vec![
         filter("a", Qos::AtMostOnce),
         filter("b/#/c", Qos::AtMostOnce),
         filter("c", Qos::ExactlyOnce),
@@ -65,7 +65,7 @@ fn mqtt_3_8_4_5_one_suback_answers_all_filters_when_all_are_in_force() {
 fn mqtt_3_9_3_2_every_refusal_is_0x80_in_3_1_1() {
     for text in ["a#", "$glob/a*", "$regex/a", "$share/g", "$share//a", "$share/+/a", "$queue/", "$queue/#"] {
         let mut peer = Peer::online(Version::V4);
-        peer.send(subscribe(vec![filter(text, Qos::AtMostOnce)]));
+        peer.send(&subscribe(vec![filter(text, Qos::AtMostOnce)]));
         assert_eq!(codes(peer.one()), [0x80], "{text}");
     }
 }
@@ -77,19 +77,19 @@ fn subscription_limits_hold_at_their_edge() {
     peer.subscribed(filter("a", Qos::AtMostOnce));
     peer.subscribed(filter("b/+", Qos::AtMostOnce));
     peer.subscribed(filter("a", Qos::AtLeastOnce)); // replaces
-    peer.send(subscribe(vec![filter("c", Qos::AtMostOnce)]));
+    peer.send(&subscribe(vec![filter("c", Qos::AtMostOnce)]));
     assert_eq!(codes(peer.one()), [0x97]);
 
     let config = MqttConfig { max_filters_per_packet: 1, max_topic_levels: 2, ..MqttConfig::default() };
     let mut peer = Peer::resumed(connect(Version::V5), config, Attached::default());
-    peer.send(subscribe(vec![filter("a/b/c", Qos::AtMostOnce), filter("a", Qos::AtMostOnce)]));
+    peer.send(&subscribe(vec![filter("a/b/c", Qos::AtMostOnce), filter("a", Qos::AtMostOnce)]));
     assert_eq!(codes(peer.one()), [0x8F, 0x97]);
 }
 
 #[test]
 fn mqtt_3_8_3_4_no_local_on_a_shared_subscription_is_an_error() {
     let mut peer = Peer::online(Version::V5);
-    peer.send(subscribe(vec![SubscribeFilter { no_local: true, ..filter("$share/g/a", Qos::AtMostOnce) }]));
+    peer.send(&subscribe(vec![SubscribeFilter { no_local: true, ..filter("$share/g/a", Qos::AtMostOnce) }]));
     assert_eq!(peer.disconnect_reason(), Some(ReasonCode::PROTOCOL_ERROR));
 }
 
@@ -101,7 +101,11 @@ fn options_reach_the_binding() {
         (RetainHandling::DoNotSend, Retained::Skip),
     ] {
         let mut peer = Peer::online(Version::V5);
-        peer.send(subscribe(vec![SubscribeFilter { no_local: true, retain_handling, ..filter("a", Qos::AtMostOnce) }]));
+        peer.send(&subscribe(vec![SubscribeFilter {
+            no_local: true,
+            retain_handling,
+            ..filter("a", Qos::AtMostOnce)
+        }]));
         let (binding, got, _) = binds(&mut peer).remove(0);
         assert_eq!((binding.no_local.as_deref(), got), (Some("c"), retained));
     }
@@ -114,7 +118,7 @@ fn mqtt_3_3_4_3_overlapping_subscriptions_give_one_delivery_with_all_identifiers
     {
         let mut properties = Properties::default();
         properties.add(id::SUBSCRIPTION_ID, PropertyValue::VarInt(number));
-        peer.send(Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![filter(text, qos)], properties }));
+        peer.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters: vec![filter(text, qos)], properties }));
         let token = binds(&mut peer)[0].2;
         peer.event(Event::Done(token));
     }
@@ -128,13 +132,13 @@ fn mqtt_3_3_4_3_overlapping_subscriptions_give_one_delivery_with_all_identifiers
 fn unsuback_says_whether_there_was_a_subscription() {
     for (existed, code) in [(true, 0), (false, 0x11)] {
         let mut peer = Peer::online(Version::V5);
-        peer.send(unsubscribe("a"));
+        peer.send(&unsubscribe("a"));
         let Some(Action::Unbind { token, .. }) = peer.take_actions().pop() else { panic!("no unbind") };
         peer.event(Event::Unbound { token, existed });
         assert_eq!(codes(peer.one()), [code]);
     }
     let mut peer = Peer::online(Version::V5);
-    peer.send(unsubscribe("$share/g/a"));
+    peer.send(&unsubscribe("$share/g/a"));
     assert_eq!(codes(peer.one()), [0x11]);
 }
 
@@ -142,7 +146,7 @@ fn unsuback_says_whether_there_was_a_subscription() {
 fn what_is_delivered_after_unsubscribe_is_settled_and_not_sent() {
     let mut peer = Peer::online(Version::V4);
     peer.subscribed(filter("a", Qos::AtLeastOnce));
-    peer.send(unsubscribe("a"));
+    peer.send(&unsubscribe("a"));
     peer.take_actions();
     peer.deliver(0, 1, &message("a", Qos::AtLeastOnce));
     assert_eq!(peer.take(), []);
@@ -161,7 +165,7 @@ fn shared_and_queue_subscriptions_are_consumers_of_their_own() {
         ),
     ] {
         let mut peer = Peer::online(Version::V5);
-        peer.send(subscribe(vec![filter(text, Qos::ExactlyOnce)]));
+        peer.send(&subscribe(vec![filter(text, Qos::ExactlyOnce)]));
         let attach = attaches(&mut peer).remove(0);
         assert_eq!((attach.queue, attach.access), (queue, AttachAccess::Shared));
         assert_eq!(attach.bindings.first().map(|binding| binding.filter.as_str()), bound);
@@ -170,7 +174,7 @@ fn shared_and_queue_subscriptions_are_consumers_of_their_own() {
         assert_eq!(codes(peer.one()), [1], "QoS 1 is granted");
         assert!(peer.take_actions().iter().any(|action| matches!(action, Action::Credit(_))));
 
-        peer.send(unsubscribe(text));
+        peer.send(&unsubscribe(text));
         assert!(matches!(peer.take_actions()[..], [Action::Detach { consumer: ConsumerId(1), .. }]));
         peer.deliver(1, 1, &message("a/b", Qos::AtLeastOnce));
         assert_eq!(peer.take(), [], "it crossed the Detach");
@@ -182,9 +186,9 @@ fn shared_and_queue_subscriptions_are_consumers_of_their_own() {
 #[test]
 fn a_resumed_session_has_its_subscriptions_again() {
     let mut peer = Peer::resumed(persistent(), MqttConfig::default(), Attached::default());
-    peer.send(subscribe(vec![filter("a/#", Qos::ExactlyOnce)]));
+    peer.send(&subscribe(vec![filter("a/#", Qos::ExactlyOnce)]));
     let (topics, _, _) = binds(&mut peer).remove(0);
-    peer.send(subscribe(vec![filter("$share/g/b", Qos::AtLeastOnce)]));
+    peer.send(&subscribe(vec![filter("$share/g/b", Qos::AtLeastOnce)]));
     let shared = attaches(&mut peer).remove(0);
     assert_eq!((shared.queue.durable, shared.queue.lifetime), (true, Lifetime::Permanent));
     peer.event(Event::Attached { consumer: shared.consumer, result: Ok(Attached::default()) });
@@ -192,7 +196,7 @@ fn a_resumed_session_has_its_subscriptions_again() {
     assert_eq!(note.filter.as_str(), "$share/g/b");
 
     let mut peer = Peer::new(Version::V5, MqttConfig::default());
-    peer.send(Packet::Connect(Box::new(persistent())));
+    peer.send(&Packet::Connect(Box::new(persistent())));
     peer.event(Event::Authenticated(evergate_model::Access::Granted("".into())));
     peer.take_actions();
     peer.event(Event::Attached { consumer: ConsumerId(0), result: Ok(stored(vec![topics, note], vec![])) });
