@@ -35,6 +35,9 @@ pub enum State {
     Gone,
 }
 
+/// Fewer slots of settled entries than this are not worth a pass.
+const COMPACT_ABOVE: usize = 64;
+
 #[derive(Debug)]
 enum Item {
     Entry(Entry),
@@ -68,6 +71,8 @@ pub struct Backlog {
     cursor: usize,
     /// Entries before the cursor that are ready again.
     returned: BTreeSet<Seq>,
+    /// Slots of settled entries.
+    gone: usize,
     /// Live messages, and their bytes, wherever they are.
     pub count: u64,
     pub bytes: u64,
@@ -159,6 +164,7 @@ impl Backlog {
         self.count -= 1;
         self.bytes -= size_bytes;
         self.resident_bytes -= size_bytes;
+        self.gone += 1;
         self.trim();
         Some(stored)
     }
@@ -253,8 +259,20 @@ impl Backlog {
                 break;
             }
             self.items.pop_front();
+            self.gone -= 1;
             self.cursor = self.cursor.saturating_sub(1);
         }
+        if self.gone > COMPACT_ABOVE && self.gone > self.items.len() / 2 {
+            self.compact();
+        }
+    }
+
+    /// Drops the slots behind one that stays held: they would grow with all that passes by it.
+    fn compact(&mut self) {
+        let is_gone = |item: &Item| matches!(item, Item::Entry(entry) if entry.state == State::Gone);
+        self.cursor -= self.items.iter().take(self.cursor).filter(|item| is_gone(item)).count();
+        self.items.retain(|item| !is_gone(item));
+        self.gone = 0;
     }
 }
 

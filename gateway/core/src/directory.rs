@@ -22,7 +22,7 @@ use crate::routes::{Routes, Target};
 use crate::shard::{ShardCommand, ShardTarget};
 
 pub use publish::{ShardPart, split_by_shard};
-pub(crate) use storage::{decode_binding, decode_queue};
+pub(crate) use storage::{decode_binding, decode_queue, delete_binding, delete_queue_row};
 
 /// What the directory is told.
 #[derive(Debug)]
@@ -141,11 +141,18 @@ pub struct QueueInfo {
     pub bindings: Vec<Binding>,
     pub consumers: Vec<(ConsumerKey, AttachAccess)>,
     pub expires_at: Option<Time>,
+    /// An attach to it may be deferred until this is committed. What its shard is told meanwhile stands behind.
+    attaching: Position,
 }
 
 impl QueueInfo {
     fn target(&self, queue: QueueId) -> Target {
         Target { shard: self.shard, queue, durable: self.durable }
+    }
+
+    /// Where its shard's commands go, and behind which attach.
+    fn line(&self) -> (ShardId, Position) {
+        (self.shard, self.attaching)
     }
 }
 
@@ -195,9 +202,16 @@ impl Directory {
         routes: &mut Routes,
     ) {
         let shard = shard_of(&name, self.shards);
-        let consumers = Vec::new();
-        let info =
-            QueueInfo { name: name.clone(), shard, durable: true, lifetime, bindings, consumers, expires_at: None };
+        let info = QueueInfo {
+            name: name.clone(),
+            shard,
+            durable: true,
+            lifetime,
+            bindings,
+            consumers: Vec::new(),
+            expires_at: None,
+            attaching: Position(0),
+        };
         if can_be_published_to(&name) {
             routes.add_queue(name.clone(), info.target(id));
         }
@@ -215,7 +229,9 @@ impl Directory {
 
     /// Takes over the retained messages that a restart found.
     pub(crate) fn recover_retained(&mut self, messages: Vec<Arc<Message>>) {
-        messages.into_iter().for_each(|message| self.retained.set(message));
+        for message in messages {
+            self.retained.set(message);
+        }
     }
 
     /// Applies one command: changes the routes, appends what must be kept to `log` and what must happen to
@@ -231,7 +247,7 @@ impl Directory {
         let mut out = Out { routes, effects };
         match command {
             DirectoryCommand::Attach { session, attach, window_bytes } => {
-                self.attach(session, attach, window_bytes, log, &mut out);
+                self.attach(session, &attach, window_bytes, log, &mut out);
             }
             DirectoryCommand::Detach { session, consumer, delete, lifetime } => {
                 let key = ConsumerKey { session, consumer };
@@ -273,6 +289,7 @@ impl Directory {
         self.retained.len()
     }
 
+    #[allow(clippy::too_many_arguments)] // the parts of one command
     fn bind(
         &mut self,
         now: Time,
@@ -345,6 +362,7 @@ impl Directory {
             bindings: Vec::new(),
             consumers: Vec::new(),
             expires_at: None,
+            attaching: Position(0),
         };
         out.shard(shard, ShardCommand::Create { queue: id, name: name.clone(), durable });
         if can_be_published_to(&name) {
@@ -408,7 +426,7 @@ impl Directory {
             self.expiries.pop_first();
             if let Some(info) = self.forget(id, out) {
                 self.log(log);
-                out.shard(info.shard, ShardCommand::Delete { queue: id });
+                self.send_behind(info.line(), ShardCommand::Delete { queue: id }, out);
             }
         }
     }
@@ -428,6 +446,16 @@ impl Directory {
             out.effects.push(effect);
         } else {
             self.deferred.push_back((self.logged, effect));
+        }
+    }
+
+    /// Tells a queue's shard something that must not overtake a deferred attach: a consumer that is detached
+    /// before it is attached would stay for ever.
+    fn send_behind(&mut self, (shard, attaching): (ShardId, Position), command: ShardCommand, out: &mut Out<'_>) {
+        if attaching > self.durable {
+            self.deferred.push_back((self.logged, DirectoryEffect::Shard(shard, command)));
+        } else {
+            out.shard(shard, command);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
-use evergate_model::{Address, Annotation, Delivery, Event, Message, Outcome, QueueId, Seq, Time};
+use evergate_model::{Address, Annotation, Delivery, Event, Message, MessageId, Outcome, QueueId, Seq, Time};
 
 use crate::backlog::{Backlog, Entry, Next, State};
 use crate::consumer::{Consumer, ConsumerKey};
@@ -58,6 +58,8 @@ pub struct Queue {
     next_seq: Seq,
     /// Stored entries up to here are committed.
     committed: Seq,
+    /// Bytes of stored entries behind that.
+    uncommitted_bytes: u64,
     /// Places below were there before the restart: they may have been delivered then.
     recovered_before: Seq,
     loading: bool,
@@ -78,6 +80,7 @@ impl Queue {
             turn: 0,
             next_seq: Seq(1),
             committed: Seq(0),
+            uncommitted_bytes: 0,
             recovered_before: Seq(0),
             loading: false,
             full: false,
@@ -116,6 +119,9 @@ impl Queue {
         self.next_seq.0 += 1;
         self.stats.published_total += 1;
         let stored = durable && self.durable && message.meta.durable;
+        if stored {
+            self.uncommitted_bytes += message.size_bytes();
+        }
         let record = stored.then(|| Record::Enqueue { message: message.clone(), queue: self.id, seq });
         let state = State::Ready;
         let refused_by = Vec::new();
@@ -135,7 +141,9 @@ impl Queue {
     /// The commit that holds `seq` is through. What does not fit into memory now leaves it.
     pub fn committed(&mut self, seq: Seq) {
         self.committed = self.committed.max(seq);
-        if self.backlog.resident_bytes > self.limits.resident_bytes_max {
+        self.uncommitted_bytes -= self.backlog.get(seq).map_or(0, |entry| entry.message.size_bytes());
+        // What is not committed yet stands behind this one: those next in line stay.
+        if self.backlog.resident_bytes - self.uncommitted_bytes > self.limits.resident_bytes_max {
             self.backlog.page_out(seq);
         }
     }
@@ -182,17 +190,20 @@ impl Queue {
         }
     }
 
-    /// Whether a consumer may be sent another message.
-    pub fn has_room(&self, key: ConsumerKey) -> bool {
-        self.consumers.iter().any(|consumer| consumer.key == key && consumer.has_room())
+    /// The place of the next message.
+    pub fn next_seq(&self) -> Seq {
+        self.next_seq
     }
 
-    /// Whether what stands next in line must be read back or committed first.
-    pub fn waits_for_journal(&mut self) -> bool {
-        match self.backlog.next(|_| true) {
+    /// Whether a consumer with credit will be sent something that stands before `before`, once it is
+    /// committed, read back, or fits into the consumer's window.
+    pub fn has_more_for(&mut self, key: ConsumerKey, before: Seq) -> bool {
+        if !self.consumers.iter().any(|consumer| consumer.key == key && consumer.delivered < consumer.limit) {
+            return false;
+        }
+        match self.backlog.next(|entry| !entry.refused_by.contains(&key)) {
             Next::Nothing => false,
-            Next::Ready(seq) => self.awaits_commit(seq),
-            Next::Stored { .. } => true,
+            Next::Ready(first) | Next::Stored { first, .. } => first < before,
         }
     }
 
@@ -243,13 +254,18 @@ impl Queue {
                 records.extend(self.remove(seq));
             }
             Outcome::Release => self.backlog.give_back(seq, |entry| entry.redelivered = true),
-            Outcome::Modify { failed, undeliverable_here } => self.backlog.give_back(seq, |entry| {
-                entry.redelivered = true;
-                entry.failed_count += u32::from(*failed);
-                if *undeliverable_here {
-                    entry.refused_by.push(key);
-                }
-            }),
+            Outcome::Modify { failed, undeliverable_here } => {
+                let consumers = &self.consumers;
+                self.backlog.give_back(seq, |entry| {
+                    entry.redelivered = true;
+                    entry.failed_count += u32::from(*failed);
+                    if *undeliverable_here {
+                        // Those that left are forgotten, or the list would grow with every reconnect.
+                        entry.refused_by.retain(|other| consumers.iter().any(|consumer| consumer.key == *other));
+                        entry.refused_by.push(key);
+                    }
+                });
+            }
             // There is no second dead-letter queue: who rejects from the first one discards.
             Outcome::Reject { .. } if &*self.name == DEAD_LETTER_QUEUE => records.extend(self.remove(seq)),
             Outcome::Reject { reason } => {
@@ -328,7 +344,8 @@ impl Queue {
     }
 
     /// Which consumer gets which entry next. `None`: nobody has room, nothing is ready, or what stands next
-    /// must be committed or read back first: in order, that holds up all behind it.
+    /// must be committed or read back first: in order, that holds up all behind it, but not what others
+    /// gave back before it.
     fn next_delivery(&mut self, effects: &mut Vec<ShardEffect>) -> Option<(usize, Seq)> {
         let count = self.consumers.len();
         for turn in (0..count).map(|step| (self.turn + step) % count) {
@@ -337,17 +354,16 @@ impl Queue {
             }
             let key = self.consumers[turn].key;
             match self.backlog.next(|entry| !entry.refused_by.contains(&key)) {
-                Next::Ready(seq) => return (!self.awaits_commit(seq)).then_some((turn, seq)),
-                Next::Stored { first, last } => {
-                    if !self.loading {
-                        self.loading = true;
-                        effects.push(ShardEffect::Load { queue: self.id, first, last });
-                    }
-                    return None;
+                Next::Ready(seq) if !self.awaits_commit(seq) => return Some((turn, seq)),
+                Next::Stored { first, last } if !self.loading => {
+                    self.loading = true;
+                    effects.push(ShardEffect::Load { queue: self.id, first, last });
                 }
-                // Nothing for this one; another may take what this one refused.
-                Next::Nothing if self.backlog.has_ready() => {}
-                Next::Nothing => return None,
+                Next::Ready(_) | Next::Stored { .. } | Next::Nothing => {}
+            }
+            // Nothing for this one now; another may take what this one refused.
+            if !self.backlog.has_ready() {
+                return None;
             }
         }
         None
@@ -376,5 +392,7 @@ fn dead_letter(entry: &Entry, from: &Arc<str>, reason: &Arc<str>) -> Message {
     let notes = notes.into_iter().map(|(name, value)| Annotation { name: name.into(), value });
     let mut message = entry.message.readdressed(Address::queue(DEAD_LETTER_QUEUE), notes);
     message.meta.expires_at = None;
+    // In the journal an id names one message, and this one differs from its origin.
+    message.meta.id = MessageId(0);
     message
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use evergate_journal::{Record, Recovered, RecoveredQueue, StateChange, Table, codec};
 use evergate_model::{Binding, Lifetime, MessageId, QueueId, Time};
 
-use crate::directory::{Directory, DirectoryLimits, decode_binding, decode_queue, shard_of};
+use crate::directory::{
+    Directory, DirectoryLimits, decode_binding, decode_queue, delete_binding, delete_queue_row, shard_of,
+};
 use crate::routes::Routes;
 use crate::shard::{Shard, ShardConfig};
 
@@ -98,12 +100,15 @@ pub fn recover(
     let known: HashSet<QueueId> = queues.iter().map(|(id, ..)| *id).collect();
     // A queue's definition goes first and its messages after: a crash between leaves messages of nobody.
     let orphans = recovered.queues.iter().filter(|queue| !known.contains(&queue.id));
-    records.extend(orphans.map(|queue| Record::Purge { queue: queue.id }));
+    records.extend(orphans.flat_map(|queue| [Record::Purge { queue: queue.id }, delete_queue_row(queue.id)]));
     let by_id: HashMap<QueueId, &RecoveredQueue> = recovered.queues.iter().map(|queue| (queue.id, queue)).collect();
     for (id, name, lifetime) in queues {
         let shard = shard_of(&name, shards);
         owners[usize::from(shard.0)].recover(id, name.clone(), by_id.get(&id).copied());
         directory.recover_queue(now, id, name, lifetime, bindings.remove(&id).unwrap_or_default(), &mut routes);
+    }
+    for (id, bindings) in bindings {
+        records.extend(bindings.iter().map(|binding| delete_binding(id, &binding.filter)));
     }
     directory.recover_retained(retained);
     Ok(RecoveredCore { directory, routes, shards: owners, records, counters })

@@ -4,6 +4,9 @@
 //! part on its own. So a batch is a *consistent cut*: a prefix of every stream such that a group is in it
 //! with all its parts or with none. Parts arrive within microseconds of each other; what is not whole yet
 //! waits, with all behind it in its stream, for the next batch.
+//!
+//! What shards log may rest on what the directory logged before: a message on the definition of its queue.
+//! So when the directory's stream is cut, all that arrived after the cut waits as well.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -17,12 +20,14 @@ pub struct Sequencer {
     streams: Vec<Stream>,
     /// Groups with a part waiting here: in how many streams.
     arrived: HashMap<u64, u16>,
+    /// How many records arrived.
+    arrivals: u64,
     batch_bytes_max: u64,
 }
 
 #[derive(Debug, Default)]
 struct Stream {
-    waiting: VecDeque<Logged>,
+    waiting: VecDeque<Waiting>,
     /// Position of the last record that left.
     taken: Position,
     /// How many of `waiting` belong to groups.
@@ -31,13 +36,22 @@ struct Stream {
     last_group: Option<u64>,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    logged: Logged,
+    /// Its number among all that arrived.
+    arrival: u64,
+}
+
 impl Sequencer {
     /// For `streams` streams; a batch closes when it holds about `batch_bytes_max` bytes of messages.
     pub fn new(streams: usize, batch_bytes_max: u64) -> Self {
-        Self { streams: (0..streams).map(|_| Stream::default()).collect(), arrived: HashMap::new(), batch_bytes_max }
+        let streams = (0..streams).map(|_| Stream::default()).collect();
+        Self { streams, arrived: HashMap::new(), arrivals: 0, batch_bytes_max }
     }
 
-    /// Takes records, in their stream's order.
+    /// Takes records, in their stream's order. What the directory logs must be pushed before a shard is
+    /// told of it.
     pub fn push(&mut self, stream: StreamId, records: impl IntoIterator<Item = Logged>) {
         let stream = &mut self.streams[usize::from(stream.0)];
         for logged in records {
@@ -49,7 +63,8 @@ impl Sequencer {
                 }
             }
             stream.last_group = group;
-            stream.waiting.push_back(logged);
+            self.arrivals += 1;
+            stream.waiting.push_back(Waiting { logged, arrival: self.arrivals });
         }
     }
 
@@ -64,9 +79,13 @@ impl Sequencer {
     }
 
     /// The largest whole batch within the byte bound, and how far each stream will be durable once it is
-    /// committed. `None`: nothing whole waits.
+    /// committed. `None`: nothing whole waits. The batch may be empty although streams advance.
     pub fn take(&mut self) -> Option<(Batch, Vec<(StreamId, Position)>)> {
-        let lengths = self.cut();
+        let mut lengths = self.cut(self.batch_bytes_max);
+        if lengths.iter().all(|length| *length == 0) {
+            // Groups that cross in several streams may fit into no batch of that size.
+            lengths = self.cut(u64::MAX);
+        }
         let mut batch = Batch::default();
         let mut reached = Vec::new();
         for (index, length) in lengths.into_iter().enumerate() {
@@ -74,7 +93,7 @@ impl Sequencer {
                 continue;
             }
             let stream = &mut self.streams[index];
-            for logged in stream.waiting.drain(..length) {
+            for Waiting { logged, .. } in stream.waiting.drain(..length) {
                 if let Some(group) = logged.group {
                     stream.grouped -= 1;
                     self.arrived.remove(&group.id);
@@ -88,10 +107,13 @@ impl Sequencer {
     }
 
     /// How many records to take of each stream.
-    fn cut(&self) -> Vec<usize> {
-        let mut bytes_left = self.batch_bytes_max;
-        let mut lengths: Vec<usize> = self.streams.iter().map(|stream| stream.within(&mut bytes_left)).collect();
+    fn cut(&self, bytes_max: u64) -> Vec<usize> {
+        // Each stream has its share, so that a busy one does not starve the others.
+        let busy = self.streams.iter().filter(|stream| !stream.waiting.is_empty()).count();
+        let share_bytes = bytes_max / busy.max(1) as u64;
+        let mut lengths: Vec<usize> = self.streams.iter().map(|stream| stream.within(share_bytes)).collect();
         if self.streams.iter().all(|stream| stream.grouped == 0) {
+            // Without groups the directory's stream, which has no messages, is never cut.
             return lengths;
         }
         // What is cut off one stream makes its groups incomplete in the others: repeat until nothing changes.
@@ -101,12 +123,17 @@ impl Sequencer {
         }
         loop {
             let mut changed = false;
+            let directory = &self.streams[usize::from(StreamId::DIRECTORY.0)];
+            let cut = directory.waiting.get(lengths[usize::from(StreamId::DIRECTORY.0)]);
+            let resting_before = cut.map_or(u64::MAX, |waiting| waiting.arrival);
             for (stream, length) in self.streams.iter().zip(&mut lengths) {
-                let whole = |logged: &Logged| match logged.group {
+                let is_whole = |waiting: &Waiting| match waiting.logged.group {
                     Some(group) => !left_out.contains(&group.id) && self.arrived.get(&group.id) == Some(&group.parts),
                     None => true,
                 };
-                let shorter = stream.waiting.iter().take(*length).position(|logged| !whole(logged)).unwrap_or(*length);
+                let may_go = |waiting: &Waiting| waiting.arrival < resting_before && is_whole(waiting);
+                let shorter =
+                    stream.waiting.iter().take(*length).position(|waiting| !may_go(waiting)).unwrap_or(*length);
                 if shorter < *length {
                     *length = shorter;
                     left_out.extend(stream.groups(shorter));
@@ -122,14 +149,14 @@ impl Sequencer {
 
 impl Stream {
     /// How many records fit into `bytes_left`; at least one.
-    fn within(&self, bytes_left: &mut u64) -> usize {
-        for (index, logged) in self.waiting.iter().enumerate() {
-            if let Some(Record::Enqueue { message, .. }) = &logged.record {
+    fn within(&self, mut bytes_left: u64) -> usize {
+        for (index, waiting) in self.waiting.iter().enumerate() {
+            if let Some(Record::Enqueue { message, .. }) = &waiting.logged.record {
                 let size_bytes = message.size_bytes();
-                if index > 0 && *bytes_left < size_bytes {
+                if index > 0 && bytes_left < size_bytes {
                     return index;
                 }
-                *bytes_left = bytes_left.saturating_sub(size_bytes);
+                bytes_left = bytes_left.saturating_sub(size_bytes);
             }
         }
         self.waiting.len()
@@ -137,13 +164,16 @@ impl Stream {
 
     /// The groups from `start` on.
     fn groups(&self, start: usize) -> impl Iterator<Item = u64> {
-        self.waiting.iter().skip(start).filter_map(|logged| Some(logged.group?.id))
+        self.waiting.iter().skip(start).filter_map(|waiting| Some(waiting.logged.group?.id))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use evergate_model::QueueId;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use evergate_model::{Address, Encoding, Message, MessageId, Meta, QueueId, Seq};
 
     use super::*;
     use crate::Group;
@@ -157,18 +187,61 @@ mod tests {
         batch.marks.iter().map(|mark| mark.1).collect()
     }
 
+    fn message(id: u64, bytes: usize, group: Option<(u64, u16)>) -> Logged {
+        let mut meta = Meta::new(Address::queue("q"));
+        meta.id = MessageId(id);
+        let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::from(vec![0; bytes])));
+        let record = Record::Enqueue { message, queue: QueueId(1), seq: Seq(id) };
+        Logged { record: Some(record), group: group.map(|(id, parts)| Group { id, parts }) }
+    }
+
     #[test]
     fn an_incomplete_group_waits_with_all_behind_it_in_its_stream() {
         let mut sequencer = Sequencer::new(3, 1000);
-        sequencer.push(StreamId(0), [mark(1, None), mark(2, Some((7, 2))), mark(3, None)]);
-        sequencer.push(StreamId(1), [mark(4, None)]);
+        sequencer.push(StreamId(1), [mark(1, None), mark(2, Some((7, 2))), mark(3, None)]);
+        sequencer.push(StreamId(2), [mark(4, None)]);
         let (batch, reached) = sequencer.take().unwrap();
         assert_eq!(numbers(&batch), [1, 4]);
-        assert_eq!(reached, [(StreamId(0), Position(1)), (StreamId(1), Position(1))]);
+        assert_eq!(reached, [(StreamId(1), Position(1)), (StreamId(2), Position(1))]);
         assert!(sequencer.take().is_none());
-        sequencer.push(StreamId(1), [mark(5, Some((7, 2)))]);
+        sequencer.push(StreamId(2), [mark(5, Some((7, 2)))]);
         assert_eq!(numbers(&sequencer.take().unwrap().0), [2, 3, 5]);
         assert!(sequencer.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_committed_before_what_the_directory_logged_before_it() {
+        let mut sequencer = Sequencer::new(3, 1000);
+        sequencer.push(StreamId(1), [mark(1, None)]);
+        // A retained publish whose other part is missing, then the definition of a queue, then a message to it.
+        sequencer.push(StreamId::DIRECTORY, [mark(2, Some((7, 2))), mark(3, None)]);
+        sequencer.push(StreamId(1), [mark(4, None)]);
+        assert_eq!(numbers(&sequencer.take().unwrap().0), [1]);
+        assert!(sequencer.take().is_none());
+        sequencer.push(StreamId(2), [mark(5, Some((7, 2)))]);
+        assert_eq!(numbers(&sequencer.take().unwrap().0), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn large_messages_whose_groups_cross_are_taken_together_beyond_the_bound() {
+        let mut sequencer = Sequencer::new(3, 1000);
+        sequencer.push(StreamId(1), [message(1, 900, Some((1, 2))), message(2, 900, Some((2, 2)))]);
+        sequencer.push(StreamId(2), [message(2, 900, Some((2, 2))), message(1, 900, Some((1, 2)))]);
+        let (batch, _) = sequencer.take().unwrap();
+        assert_eq!(batch.messages.len(), 2);
+        assert!(sequencer.is_empty());
+    }
+
+    #[test]
+    fn a_busy_stream_leaves_room_for_the_others() {
+        let mut sequencer = Sequencer::new(3, 4000);
+        for id in 1..=20 {
+            sequencer.push(StreamId(1), [message(id, 100, None)]);
+            sequencer.push(StreamId(2), [message(100 + id, 100, None)]);
+        }
+        let (batch, reached) = sequencer.take().unwrap();
+        assert_eq!(reached, [(StreamId(1), Position(5)), (StreamId(2), Position(5))]);
+        assert!(batch.bytes <= 4000);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{AttachError, Attached, ConsumerId, Event, Message, QueueId, Seq, Settle, Time, Token};
 
 use crate::consumer::{Consumer, ConsumerKey};
+use crate::directory::delete_queue_row;
 use crate::effect::{Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId};
 use crate::queue::{Queue, QueueLimits, QueueStats};
 
@@ -165,8 +166,8 @@ pub struct Shard {
     answers: VecDeque<(Position, SessionId, SessionEvent)>,
     /// Stored entries that wait for a commit, by position.
     uncommitted: VecDeque<(Position, QueueId, Seq)>,
-    /// Consumers that asked for a drain which the journal holds up.
-    draining: Vec<(QueueId, ConsumerKey)>,
+    /// Consumers that asked for a drain which the journal or their window holds up, and before which place.
+    draining: Vec<(QueueId, ConsumerKey, Seq)>,
     records: Vec<Record>,
 }
 
@@ -210,9 +211,8 @@ impl Shard {
             ShardCommand::Credit { queue, session, consumer, limit, drain } => {
                 let key = ConsumerKey { session, consumer };
                 self.with_queue(now, queue, log, effects, |queue| queue.credit(key, limit));
-                if drain {
-                    self.draining.push((queue, key));
-                    self.answer_drains(effects);
+                if drain && let Some(found) = self.queues.get(&queue) {
+                    self.draining.push((queue, key, found.next_seq()));
                 }
             }
             ShardCommand::Window { queue, session, consumer, limit_bytes } => {
@@ -248,8 +248,10 @@ impl Shard {
             }
             ShardCommand::Loaded { queue, messages, complete_to } => {
                 self.with_queue(now, queue, log, effects, |queue| queue.loaded(messages, complete_to));
-                self.answer_drains(effects);
             }
+        }
+        if !self.draining.is_empty() {
+            self.answer_drains(effects);
         }
     }
 
@@ -308,9 +310,11 @@ impl Shard {
         effects: &mut Vec<ShardEffect>,
     ) {
         let key = ConsumerKey { session, consumer: settle.consumer };
-        if let Some(found) = self.queues.get_mut(&queue)
-            && found.has_consumer(key)
-        {
+        if let Some(found) = self.queues.get_mut(&queue) {
+            if !found.has_consumer(key) {
+                // Taken over: the messages are back in the queue, so «done» would not be true. It is told `TakenOver`.
+                return;
+            }
             found.settle(key, (settle.first, settle.last), &settle.outcome, &mut self.records, effects);
             self.records.extend(settle.mark.and_then(|number| found.mark(number, true)));
         }
@@ -354,7 +358,7 @@ impl Shard {
             effects.push(ShardEffect::Tell(key.session, SessionEvent::Event(event)));
         }
         if queue.durable {
-            self.records.push(Record::Purge { queue: id });
+            self.records.extend([Record::Purge { queue: id }, delete_queue_row(id)]);
             self.log(None, log);
         }
         effects.push(ShardEffect::Full(id, false));
@@ -384,7 +388,6 @@ impl Shard {
         for id in touched {
             self.with_queue(now, id, log, effects, |_| ());
         }
-        self.answer_drains(effects);
     }
 
     /// Changes a queue, then hands out what can be handed out and tells publishers whether it is full.
@@ -425,12 +428,12 @@ impl Shard {
         }
     }
 
-    /// Answers the drains that the journal no longer holds up.
+    /// Answers the drains that nothing holds up any more.
     fn answer_drains(&mut self, effects: &mut Vec<ShardEffect>) {
         let queues = &mut self.queues;
-        self.draining.retain(|(id, key)| {
+        self.draining.retain(|(id, key, before)| {
             let Some(queue) = queues.get_mut(id) else { return false };
-            if queue.has_room(*key) && queue.waits_for_journal() {
+            if queue.has_more_for(*key, *before) {
                 return true;
             }
             let Some(delivered) = queue.drained(*key) else { return false };

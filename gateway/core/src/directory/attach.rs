@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evergate_model::{Attach, AttachAccess, AttachError, Attached, Event, Lifetime, QueueId, QueueSpec, Time};
 
-use super::{Directory, Out, storage};
+use super::{Directory, Out, QueueInfo, storage};
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, Logged, SessionEvent, SessionId};
 use crate::shard::ShardCommand;
@@ -16,21 +16,23 @@ impl Directory {
     pub(super) fn attach(
         &mut self,
         session: SessionId,
-        attach: Attach,
+        attach: &Attach,
         window_bytes: u64,
         log: &mut Vec<Logged>,
         out: &mut Out<'_>,
     ) {
         let consumer = attach.consumer;
         let key = ConsumerKey { session, consumer };
-        match self.attach_to(key, &attach, out) {
+        match self.attach_to(key, attach, out) {
             Ok((id, found)) => {
                 self.log(log);
                 let settled = attach.settled;
                 let command = ShardCommand::Attach { queue: id, session, consumer, settled, window_bytes, found };
-                let effect = DirectoryEffect::Shard(self.queues[&id].shard, command);
-                if self.queues[&id].durable {
+                let Some(info) = self.queues.get_mut(&id) else { return };
+                let effect = DirectoryEffect::Shard(info.shard, command);
+                if info.durable {
                     // Who is told «subscribed» stays subscribed: the definition is committed first.
+                    info.attaching = self.logged;
                     self.defer(effect, out);
                 } else {
                     out.effects.push(effect);
@@ -62,19 +64,16 @@ impl Directory {
             }
         }
         let existing = self.names.get(&spec.name).copied();
-        let id = match existing {
-            Some(id) => {
-                self.renew_lifetime(id, spec.lifetime);
-                id
+        let id = if let Some(id) = existing {
+            self.renew_lifetime(id, spec.lifetime);
+            id
+        } else {
+            self.check_room().map_err(AttachError::Limit)?;
+            let name = if &*spec.name == QueueSpec::UNIQUE { self.unique_name() } else { spec.name.clone() };
+            if name.starts_with('_') && &*name != crate::queue::DEAD_LETTER_QUEUE {
+                return Err(AttachError::NotFound);
             }
-            None => {
-                self.check_room().map_err(AttachError::Limit)?;
-                let name = if &*spec.name == QueueSpec::UNIQUE { self.unique_name() } else { spec.name.clone() };
-                if name.starts_with('_') && &*name != crate::queue::DEAD_LETTER_QUEUE {
-                    return Err(AttachError::NotFound);
-                }
-                self.create(name, spec.durable, spec.lifetime, out)
-            }
+            self.create(name, spec.durable, spec.lifetime, out)
         };
         if !attach.bindings.is_empty() {
             self.replace_bindings(id, attach, out);
@@ -96,12 +95,13 @@ impl Directory {
         let Some(info) = self.queues.get_mut(&id) else { return Ok(()) };
         match access {
             AttachAccess::TakeOver => {
+                let line = info.line();
                 for (old, _) in std::mem::take(&mut info.consumers) {
                     self.attached.remove(&old);
                     let answer = Some(Event::TakenOver { consumer: old.consumer });
                     let (queue, failed) = (id, true);
                     let (session, consumer) = (old.session, old.consumer);
-                    out.shard(info.shard, ShardCommand::Detach { queue, session, consumer, failed, answer });
+                    self.send_behind(line, ShardCommand::Detach { queue, session, consumer, failed, answer }, out);
                 }
                 Ok(())
             }
@@ -163,16 +163,16 @@ impl Directory {
         if let Some(lifetime) = lifetime {
             self.renew_lifetime(id, lifetime);
         }
-        let shard = self.queues[&id].shard;
+        let line = self.queues[&id].line();
         let left = self.leave(now, key, delete, out);
         self.log(log);
         let command = ShardCommand::Detach { queue: id, session, consumer, failed: false, answer };
-        let effect = DirectoryEffect::Shard(shard, command);
         match left {
-            Left::Stays => out.effects.push(effect),
+            Left::Stays => self.send_behind(line, command, out),
             // Who is told «unsubscribed» stays so after a restart: the deletion is committed first.
             Left::Deleted => {
-                self.defer(effect, out);
+                let shard = line.0;
+                self.defer(DirectoryEffect::Shard(shard, command), out);
                 self.defer(DirectoryEffect::Shard(shard, ShardCommand::Delete { queue: id }), out);
             }
         }
@@ -190,13 +190,13 @@ impl Directory {
         let last = ConsumerKey { session, consumer: evergate_model::ConsumerId(u32::MAX) };
         let leaving: Vec<_> = self.attached.range(first..=last).map(|(key, id)| (*key, *id)).collect();
         for (key, id) in leaving {
-            let Some(shard) = self.queues.get(&id).map(|info| info.shard) else { continue };
+            let Some(line) = self.queues.get(&id).map(QueueInfo::line) else { continue };
             let left = self.leave(now, key, false, out);
             self.log(log);
             let (consumer, answer) = (key.consumer, None);
-            out.shard(shard, ShardCommand::Detach { queue: id, session, consumer, failed, answer });
+            self.send_behind(line, ShardCommand::Detach { queue: id, session, consumer, failed, answer }, out);
             if left == Left::Deleted {
-                out.shard(shard, ShardCommand::Delete { queue: id });
+                self.send_behind(line, ShardCommand::Delete { queue: id }, out);
             }
         }
     }
@@ -222,7 +222,7 @@ impl Directory {
 
     fn delete_now(&mut self, id: QueueId, out: &mut Out<'_>) {
         if let Some(info) = self.forget(id, out) {
-            out.shard(info.shard, ShardCommand::Delete { queue: id });
+            self.send_behind(info.line(), ShardCommand::Delete { queue: id }, out);
         }
     }
 

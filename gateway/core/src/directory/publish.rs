@@ -26,7 +26,7 @@ impl Directory {
         {
             let text =
                 format!("as many topics have a retained message as the limit allows ({})", self.limits.retained_max);
-            self.refuse(answer, PublishError::Limit(text), out);
+            refuse(answer, PublishError::Limit(text), out);
             return;
         }
         let mut targets = Vec::new();
@@ -65,12 +65,12 @@ impl Directory {
             }
         }
     }
+}
 
-    fn refuse(&mut self, answer: Option<(SessionId, Token)>, error: PublishError, out: &mut Out<'_>) {
-        if let Some((session, token)) = answer {
-            out.tell(session, SessionEvent::PublishParts { token, parts: 1 });
-            out.tell(session, SessionEvent::PublishPart { token, reached: 0, error: Some(error) });
-        }
+fn refuse(answer: Option<(SessionId, Token)>, error: PublishError, out: &mut Out<'_>) {
+    if let Some((session, token)) = answer {
+        out.tell(session, SessionEvent::PublishParts { token, parts: 1 });
+        out.tell(session, SessionEvent::PublishPart { token, reached: 0, error: Some(error) });
     }
 }
 

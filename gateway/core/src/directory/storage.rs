@@ -44,17 +44,26 @@ pub fn decode_queue(key: &str, value: &[u8]) -> Option<(QueueId, String, Lifetim
         Some(0) => Lifetime::Attached,
         Some(millis) => Lifetime::AfterDetach(Duration::from_millis(millis)),
     };
-    Some((QueueId(u64::from_str_radix(key, 16).ok()?), stored.name, lifetime))
+    Some((QueueId(key.parse().ok()?), stored.name, lifetime))
 }
 
 pub fn delete_queue(id: QueueId, info: &QueueInfo) -> Vec<Record> {
     let mut records: Vec<Record> = info.bindings.iter().map(|binding| delete_binding(id, &binding.filter)).collect();
-    records.push(delete(Table::Queue, queue_key(id)));
+    records.push(delete_queue_row(id));
     records
 }
 
+/// The queue's own row goes. The journal then forgets the id, once nothing of it is live: so this is said
+/// again by whoever purges the queue later.
+pub fn delete_queue_row(id: QueueId) -> Record {
+    delete(Table::Queue, queue_key(id))
+}
+
 pub fn put_binding(id: QueueId, binding: &Binding) -> Record {
-    let options = binding.options.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut options = String::with_capacity(binding.options.len() * 2);
+    for byte in &binding.options {
+        options.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+    }
     let no_local = binding.no_local.as_deref().map(str::to_owned);
     let stored = StoredBinding { durable: binding.durable, no_local, options };
     put(Table::Binding, binding_key(id, &binding.filter), &stored)
@@ -73,7 +82,7 @@ pub fn decode_binding(key: &str, value: &[u8]) -> Option<(QueueId, Binding)> {
         no_local: stored.no_local.map(Into::into),
         options: options?.into(),
     };
-    Some((QueueId(u64::from_str_radix(id, 16).ok()?), binding))
+    Some((QueueId(id.parse().ok()?), binding))
 }
 
 pub fn delete_binding(id: QueueId, filter: &Filter) -> Record {
@@ -89,12 +98,13 @@ pub fn delete_retained(topic: &str) -> Record {
     delete(Table::Retained, topic.to_owned())
 }
 
+/// In decimal: the journal reads it, too.
 fn queue_key(id: QueueId) -> String {
-    format!("{:016x}", id.0)
+    id.0.to_string()
 }
 
 fn binding_key(id: QueueId, filter: &Filter) -> String {
-    format!("{:016x} {filter}", id.0)
+    format!("{} {filter}", id.0)
 }
 
 fn put(table: Table, key: String, value: &impl Serialize) -> Record {
