@@ -6,6 +6,9 @@ use std::sync::Arc;
 /// Names that begin with this are the gateway's own (`_DMQ`, `_LOG`); clients cannot publish to them.
 pub const RESERVED_PREFIX: char = '_';
 
+/// The gateway names temporary queues so.
+pub const TEMPORARY_PREFIX: &str = "$temporary/";
+
 /// Queue or topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressKind {
@@ -96,6 +99,12 @@ impl Address {
         Ok(())
     }
 
+    /// Whether this is the name of a queue that clients do not reach by name: that of a session or of a
+    /// subscription. Temporary queues are reply addresses, so they are reached.
+    pub fn is_private_queue(name: &str) -> bool {
+        name.starts_with('$') && !name.starts_with(TEMPORARY_PREFIX)
+    }
+
     /// Whether clients may not publish here.
     pub fn is_reserved(&self) -> bool {
         self.name.starts_with(RESERVED_PREFIX)
@@ -125,6 +134,13 @@ mod tests {
         }
         assert_eq!(Address::parse("topic://a/b"), Some((AddressKind::Topic, "a/b")));
         assert_eq!(Address::parse("orders"), None);
+    }
+
+    #[test]
+    fn queues_of_sessions_and_subscriptions_are_private() {
+        for (name, private) in [("$session/a", true), ("$share/g/f", true), ("$temporary/1", false), ("a", false)] {
+            assert_eq!(Address::is_private_queue(name), private, "{name}");
+        }
     }
 
     #[test]

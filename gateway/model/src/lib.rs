@@ -12,7 +12,7 @@ mod message;
 mod session;
 mod value;
 
-pub use address::{Address, AddressError, AddressKind, RESERVED_PREFIX};
+pub use address::{Address, AddressError, AddressKind, RESERVED_PREFIX, TEMPORARY_PREFIX};
 pub use filter::{Filter, FilterError};
 pub use format::{Body, Encoding, Format, Formats, View};
 pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token};

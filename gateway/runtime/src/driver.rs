@@ -166,10 +166,19 @@ impl Driver {
             if self.out.actions.is_empty() {
                 return;
             }
+            self.introduce();
             for action in std::mem::take(&mut self.out.actions) {
                 self.request(action);
             }
             self.pump();
+        }
+    }
+
+    /// Notes who the peer is, until it has said its client id.
+    fn introduce(&self) {
+        let mut peer = self.connection.peer.lock();
+        if peer.client_id.is_empty() {
+            *peer = self.session.peer();
         }
     }
 
@@ -223,11 +232,7 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event) {
-        let introduced = matches!(event, Event::Authenticated(_));
         self.session.handle(self.gateway.clock.now(), event, &mut self.out);
-        if introduced {
-            *self.connection.peer.lock() = self.session.peer();
-        }
     }
 
     /// Writes the last words, within a bound, and shuts the socket.

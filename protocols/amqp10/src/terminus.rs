@@ -7,9 +7,6 @@ use crate::codec::{DecodeError, Fields, Item, ListWriter, MapWriter, Reader, put
 use crate::error::{AmqpError, INVALID_FIELD, NOT_ALLOWED, NOT_IMPLEMENTED};
 use crate::performative::{DeliveryState, code, put_outcome, read_state};
 
-/// The gateway's own queues: nobody reads or writes another's session or subscription by name.
-const PRIVATE_QUEUES: [&str; 3] = ["$session/", "$subscription/", "$share/"];
-
 const NO_LOCAL: &str = "apache.org:no-local-filter:list";
 const NO_LOCAL_CODE: u64 = 0x0000_468C_0000_0003;
 const SELECTOR: &str = "apache.org:selector-filter:string";
@@ -169,9 +166,12 @@ impl Terminus {
         self.default_outcome.clone().unwrap_or(Outcome::Modify { failed: true, undeliverable_here: false })
     }
 
-    fn kind_and_name<'a>(&self, text: &'a str) -> (AddressKind, &'a str) {
+    fn kind_and_name<'a>(&self, text: &'a str) -> Result<(AddressKind, &'a str), AmqpError> {
+        if text.starts_with("/glob/") || text.starts_with("/regex/") {
+            return Err(AmqpError::new(NOT_IMPLEMENTED, "glob and regex patterns are not supported yet"));
+        }
         let bare = if self.is("topic") || self.is("temporary-topic") { AddressKind::Topic } else { AddressKind::Queue };
-        Address::parse(text).unwrap_or((bare, text))
+        Ok(Address::parse(text).unwrap_or((bare, text)))
     }
 
     /// Where messages sent to this target go; `None`: to where each message says.
@@ -179,7 +179,7 @@ impl Terminus {
         match self.address.as_deref() {
             None => Ok(None),
             Some(text) => {
-                let (kind, name) = self.kind_and_name(text);
+                let (kind, name) = self.kind_and_name(text)?;
                 destination(kind, name).map(Some)
             }
         }
@@ -189,7 +189,7 @@ impl Terminus {
     pub fn origin(&self) -> Result<Origin, AmqpError> {
         let text = self.address.as_deref().unwrap_or_default();
         let invalid = |error: &dyn std::fmt::Display| AmqpError::new(INVALID_FIELD, error.to_string());
-        match self.kind_and_name(text) {
+        match self.kind_and_name(text)? {
             (AddressKind::Topic, name) => Filter::new(name).map(Origin::Topic).map_err(|error| invalid(&error)),
             (AddressKind::Queue, name) => {
                 Address::check_name(name).map_err(|error| invalid(&error))?;
@@ -208,7 +208,7 @@ pub(crate) enum Origin {
 }
 
 fn check_private(queue: &str) -> Result<(), AmqpError> {
-    if PRIVATE_QUEUES.iter().any(|prefix| queue.starts_with(prefix)) {
+    if Address::is_private_queue(queue) {
         return Err(AmqpError::new(NOT_ALLOWED, "queues of sessions and subscriptions are not addressed by name"));
     }
     Ok(())

@@ -52,6 +52,8 @@ fn a_refused_link_is_attached_without_our_end_and_detached_with_the_reason() {
         (Node::default(), "amqp:invalid-field"),
         (Node::at("/topic/a/#/b"), "amqp:invalid-field"),
         (Node::at("/queue/"), "amqp:invalid-field"),
+        (Node::at("/glob/a*"), "amqp:not-implemented"),
+        (Node::at("/regex/a.*"), "amqp:not-implemented"),
         (Node::at("/queue/$subscription/c/other"), "amqp:not-allowed"),
     ];
     for (node, condition) in receivers {
