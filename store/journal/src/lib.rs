@@ -5,6 +5,8 @@
 //! commit is terminal: the caller stops confirming and never logs and goes on.
 
 mod batch;
+#[cfg(feature = "contract")]
+pub mod ceiling;
 pub mod codec;
 #[cfg(feature = "contract")]
 pub mod contract;

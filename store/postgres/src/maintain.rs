@@ -25,6 +25,16 @@ const TRUNCATE_PAUSE: Duration = Duration::from_secs(1);
 /// Rows whose survivors move in one step.
 const MOVE_ROWS_MAX: usize = 16;
 
+/// The last messages of a generation.
+struct Survivors {
+    number: i64,
+    slot: i32,
+    /// Its first rows, by key.
+    packs: Vec<PackId>,
+    /// What is live in them.
+    runs: HashMap<PackId, Vec<Run>>,
+}
+
 /// Live places of some generations as columns: queues, first and last places.
 type Columns = (Vec<i64>, Vec<i64>, Vec<i64>);
 
@@ -167,7 +177,7 @@ impl PostgresJournal {
 
     /// Moves some of the last messages of an old generation to the current one, so that its tables can be reused.
     async fn move_survivors(&mut self) -> Result<(), JournalError> {
-        let Some((number, slot, packs, runs)) = self.survivors() else { return Ok(()) };
+        let Some(Survivors { number, slot, packs, runs }) = self.survivors() else { return Ok(()) };
         let is_live = |pack: PackId, queue: QueueId, seq: Seq| {
             let runs = runs.get(&pack).map_or(&[][..], Vec::as_slice);
             runs.iter().any(|run| run.queue == queue && (run.first..=run.last).contains(&seq))
@@ -194,7 +204,7 @@ impl PostgresJournal {
     }
 
     /// A generation with few live messages, the first of its rows, and what is live in them.
-    fn survivors(&self) -> Option<(i64, i32, Vec<PackId>, HashMap<PackId, Vec<Run>>)> {
+    fn survivors(&self) -> Option<Survivors> {
         let shared = self.shared.lock();
         let Generation { number, slot, .. } = *shared.ring.sparse(self.options.table_messages)?;
         let mut runs: HashMap<PackId, Vec<Run>> = HashMap::new();
@@ -207,7 +217,7 @@ impl PostgresJournal {
         packs.sort_unstable();
         packs.truncate(MOVE_ROWS_MAX);
         runs.retain(|pack, _| packs.binary_search(pack).is_ok());
-        Some((number, slot, packs, runs))
+        Some(Survivors { number, slot, packs, runs })
     }
 
     async fn write_moved(&mut self, rows: &[crate::pack::Pack], from: i64, left: &Columns) -> Result<(), Error> {

@@ -151,7 +151,7 @@ pub fn copy_bytes(packs: &[Pack]) -> Bytes {
     out.put_i32(0); // flags
     out.put_i32(0); // header extension
     for pack in packs {
-        out.put_i16(ARRAYS as i16 + 2);
+        out.put_u16(ARRAYS as u16 + 2);
         for number in [pack.id, pack.generation] {
             out.put_i32(8);
             out.put_i64(number);

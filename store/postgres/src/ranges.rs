@@ -57,7 +57,9 @@ mod tests {
     fn ranges_join_in_any_order() {
         let array = |numbers: &[u64]| {
             let mut array = Array::new(&Type::INT8);
-            numbers.iter().for_each(|number| array.push_u64(*number));
+            for number in numbers {
+                array.push_u64(*number);
+            }
             array.finish().0
         };
         let mut ranges = Ranges::default();

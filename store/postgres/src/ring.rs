@@ -53,14 +53,13 @@ impl Ring {
     }
 
     /// How many pairs of tables exist.
-    pub fn slots(&self) -> i32 {
-        (self.generations.len() + self.free.len() + self.void.len()) as i32
+    pub fn slots(&self) -> usize {
+        self.generations.len() + self.free.len() + self.void.len()
     }
 
     /// A table that may still be added.
     pub fn next_new_slot(&self) -> Option<i32> {
-        let slot = self.slots();
-        (slot < SLOTS_MAX).then_some(slot)
+        i32::try_from(self.slots()).ok().filter(|slot| *slot < SLOTS_MAX)
     }
 
     /// Generations with nothing live that are not being written.
@@ -90,7 +89,7 @@ mod tests {
         let generation = |(live, number): (&u64, i64)| Generation {
             number,
             slot: number as i32,
-            first_pack: PackId(number as u64 * 10),
+            first_pack: PackId(number.cast_unsigned() * 10),
             messages: 100,
             bytes: 0,
             live: *live,

@@ -146,7 +146,9 @@ async fn execute(client: &Client, statement: &Statement, parameters: &[&(dyn ToS
 
 fn byte_array(elements: &[bytes::Bytes]) -> Raw {
     let mut array = Array::new(&Type::BYTEA);
-    elements.iter().for_each(|element| array.push(element));
+    for element in elements {
+        array.push(element);
+    }
     array.finish()
 }
 

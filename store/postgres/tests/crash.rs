@@ -28,7 +28,7 @@ fn batch(round: u64, size: u64, body: &Bytes) -> Batch {
 
 #[tokio::test]
 async fn a_killed_server_leaves_a_prefix_with_everything_confirmed() {
-    let mut server = Server::start_own(&[]).await;
+    let mut server = Server::start_own().await;
     let mut database = server.database().await;
     database.options.table_messages = 2_000;
     let body = Bytes::from(vec![b'x'; 200]);
@@ -91,7 +91,7 @@ async fn write_until_killed(
 
 #[tokio::test]
 async fn a_cancelled_wait_for_the_standby_is_a_failed_commit() {
-    let server = Server::start_own(&[]).await;
+    let server = Server::start_own().await;
     let database = server.database().await;
     let mut journal = database.open().await.unwrap();
     journal.recover().await.unwrap();

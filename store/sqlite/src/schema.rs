@@ -38,10 +38,10 @@ pub fn open_writer(path: &Path, options: Options) -> Result<Connection, JournalE
         connection.set_prepared_statement_cache_capacity(32);
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let version = usize::try_from(version).unwrap_or(usize::MAX);
-        for (number, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        for (number, migration) in (1_i64..).zip(MIGRATIONS).skip(version) {
             let transaction = connection.transaction()?;
             transaction.execute_batch(migration)?;
-            transaction.pragma_update(None, "user_version", number as i64 + 1)?;
+            transaction.pragma_update(None, "user_version", number)?;
             transaction.commit()?;
         }
         Ok((connection, version))

@@ -48,12 +48,12 @@ impl Server {
     pub async fn start() -> Self {
         match std::env::var(VARIABLE) {
             Ok(url) if !url.is_empty() => Self { url, own: None, databases: Vec::new().into() },
-            _ => Self::start_own(&[]).await,
+            _ => Self::start_own().await,
         }
     }
 
     /// One of our own, whatever the environment says: it may be killed.
-    pub async fn start_own(settings: &[&str]) -> Self {
+    pub async fn start_own() -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let user = unprivileged();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).expect("permissions");
@@ -66,7 +66,6 @@ impl Server {
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let mut config = fs::read_to_string(directory.path().join("data/postgresql.conf")).expect("configuration");
         config.push_str("\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 50\n");
-        settings.iter().for_each(|line| config.push_str(&format!("{line}\n")));
         fs::write(directory.path().join("data/postgresql.conf"), config).expect("configuration");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let child = launch(directory.path(), port, user);
@@ -120,7 +119,7 @@ impl Server {
     }
 
     async fn wait_until_ready(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while let Err(error) = connect(&self.url).await {
             if let Some(own) = &mut self.own
                 && let Ok(Some(status)) = own.child.try_wait()
@@ -177,7 +176,7 @@ fn binaries() -> PathBuf {
 
 /// PostgreSQL refuses to run as root: somebody else, then.
 fn unprivileged() -> Option<User> {
-    let me = fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).unwrap_or(0);
+    let me = fs::metadata("/proc/self").map_or(0, |me| std::os::unix::fs::MetadataExt::uid(&me));
     if me != 0 {
         return None;
     }
