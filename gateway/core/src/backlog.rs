@@ -190,6 +190,40 @@ impl Backlog {
         }
     }
 
+    /// Drops stored entries that nobody was given yet and that stand more than `keep_bytes` from their turn.
+    pub fn page_out_beyond(&mut self, keep_bytes: u64, committed: Seq) {
+        let mut near_bytes = 0;
+        let waiting = self.items.split_off(self.cursor);
+        for item in waiting {
+            let paged = match &item {
+                Item::Entry(entry) => {
+                    let bytes = entry.message.size_bytes();
+                    near_bytes += bytes;
+                    let may_leave =
+                        entry.stored && entry.seq <= committed && entry.state == State::Ready && !entry.retained;
+                    (may_leave && near_bytes > keep_bytes).then(|| {
+                        self.resident_bytes -= bytes;
+                        LiveRange { first: entry.seq, last: entry.seq, count: 1, bytes }
+                    })
+                }
+                Item::Stored(_) => None,
+            };
+            let Some(range) = paged else {
+                self.items.push_back(item);
+                continue;
+            };
+            let behind_cursor = self.items.len() > self.cursor;
+            match self.items.back_mut() {
+                Some(Item::Stored(before)) if behind_cursor => {
+                    before.last = range.last;
+                    before.count += range.count;
+                    before.bytes += range.bytes;
+                }
+                _ => self.items.push_back(Item::Stored(range)),
+            }
+        }
+    }
+
     /// Puts messages that were read back in the place of their range.
     pub fn loaded(&mut self, messages: Vec<(Seq, Arc<Message>)>, complete_to: Seq, redelivered_before: Seq) {
         let index = self.position(complete_to);

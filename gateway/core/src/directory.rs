@@ -300,7 +300,11 @@ impl Directory {
         log: &mut Vec<Logged>,
         out: &mut Out<'_>,
     ) {
-        let Some(id) = self.attached.get(&key).copied() else { return };
+        let Some(id) = self.attached.get(&key).copied() else {
+            // Taken over or deleted meanwhile: that is told on its own; a request is answered all the same.
+            out.tell(key.session, SessionEvent::Event(Event::Done(token)));
+            return;
+        };
         let is_new = !self.queues[&id].bindings.iter().any(|other| other.filter == binding.filter);
         let wanted = match retained {
             Retained::Send => true,
@@ -323,7 +327,10 @@ impl Directory {
     }
 
     fn unbind(&mut self, key: ConsumerKey, filter: &Filter, token: Token, log: &mut Vec<Logged>, out: &mut Out<'_>) {
-        let Some(id) = self.attached.get(&key).copied() else { return };
+        let Some(id) = self.attached.get(&key).copied() else {
+            out.tell(key.session, SessionEvent::Event(Event::Unbound { token, existed: false }));
+            return;
+        };
         let existed = self.remove_binding(id, filter, out);
         self.log(log);
         let event = Event::Unbound { token, existed };

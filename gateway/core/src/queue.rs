@@ -18,7 +18,10 @@ pub struct QueueLimits {
     /// At this many bytes likewise.
     pub bytes_max: u64,
     /// Bytes kept in memory for those next in line; stored messages beyond it are read back when needed.
+    /// What cannot leave memory makes publishers wait at twice as much.
     pub resident_bytes_max: u64,
+    /// The same while memory is short everywhere.
+    pub pressed_bytes_max: u64,
 }
 
 /// A queue's figures for operators.
@@ -51,6 +54,8 @@ pub struct Queue {
     pub name: Arc<str>,
     pub durable: bool,
     limits: QueueLimits,
+    /// Memory is short everywhere.
+    pressed: bool,
     backlog: Backlog,
     consumers: Vec<Consumer>,
     /// Whose turn it is.
@@ -75,6 +80,7 @@ impl Queue {
             name,
             durable,
             limits,
+            pressed: false,
             backlog: Backlog::default(),
             consumers: Vec::new(),
             turn: 0,
@@ -143,9 +149,21 @@ impl Queue {
         self.committed = self.committed.max(seq);
         self.uncommitted_bytes -= self.backlog.get(seq).map_or(0, |entry| entry.message.size_bytes());
         // What is not committed yet stands behind this one: those next in line stay.
-        if self.backlog.resident_bytes - self.uncommitted_bytes > self.limits.resident_bytes_max {
+        if self.backlog.resident_bytes - self.uncommitted_bytes > self.resident_bytes_max() {
             self.backlog.page_out(seq);
         }
+    }
+
+    /// Memory is short everywhere, or no longer. Stored messages far from their turn leave it.
+    pub fn press(&mut self, pressed: bool) {
+        self.pressed = pressed;
+        if pressed {
+            self.backlog.page_out_beyond(self.limits.pressed_bytes_max, self.committed);
+        }
+    }
+
+    fn resident_bytes_max(&self) -> u64 {
+        if self.pressed { self.limits.pressed_bytes_max } else { self.limits.resident_bytes_max }
     }
 
     /// Adds a consumer.
@@ -298,12 +316,18 @@ impl Queue {
 
     /// Whether publishers must wait now, if that has changed.
     pub fn fullness_changed(&mut self) -> Option<bool> {
-        let limits = &self.limits;
+        let (limits, backlog) = (&self.limits, &self.backlog);
+        // What cannot leave memory: transient messages, and those not committed or not settled yet.
+        let resident_bytes_max = self.resident_bytes_max().saturating_mul(2);
         let full = if self.full {
             // Open again only when a quarter is free: publishers should not be woken for each message.
-            self.backlog.count > limits.messages_max / 4 * 3 || self.backlog.bytes > limits.bytes_max / 4 * 3
+            backlog.count > limits.messages_max / 4 * 3
+                || backlog.bytes > limits.bytes_max / 4 * 3
+                || backlog.resident_bytes > resident_bytes_max / 4 * 3
         } else {
-            self.backlog.count >= limits.messages_max || self.backlog.bytes >= limits.bytes_max
+            backlog.count >= limits.messages_max
+                || backlog.bytes >= limits.bytes_max
+                || backlog.resident_bytes >= resident_bytes_max
         };
         (full != self.full).then(|| {
             self.full = full;

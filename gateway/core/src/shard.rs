@@ -131,6 +131,8 @@ pub enum ShardCommand {
     },
     /// This shard's records up to here are committed.
     Durable(Position),
+    /// Memory is short everywhere, or no longer.
+    Pressure(bool),
 }
 
 /// One of the queues that a publish goes to.
@@ -160,6 +162,8 @@ pub struct ShardConfig {
 pub struct Shard {
     config: ShardConfig,
     queues: HashMap<QueueId, Queue>,
+    /// Memory is short everywhere.
+    pressed: bool,
     logged: Position,
     durable: Position,
     /// Answers that wait for a commit, by position.
@@ -177,6 +181,7 @@ impl Shard {
         Self {
             config,
             queues: HashMap::new(),
+            pressed: false,
             logged: Position(0),
             durable: Position(0),
             answers: VecDeque::new(),
@@ -207,6 +212,7 @@ impl Shard {
                 self.publish(now, answer, &message, &targets, mark, group, log, effects);
             }
             ShardCommand::Settle { queue, session, settle } => self.settle(now, queue, session, &settle, log, effects),
+            ShardCommand::Pressure(pressed) => self.press(pressed, effects),
             ShardCommand::Durable(position) => self.committed(now, position, log, effects),
             ShardCommand::Credit { queue, session, consumer, limit, drain } => {
                 let key = ConsumerKey { session, consumer };
@@ -220,7 +226,9 @@ impl Shard {
                 self.with_queue(now, queue, log, effects, |queue| queue.window(key, limit_bytes));
             }
             ShardCommand::Create { queue, name, durable } => {
-                self.queues.insert(queue, Queue::new(queue, name, durable, self.config.limits));
+                let mut made = Queue::new(queue, name, durable, self.config.limits);
+                made.press(self.pressed);
+                self.queues.insert(queue, made);
             }
             ShardCommand::Delete { queue } => self.delete(queue, log, effects),
             ShardCommand::Attach { queue, session, consumer, settled, window_bytes, found } => {
@@ -362,6 +370,14 @@ impl Shard {
             self.log(None, log);
         }
         effects.push(ShardEffect::Full(id, false));
+    }
+
+    fn press(&mut self, pressed: bool, effects: &mut Vec<ShardEffect>) {
+        self.pressed = pressed;
+        for (id, queue) in &mut self.queues {
+            queue.press(pressed);
+            effects.extend(queue.fullness_changed().map(|full| ShardEffect::Full(*id, full)));
+        }
     }
 
     fn committed(&mut self, now: Time, position: Position, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {

@@ -97,7 +97,7 @@ async fn load(gateway: Arc<Gateway>, shard: ShardId, queue: QueueId, first: Seq,
             let with_permit = |(seq, mut message): (Seq, Arc<Message>)| {
                 // Just read: nobody else has it yet.
                 if let Some(own) = Arc::get_mut(&mut message) {
-                    own.permit = Some(gateway.memory.take(own.size_bytes()));
+                    own.permit = Some(gateway.take_memory(own.size_bytes()));
                 }
                 (seq, message)
             };

@@ -97,6 +97,8 @@ impl Driver {
         let (mut reader, mut writer) = tokio::io::split(socket);
         let mut stopping = self.gateway.stopping();
         let mut input = BytesMut::with_capacity(READ_BYTES);
+        // A session may leave what it cannot take yet, but no more than its largest frame and some.
+        let input_bytes_max = usize::try_from(self.gateway.config.message_bytes_max).unwrap_or(usize::MAX) + (1 << 20);
         let mut unwritten = WriteQueue::default();
         let mut events = Vec::new();
         let mut stop_told = false;
@@ -108,7 +110,8 @@ impl Driver {
             if unwritten.is_empty() {
                 self.consumers.written(&self.gateway);
             }
-            let may_read = self.may_read() && unwritten.len_bytes() < UNWRITTEN_BYTES_MAX;
+            let may_read =
+                self.may_read() && input.len() < input_bytes_max && unwritten.len_bytes() < UNWRITTEN_BYTES_MAX;
             let blocked = self.publisher.is_blocked();
             self.connection.figures.blocked.store(blocked, Ordering::Relaxed);
             let timeout = self.session.next_timeout().map(|at| self.gateway.clock.instant(at));
@@ -132,6 +135,10 @@ impl Driver {
                     self.mailbox.take(&mut events);
                     for event in events.drain(..) {
                         self.on_event(event);
+                    }
+                    // What the session left for want of an answer, it may take now.
+                    if !input.is_empty() && self.may_read() {
+                        self.session.received(self.gateway.clock.now(), &mut input, &mut self.out);
                     }
                 }
                 () = opened, if blocked => self.pump(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use evergate_core::{
@@ -102,6 +102,8 @@ pub struct Gateway {
     /// Set once: why everything must stop.
     stopping: watch::Sender<Option<Arc<str>>>,
     failed: watch::Sender<Option<Arc<str>>>,
+    /// Memory is short: queues keep little of it, until it is not.
+    pub(crate) pressed: AtomicBool,
     /// Wills that wait for their client to come back, by the name of its queue.
     pub(crate) wills: Mutex<HashMap<Arc<str>, tokio::task::AbortHandle>>,
 }
@@ -139,6 +141,7 @@ impl Gateway {
             next_message: AtomicU64::new(core.counters.first_message().0 + 1),
             stopping: watch::Sender::new(None),
             failed: watch::Sender::new(None),
+            pressed: AtomicBool::new(false),
             wills: Mutex::new(HashMap::new()),
             config,
         });

@@ -21,6 +21,8 @@ use crate::protocols::Protocols;
 
 /// How long a clean stop may take before what is left is dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a queue's messages that stay in memory while memory is short everywhere.
+const PRESSED_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of messages in one commit, about.
 const BATCH_BYTES_MAX: u64 = 8 << 20;
 
@@ -114,6 +116,7 @@ fn gateway_config(limits: &Limits) -> GatewayConfig {
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max.0,
             resident_bytes_max: limits.queue_resident_bytes_max.0,
+            pressed_bytes_max: limits.queue_resident_bytes_max.0.min(PRESSED_BYTES_MAX),
         },
         directory: DirectoryLimits {
             queues_max: limits.queues_max as usize,

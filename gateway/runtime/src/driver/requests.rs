@@ -99,10 +99,10 @@ impl Driver {
 
 impl Gateway {
     /// Gives a message its id, its ingress time and its share of the memory budget.
-    pub(crate) fn admit(&self, mut message: Message) -> Arc<Message> {
+    pub(crate) fn admit(self: &Arc<Self>, mut message: Message) -> Arc<Message> {
         message.meta.id = self.next_message_id();
         message.meta.ingress = self.clock.now();
-        message.permit = Some(self.memory.take(message.size_bytes()));
+        message.permit = Some(self.take_memory(message.size_bytes()));
         Arc::new(message)
     }
 

@@ -39,6 +39,9 @@ impl Target {
             };
         }
         if let Some(name) = text.strip_prefix(QUEUE_PREFIX) {
+            if Address::is_private_queue(name) {
+                return Err(ReasonCode::NOT_AUTHORIZED);
+            }
             return Address::check_topic(name).map(|()| Self::Queue(name.into())).map_err(|_| invalid);
         }
         Filter::new(text).map(Self::Topics).map_err(|_| invalid)

@@ -71,6 +71,15 @@ fn mqtt_3_9_3_2_every_refusal_is_0x80_in_3_1_1() {
 }
 
 #[test]
+fn queues_of_sessions_and_subscriptions_cannot_be_read() {
+    for text in ["$queue/$session/other", "$share/g/$queue/$subscription/c/s"] {
+        let mut peer = Peer::online(Version::V5);
+        peer.send(&subscribe(vec![filter(text, Qos::AtLeastOnce)]));
+        assert_eq!(codes(peer.one()), [0x87], "{text}");
+    }
+}
+
+#[test]
 fn subscription_limits_hold_at_their_edge() {
     let config = MqttConfig { max_subscriptions: 2, ..MqttConfig::default() };
     let mut peer = Peer::resumed(connect(Version::V5), config, Attached::default());
