@@ -49,7 +49,7 @@ async fn messages_are_inserted_and_truncated_never_updated_or_deleted() {
         rows = client.query(query, &[]).await.unwrap();
         let inserted: i64 = rows.iter().filter(|row| is_ring(row.get(0))).map(|row| row.get::<_, i64>(1)).sum();
         // 256-byte bodies: at most 30 in a row, and a settled row in every commit.
-        if inserted as u64 >= total / 30 + total / COMMIT - 2 {
+        if inserted.cast_unsigned() >= total / 30 + total / COMMIT - 2 {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -59,8 +59,8 @@ async fn messages_are_inserted_and_truncated_never_updated_or_deleted() {
         let (name, added, updated, deleted): (&str, i64, i64, i64) = (row.get(0), row.get(1), row.get(2), row.get(3));
         if is_ring(name) {
             assert_eq!((updated, deleted), (0, 0), "{name}");
-            inserted += added as u64;
-            bytes += row.get::<_, i64>(5) as u64;
+            inserted += added.cast_unsigned();
+            bytes += row.get::<_, i64>(5).cast_unsigned();
         }
         dead += row.get::<_, i64>(4);
     }
@@ -103,7 +103,7 @@ async fn a_hundred_thousand_stored_messages_recover_in_well_under_a_second() {
     let opened = started.elapsed();
     let found = journal.recover().await.unwrap();
     let total = started.elapsed();
-    println!("{STORED} stored messages: opened in {opened:?}, recovered in {:?}", total - opened);
+    println!("{STORED} stored messages: opened in {opened:?}, recovered after {total:?}");
     assert_eq!(found.queues[0].live.iter().map(|range| range.count).sum::<u64>(), STORED);
     assert!(total.as_millis() < 1_500, "{total:?}"); // without optimisation, on a busy machine
     journal.close().await.unwrap();
