@@ -21,16 +21,22 @@ pub const COLUMNS: &str = "id, generation, message_ids, flags, encodings, priori
 /// Arrays among them.
 const ARRAYS: usize = 14;
 
-/// A row's own cost: its header, two numbers, fourteen array headers.
-const ROW_BYTES: usize = 24 + 16 + ARRAYS * 25;
+/// A row's own cost: its header, two numbers, fourteen array headers with their padding.
+const ROW_BYTES: usize = 24 + 16 + ARRAYS * 30;
 
-/// What a message adds to a row at most, in the table.
+/// What a message adds to a row, in the table.
 pub fn cost(stored: &StoredMessage) -> usize {
+    // A length before each, and padding to four bytes.
+    let padded = |bytes: usize| (bytes + 4).next_multiple_of(4);
     let message = &stored.message;
-    let annotations: usize = message.annotations.iter().map(|a| a.name.len() + a.value.len() + 8).sum();
-    let bytes = message.head.len() + message.body.len() + message.meta.address.name.len() + annotations;
-    // 8-byte id, expiry, ingress and size; three 2-byte numbers; four lengths, each padded; bits for NULLs.
-    bytes + 32 + 6 + 4 * 7 + 2 + stored.targets.len() * 20
+    let annotations = match &message.annotations[..] {
+        [] => 0,
+        all => padded(all.iter().map(|one| one.name.len() + one.value.len() + 10).sum::<usize>() + 5),
+    };
+    let expiry = if message.meta.expires_at.is_some() { 8 } else { 0 };
+    let bytes = padded(message.head.len()) + padded(message.body.len()) + padded(message.meta.address.name.len());
+    // 8-byte id, ingress and size; three 2-byte numbers; bits for NULLs; for each target 4, 8 and 8 bytes.
+    bytes + annotations + expiry + 24 + 6 + 1 + stored.targets.len() * 20
 }
 
 /// A row being filled.

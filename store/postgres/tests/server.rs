@@ -127,12 +127,17 @@ async fn ring_tables_have_the_storage_that_was_measured() {
     let mut journal = database.open().await.unwrap();
     journal.recover().await.unwrap();
     let mut batch = Batch::default();
-    flow::enqueue(&mut batch, 1, 1, 1, &Bytes::from_static(b"x"));
+    flow::enqueue(&mut batch, 1, 1, 500, &Bytes::from(vec![b'x'; 256]));
     journal.commit(&batch).await.unwrap();
     let client = database.client().await;
     let compressed = "pg_attribute WHERE attrelid IN ('evergate.message_0'::regclass, 'evergate.settled_0'::regclass) \
         AND attnum > 0 AND attlen = -1 AND attstorage <> 'e'";
     assert_eq!(count(&client, compressed).await, 0);
+    let query = "SELECT max(cardinality(sizes)), pg_relation_size(reltoastrelid) \
+        FROM evergate.message_0, pg_class WHERE oid = 'evergate.message_0'::regclass GROUP BY 2";
+    let row = client.query_one(query, &[]).await.unwrap();
+    let (packed, toasted): (i32, i64) = (row.get(0), row.get(1));
+    assert!(packed >= 22 && toasted == 0, "{packed} messages in a row, {toasted} bytes stored apart");
     let row = client
         .query_one("SELECT reloptions FROM pg_class WHERE oid = 'evergate.message_0'::regclass", &[])
         .await
