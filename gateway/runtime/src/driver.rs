@@ -210,7 +210,7 @@ impl Driver {
             }
             SessionEvent::PublishParts { token, parts } => {
                 self.answers.extend(self.publisher.on_parts(&self.gateway, token, parts));
-                self.give_answers();
+                self.pump();
             }
             SessionEvent::Ensured { name, result } => {
                 self.publisher.on_ensured(&self.gateway, &name, result, &mut self.answers);

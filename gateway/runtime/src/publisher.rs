@@ -40,6 +40,8 @@ pub struct Publisher {
     unanswered: HashMap<Token, Unanswered>,
     bytes: u64,
     ensuring: HashSet<Arc<str>>,
+    /// Retained publishes that the directory has not routed yet. What follows must not overtake them.
+    with_directory: usize,
     targets: Vec<Target>,
 }
 
@@ -51,6 +53,7 @@ impl Publisher {
             unanswered: HashMap::new(),
             bytes: 0,
             ensuring: HashSet::new(),
+            with_directory: 0,
             targets: Vec::new(),
         }
     }
@@ -83,7 +86,7 @@ impl Publisher {
         let mut kept = VecDeque::new();
         while let Some(waiting) = self.waiting.pop_front() {
             let address = &waiting.message.meta.address;
-            if gateway.memory.is_exhausted() {
+            if gateway.memory.is_exhausted() || (self.with_directory > 0 && !waiting.retain) {
                 kept.push_back(waiting);
                 break;
             }
@@ -125,6 +128,7 @@ impl Publisher {
         add(&gateway.totals.published, 1);
         if retain {
             let client_id = client_id.into();
+            self.with_directory += 1;
             // How many parts it has, the directory tells.
             self.unanswered
                 .insert(token, Unanswered { size_bytes, parts: u32::MAX, reached: 0, error: None, again: None });
@@ -154,8 +158,9 @@ impl Publisher {
         }
     }
 
-    /// The directory routed a retained publish.
+    /// The directory routed a retained publish: what waited behind it may go on.
     pub fn on_parts(&mut self, gateway: &Gateway, token: Token, parts: u32) -> Option<Answer> {
+        self.with_directory -= 1;
         let unanswered = self.unanswered.get_mut(&token)?;
         // Parts that were answered already have counted down from the largest number.
         unanswered.parts -= u32::MAX - parts;
