@@ -49,6 +49,7 @@ pub struct QueueStats {
 
 /// A backlog and its consumers.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, not the states of one machine
 pub struct Queue {
     pub id: QueueId,
     pub name: Arc<str>,
