@@ -74,7 +74,7 @@ CREATE TABLE evergate.queue (id bigint PRIMARY KEY, next_seq bigint NOT NULL);
 
 CREATE TABLE evergate.state (kind smallint NOT NULL, key bytea NOT NULL, value bytea NOT NULL, PRIMARY KEY (kind, key));
 
--- Live messages, one row a queue that holds it.
+-- Live messages, one row a queue that holds it. `queue` is the queue's name: the core keeps it as JSON.
 CREATE VIEW evergate.live AS
 WITH ranges AS (
     SELECT r.queue, range_agg(int8range(r.first, r.last, '[]')) AS settled
@@ -86,7 +86,7 @@ WITH ranges AS (
     FROM evergate.checkpoint c, unnest(c.queues, c.firsts, c.lasts) AS r (queue, first, last)
     GROUP BY c.generation, r.queue
 )
-SELECT t.queue, t.seq, m.message_ids[t.n] AS message_id,
+SELECT convert_from(q.value, 'UTF8')::json ->> 'name' AS queue, t.queue AS queue_id, t.seq, m.message_ids[t.n] AS message_id,
        CASE WHEN m.flags[t.n] & 2 = 2 THEN '/topic/' ELSE '/queue/' END
            || convert_from(m.addresses[t.n], 'UTF8') AS address,
        m.flags[t.n] & 1 = 1 AS durable, m.priorities[t.n] AS priority,
@@ -96,6 +96,7 @@ SELECT t.queue, t.seq, m.message_ids[t.n] AS message_id,
 FROM evergate.message m
 JOIN evergate.ring USING (generation)
 CROSS JOIN LATERAL unnest(m.target_messages, m.target_queues, m.target_seqs) AS t (n, queue, seq)
+LEFT JOIN evergate.state q ON q.kind = 1 AND q.key = convert_to(t.queue::text, 'UTF8')
 LEFT JOIN ranges ON ranges.queue = t.queue
 LEFT JOIN evergate.checkpoint c ON c.generation = m.generation
 LEFT JOIN kept ON kept.generation = m.generation AND kept.queue = t.queue

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evergate_journal::contract::Storage as _;
-use evergate_journal::{Batch, JournalError};
+use evergate_journal::{Batch, JournalError, Record, StateChange, Table};
 use evergate_postgres::PostgresJournal;
 use support::{Server, flow};
 
@@ -44,6 +44,10 @@ async fn the_view_shows_exactly_what_is_live() {
     journal.recover().await.unwrap();
     let body = Bytes::from_static(b"a\0b");
     let client = database.client().await;
+    let mut named = Batch::default();
+    let value = Some(Bytes::from_static(br#"{"name":"orders"}"#));
+    named.add(Record::State(StateChange { table: Table::Queue, key: "1".into(), value }));
+    journal.commit(&named).await.unwrap();
     for round in 0..30 {
         let first = round * 100 + 1;
         let mut batch = Batch::default();
@@ -57,7 +61,10 @@ async fn the_view_shows_exactly_what_is_live() {
         journal.idle().await.unwrap();
     }
     let rows =
-        client.query("SELECT queue, seq, address, durable, priority, body FROM evergate.live", &[]).await.unwrap();
+        client.query("SELECT queue_id, seq, address, durable, priority, body FROM evergate.live", &[]).await.unwrap();
+    let names = "SELECT queue_id, max(queue) FROM evergate.live GROUP BY 1 ORDER BY 1";
+    let names: Vec<Option<String>> = client.query(names, &[]).await.unwrap().iter().map(|row| row.get(1)).collect();
+    assert_eq!(names, [Some("orders".to_owned()), None]);
     let mut seen: Vec<(i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     seen.sort_unstable();
     let expected: Vec<(i64, i64)> = (1..=60).map(|n| (1, n * 50)).chain((1..=30).map(|n| (2, n))).collect();
