@@ -1,0 +1,396 @@
+//! A client that does anything a client may do, at random. It comes back after a crash or when it
+//! vanished, and sends again what was not confirmed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evergate_core::{DirectoryCommand, SessionId, ShardCommand};
+use evergate_model::{
+    Address, AddressKind, ConsumerId, Encoding, Filter, Message, Meta, Outcome, QueueId, Retained, Seq, Time,
+};
+
+use crate::connection::{AttachOptions, Connection, Kind, Pending, Told, binding};
+use crate::journal::SimJournal;
+use crate::key::Key;
+use crate::model::{Check, Model, Sent};
+use crate::node::{Fault, Node};
+use crate::publisher::Waiting;
+use crate::rng::Rng;
+
+const QUEUES: [&str; 3] = ["orders", "bills", "mail"];
+pub const TOPICS: [&str; 3] = ["t/a", "t/b", "t/a/x"];
+const FILTERS: [&str; 4] = ["t/a", "t/+", "t/#", "t/a/#"];
+const SUBSCRIPTIONS: [(&str, &str); 3] =
+    [("$subscription/1", "t/#"), ("$subscription/2", "t/a"), ("$subscription/3", "t/+")];
+/// Numbers that mark publishes; those of settles stand above.
+const NUMBERS: u32 = 6;
+const UNCONFIRMED_MAX: usize = 24;
+
+/// What a client knows of a number that marks a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    Free,
+    Sent(Key),
+    Taken,
+    Clearing,
+}
+
+#[derive(Clone, Debug)]
+struct Draft {
+    address: Address,
+    durable: bool,
+    retain: bool,
+    expires_at: Option<Time>,
+    padding: usize,
+    number: Option<u32>,
+}
+
+#[derive(Debug)]
+pub struct Client {
+    index: u32,
+    id: String,
+    pub connection: Option<Connection>,
+    /// It keeps a session; whether that survives restarts.
+    session: Option<bool>,
+    /// The session's queue and its consumer, once attached.
+    queue: Option<QueueId>,
+    own: Option<ConsumerId>,
+    ready: bool,
+    last_number: u64,
+    unconfirmed: BTreeMap<Key, Draft>,
+    numbers: [Number; NUMBERS as usize],
+}
+
+/// What a client works on.
+pub struct Around<'a> {
+    pub node: &'a mut Node,
+    pub journal: &'a mut SimJournal,
+    pub model: &'a mut Model,
+    pub rng: &'a mut Rng,
+    pub last_session: &'a mut u64,
+    /// Sessions whose connection is dead without the gateway knowing.
+    pub half_open: &'a mut Vec<SessionId>,
+}
+
+impl Client {
+    pub fn new(index: u32, rng: &mut Rng) -> Self {
+        let session = rng.one_in(2).then(|| !rng.one_in(3));
+        Self {
+            index,
+            id: format!("client-{index}"),
+            connection: None,
+            session,
+            queue: None,
+            own: None,
+            ready: false,
+            last_number: 0,
+            unconfirmed: BTreeMap::new(),
+            numbers: [Number::Free; NUMBERS as usize],
+        }
+    }
+
+    /// Does something at random.
+    pub fn act(&mut self, around: &mut Around<'_>) {
+        let Some(connection) = &self.connection else { return self.connect(around) };
+        if !self.ready {
+            return;
+        }
+        let consumers: Vec<ConsumerId> = connection
+            .consumers
+            .iter()
+            .filter(|(_, state)| state.place.is_some() && !state.leaving)
+            .map(|(id, _)| *id)
+            .collect();
+        let chosen = (!consumers.is_empty()).then(|| around.rng.pick(&consumers));
+        match (around.rng.below(100), chosen) {
+            (0..30, _) => self.publish(around),
+            (30..37, _) if consumers.len() < 4 => self.attach(around),
+            (37..55, Some(consumer)) => self.grant(around, consumer),
+            (55..85, Some(consumer)) => self.settle(around, consumer),
+            (85..89, Some(consumer)) => self.detach(around, consumer),
+            (89..93, Some(consumer)) => self.rebind(around, consumer),
+            (93..97, _) => self.clear_number(around),
+            (97, _) => self.leave(around),
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, around: &mut Around<'_>) {
+        *around.last_session += 1;
+        let mut connection = Connection::open(around.node, SessionId(*around.last_session));
+        self.own = None;
+        self.ready = self.session.is_none();
+        if self.session.is_some() && around.node.fault != Some(Fault::AttachOvertakesPublish) {
+            // What the last connection sent must be through before the marks are read.
+            let token = connection.token(Pending::Fence);
+            let meta = Meta::new(Address::queue(""));
+            let empty = Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new());
+            connection.publisher.fence(around.node, token, &empty.into());
+        }
+        self.connection = Some(connection);
+        if !self.ready && around.node.fault == Some(Fault::AttachOvertakesPublish) {
+            self.attach_session(around);
+        }
+        if self.ready {
+            self.send_again(around, &[]);
+        }
+    }
+
+    fn attach_session(&mut self, around: &mut Around<'_>) {
+        let (Some(connection), Some(durable)) = (&mut self.connection, self.session) else { return };
+        let fresh = around.rng.one_in(12);
+        let window_bytes = around.rng.pick(&[300, 1000, 100_000]);
+        let options = AttachOptions { settled: false, fresh, durable, exclusive: false, window_bytes };
+        connection.attach(around.node, &self.id, Kind::Session, options);
+    }
+
+    fn publish(&mut self, around: &mut Around<'_>) {
+        if self.unconfirmed.len() >= UNCONFIRMED_MAX {
+            return;
+        }
+        let rng = &mut *around.rng;
+        let to_queue = rng.one_in(3);
+        let address = if to_queue { Address::queue(rng.pick(&QUEUES)) } else { Address::topic(rng.pick(&TOPICS)) };
+        let durable = !rng.one_in(4);
+        let free = self.numbers.iter().position(|number| *number == Number::Free);
+        let number = free.filter(|_| self.queue.is_some() && durable && rng.one_in(3)).map(|index| index as u32);
+        let draft = Draft {
+            retain: address.kind == AddressKind::Topic && rng.one_in(8),
+            address,
+            durable,
+            expires_at: rng.one_in(12).then(|| around.node.now.after(Duration::from_millis(rng.below(500)))),
+            padding: rng.pick(&[0, 0, 10, 200, 900]),
+            number,
+        };
+        self.last_number += 1;
+        let key = Key { producer: self.index, number: self.last_number };
+        if let Some(number) = number {
+            self.numbers[number as usize] = Number::Sent(key);
+        }
+        let is_clear = draft.retain && rng.one_in(4);
+        if is_clear && number.is_none() {
+            self.send(around, None, &draft, false);
+            return;
+        }
+        self.send(around, Some(key), &draft, number.is_some());
+        self.unconfirmed.insert(key, draft);
+    }
+
+    fn send(&mut self, around: &mut Around<'_>, key: Option<Key>, draft: &Draft, marked: bool) {
+        let Some(connection) = &mut self.connection else { return };
+        let place = self.own.and_then(|own| connection.consumers.get(&own)).and_then(|state| state.place);
+        let mark = draft.number.filter(|_| marked).zip(place).map(|(number, (queue, shard))| (shard, queue, number));
+        if let Some((_, queue, number)) = mark {
+            around.model.mark(queue, number, None);
+        }
+        let mut meta = Meta::new(draft.address.clone());
+        meta.durable = draft.durable;
+        meta.expires_at = draft.expires_at;
+        let body = key.map_or(Bytes::new(), |key| key.body(draft.padding));
+        let message = around.node.admit(Message::new(meta, Encoding::Plain, Bytes::new(), body));
+        if let Some(key) = key {
+            let Draft { address, durable, retain, .. } = draft.clone();
+            let expires = draft.expires_at.is_some();
+            around.model.sends(key, Sent { address, durable, retain, expires, copies: 0 }, mark.is_some());
+        }
+        let token = connection.token(Pending::Publish(key));
+        connection.publisher.submit(Waiting { token, message, retain: draft.retain, mark });
+    }
+
+    /// What was not confirmed on the last connection: sent again or given up. `marks`: the numbers set on
+    /// the session's queue, which say what did arrive.
+    fn send_again(&mut self, around: &mut Around<'_>, marks: &[u32]) {
+        for (key, draft) in std::mem::take(&mut self.unconfirmed) {
+            let known = draft.number.is_some_and(|number| self.numbers[number as usize] == Number::Sent(key));
+            match draft.number {
+                Some(number) if known && marks.contains(&number) => self.numbers[number as usize] = Number::Taken,
+                Some(_) if known => {
+                    self.send(around, Some(key), &draft, true);
+                    self.unconfirmed.insert(key, draft);
+                }
+                _ if around.rng.one_in(2) => {
+                    self.send(around, Some(key), &draft, false);
+                    self.unconfirmed.insert(key, draft);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn attach(&mut self, around: &mut Around<'_>) {
+        let Some(connection) = &mut self.connection else { return };
+        let rng = &mut *around.rng;
+        let kind = match rng.below(8) {
+            0..3 => Kind::Named(rng.pick(&QUEUES)),
+            3..6 => {
+                let (name, filter) = rng.pick(&SUBSCRIPTIONS);
+                Kind::Subscription(name, parsed(filter))
+            }
+            _ => Kind::Temporary(parsed(rng.pick(&FILTERS))),
+        };
+        let window_bytes = rng.pick(&[300, 1000, 100_000]);
+        let (settled, exclusive) = (rng.one_in(5), rng.one_in(12));
+        let options = AttachOptions { settled, fresh: false, durable: true, exclusive, window_bytes };
+        connection.attach(around.node, &self.id, kind, options);
+    }
+
+    fn grant(&mut self, around: &mut Around<'_>, consumer: ConsumerId) {
+        let Some(connection) = &mut self.connection else { return };
+        if connection.consumers.get(&consumer).is_some_and(|state| !state.draining) {
+            let (more, drain) = (around.rng.below(10), around.rng.one_in(5));
+            connection.grant(around.node, around.model, consumer, more, drain);
+        }
+    }
+
+    fn settle(&mut self, around: &mut Around<'_>, consumer: ConsumerId) {
+        let Some(connection) = &mut self.connection else { return };
+        let Some(state) = connection.consumers.get(&consumer).filter(|state| !state.held.is_empty()) else { return };
+        let rng = &mut *around.rng;
+        let (one, other) = (rng.index(state.held.len()), rng.index(state.held.len()));
+        let (one, other) = (state.held[one].0, state.held[other].0);
+        let range = match rng.below(4) {
+            0 => (Seq(0), Seq(u64::MAX)),
+            1 => (one.min(other), one.max(other)),
+            _ => (one, one),
+        };
+        let outcome = match rng.below(12) {
+            0 => Outcome::Release,
+            1 => Outcome::Modify { failed: rng.one_in(2), undeliverable_here: rng.one_in(2) },
+            2 => Outcome::Reject { reason: "no".into() },
+            _ => Outcome::Accept,
+        };
+        let confirm = !rng.one_in(4);
+        let marks = Some(consumer) == self.own && outcome == Outcome::Accept && confirm && rng.one_in(3);
+        let mark = marks.then(|| 100 + rng.below(4) as u32);
+        connection.settle(around.node, around.model, consumer, range, outcome, (confirm, mark));
+    }
+
+    fn detach(&mut self, around: &mut Around<'_>, consumer: ConsumerId) {
+        let Some(connection) = &mut self.connection else { return };
+        if Some(consumer) == self.own {
+            return;
+        }
+        let is_subscription =
+            connection.consumers.get(&consumer).is_some_and(|state| matches!(state.kind, Kind::Subscription(..)));
+        let delete = is_subscription && around.rng.one_in(4);
+        connection.detach(around.node, around.model, consumer, delete);
+    }
+
+    fn rebind(&mut self, around: &mut Around<'_>, consumer: ConsumerId) {
+        let Some(connection) = &mut self.connection else { return };
+        if Some(consumer) != self.own {
+            return;
+        }
+        let filter = parsed(around.rng.pick(&FILTERS));
+        if around.rng.one_in(3) {
+            connection.unbind(around.node, consumer, filter);
+        } else {
+            let retained = around.rng.pick(&[Retained::Send, Retained::SendIfNew, Retained::Skip]);
+            connection.bind(around.node, consumer, binding(filter, !around.rng.one_in(4)), retained);
+        }
+    }
+
+    /// The peer has taken note: a number may be used again.
+    fn clear_number(&mut self, around: &mut Around<'_>) {
+        let (Some(connection), Some(own)) = (&mut self.connection, self.own) else { return };
+        let Some((queue, shard)) = connection.consumers.get(&own).and_then(|state| state.place) else { return };
+        let Some(index) = self.numbers.iter().position(|number| *number == Number::Taken) else { return };
+        let number = index as u32;
+        self.numbers[index] = Number::Clearing;
+        around.model.mark(queue, number, None);
+        let token = connection.token(Pending::Clear(number));
+        let answer = Some((connection.session, token));
+        around.node.control(shard, ShardCommand::Mark { queue, number, set: false, answer });
+    }
+
+    /// Says goodbye, vanishes, or vanishes without the gateway noticing.
+    pub fn leave(&mut self, around: &mut Around<'_>) {
+        let Some(connection) = self.connection.take() else { return };
+        let session = connection.session;
+        connection.close(around.node, around.model);
+        match around.rng.below(3) {
+            0 => around.half_open.push(session),
+            failed => around.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: failed == 1 }),
+        }
+    }
+
+    /// The node is gone.
+    pub fn cut(&mut self, node: &mut Node, model: &mut Model) {
+        if let Some(connection) = self.connection.take() {
+            connection.close(node, model);
+        }
+    }
+
+    /// Takes one event; sends on one message.
+    pub fn step(&mut self, around: &mut Around<'_>) -> Check {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let sent = connection.publisher.pump(around.node, around.journal, around.model, &self.id)?;
+        if let Some((token, targets)) = sent
+            && let Some(told) = connection.published(around.model, token, targets.as_deref())
+        {
+            self.told(around, told);
+        }
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if let Some(told) = connection.handle(around.node, around.model)? {
+            self.told(around, told);
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, around: &mut Around<'_>, told: Told) {
+        match told {
+            Told::Attached { consumer, queue, found } => {
+                let is_session = self.connection.as_ref().and_then(|connection| connection.consumers.get(&consumer));
+                if is_session.is_some_and(|state| state.kind == Kind::Session) {
+                    self.session_attached(around, consumer, queue, &found.marks);
+                }
+            }
+            Told::Refused if !self.ready => self.attach_session(around),
+            Told::Refused | Told::Answered(Pending::Bind) => {}
+            Told::Answered(Pending::Fence) => self.attach_session(around),
+            Told::Answered(Pending::Publish(key)) => {
+                let draft = key.and_then(|key| self.unconfirmed.remove(&key));
+                if let Some(number) = draft.and_then(|draft| draft.number)
+                    && key.is_some_and(|key| self.numbers[number as usize] == Number::Sent(key))
+                {
+                    self.numbers[number as usize] = Number::Taken;
+                    if let Some(queue) = self.queue {
+                        around.model.mark(queue, number, Some(true));
+                    }
+                }
+            }
+            Told::Answered(Pending::Clear(number)) => {
+                self.numbers[number as usize] = Number::Free;
+                if let Some(queue) = self.queue {
+                    around.model.mark(queue, number, Some(false));
+                }
+            }
+            Told::Answered(Pending::Accept { queue, mark, .. }) => {
+                if let Some(number) = mark {
+                    around.model.mark(queue, number, Some(true));
+                }
+            }
+        }
+    }
+
+    fn session_attached(&mut self, around: &mut Around<'_>, consumer: ConsumerId, queue: QueueId, marks: &[u32]) {
+        if self.queue != Some(queue) {
+            // Another queue: nothing of the old session is left.
+            self.numbers = [Number::Free; NUMBERS as usize];
+        }
+        for (index, number) in self.numbers.iter_mut().enumerate() {
+            if *number == Number::Clearing {
+                *number = if marks.contains(&(index as u32)) { Number::Taken } else { Number::Free };
+            }
+        }
+        self.queue = Some(queue);
+        self.own = Some(consumer);
+        self.ready = true;
+        self.send_again(around, marks);
+    }
+}
+
+fn parsed(filter: &str) -> Filter {
+    Filter::new(filter).unwrap_or_else(|_| unreachable!("the simulator's filters are valid"))
+}

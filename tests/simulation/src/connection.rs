@@ -1,0 +1,337 @@
+//! One connection: what a client asks over it, and what the driver makes of that and of the answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evergate_core::{DirectoryCommand, SessionEvent, SessionId, ShardCommand, ShardId};
+use evergate_model::{
+    Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Delivery, Event, Filter, Lifetime, Outcome,
+    QueueId, QueueSpec, Retained, Seq, Settle, Token,
+};
+
+use crate::key::Key;
+use crate::model::{Check, Model};
+use crate::node::Node;
+use crate::publisher::Publisher;
+
+/// What a consumer consumes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Named(&'static str),
+    Subscription(&'static str, Filter),
+    Session,
+    Temporary(Filter),
+}
+
+#[derive(Debug)]
+pub struct Consumer {
+    pub kind: Kind,
+    pub place: Option<(QueueId, ShardId)>,
+    pub settled: bool,
+    pub limit: u64,
+    received: u64,
+    received_bytes: u64,
+    window_bytes: u64,
+    limit_bytes: u64,
+    /// Not settled yet.
+    pub held: Vec<(Seq, Key)>,
+    pub draining: bool,
+    pub leaving: bool,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub enum Pending {
+    Publish(Option<Key>),
+    Fence,
+    Bind,
+    Clear(u32),
+    Accept { consumer: ConsumerId, queue: QueueId, places: Vec<(Seq, Key)>, mark: Option<u32> },
+}
+
+/// What the client should know.
+#[derive(Debug)]
+pub enum Told {
+    Attached { consumer: ConsumerId, queue: QueueId, found: Attached },
+    Refused,
+    Answered(Pending),
+}
+
+#[derive(Debug)]
+pub struct Connection {
+    pub session: SessionId,
+    pub publisher: Publisher,
+    pub consumers: BTreeMap<ConsumerId, Consumer>,
+    pub pending: BTreeMap<Token, Pending>,
+    last_token: u64,
+    last_consumer: u32,
+}
+
+impl Connection {
+    pub fn open(node: &mut Node, session: SessionId) -> Self {
+        node.mailboxes.insert(session, std::collections::VecDeque::new());
+        Self {
+            session,
+            publisher: Publisher::new(session),
+            consumers: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            last_token: 0,
+            last_consumer: 0,
+        }
+    }
+
+    /// The client is gone, or the node is: what is open stays unknown.
+    pub fn close(self, node: &mut Node, model: &mut Model) {
+        node.mailboxes.remove(&self.session);
+        for pending in self.pending.into_values() {
+            if let Pending::Accept { queue, places, .. } = pending {
+                model.accepted(queue, &places, false);
+            }
+        }
+    }
+
+    pub fn token(&mut self, pending: Pending) -> Token {
+        self.last_token += 1;
+        self.pending.insert(Token(self.last_token), pending);
+        Token(self.last_token)
+    }
+
+    pub fn attach(&mut self, node: &mut Node, client_id: &str, kind: Kind, options: AttachOptions) {
+        self.last_consumer += 1;
+        let consumer = ConsumerId(self.last_consumer);
+        let AttachOptions { settled, fresh, durable, exclusive, window_bytes } = options;
+        let (queue, filter) = match &kind {
+            Kind::Named(name) => (QueueSpec::named(*name), None),
+            Kind::Subscription(name, filter) => (QueueSpec::named(*name), Some(filter.clone())),
+            Kind::Temporary(filter) => (QueueSpec::temporary(), Some(filter.clone())),
+            Kind::Session => {
+                let lifetime = Lifetime::AfterDetach(Duration::from_secs(3));
+                (QueueSpec { name: format!("$session/{client_id}").into(), durable, lifetime }, None)
+            }
+        };
+        let access = match kind {
+            Kind::Session => AttachAccess::TakeOver,
+            _ if exclusive => AttachAccess::Exclusive,
+            _ => AttachAccess::Shared,
+        };
+        let bindings = filter.into_iter().map(|filter| binding(filter, true)).collect();
+        let attach = Attach { consumer, queue, bindings, access, fresh, settled, browse: false };
+        node.to_directory.push_back(DirectoryCommand::Attach { session: self.session, attach, window_bytes });
+        let state = Consumer {
+            kind,
+            place: None,
+            settled,
+            limit: 0,
+            received: 0,
+            received_bytes: 0,
+            window_bytes,
+            limit_bytes: window_bytes,
+            held: Vec::new(),
+            draining: false,
+            leaving: false,
+        };
+        self.consumers.insert(consumer, state);
+    }
+
+    pub fn detach(&mut self, node: &mut Node, model: &mut Model, consumer: ConsumerId, delete: bool) {
+        let Some(state) = self.consumers.get_mut(&consumer) else { return };
+        state.leaving = true;
+        if delete && let Some((queue, _)) = state.place {
+            model.ends(queue);
+        }
+        let (session, lifetime) = (self.session, None);
+        node.to_directory.push_back(DirectoryCommand::Detach { session, consumer, delete, lifetime });
+    }
+
+    pub fn bind(&mut self, node: &mut Node, consumer: ConsumerId, binding: Binding, retained: Retained) {
+        let token = self.token(Pending::Bind);
+        let session = self.session;
+        node.to_directory.push_back(DirectoryCommand::Bind { session, consumer, binding, retained, token });
+    }
+
+    pub fn unbind(&mut self, node: &mut Node, consumer: ConsumerId, filter: Filter) {
+        let token = self.token(Pending::Bind);
+        let session = self.session;
+        node.to_directory.push_back(DirectoryCommand::Unbind { session, consumer, filter, token });
+    }
+
+    /// So many more deliveries than there were.
+    pub fn grant(&mut self, node: &mut Node, model: &mut Model, consumer: ConsumerId, more: u64, drain: bool) {
+        let session = self.session;
+        let Some(state) = self.consumers.get_mut(&consumer) else { return };
+        let Some((queue, shard)) = state.place else { return };
+        state.limit = state.limit.max(state.received.saturating_add(more));
+        state.draining = drain;
+        let limit = state.limit;
+        model.credit((session, consumer), limit);
+        node.control(shard, ShardCommand::Credit { queue, session, consumer, limit, drain });
+    }
+
+    /// A word on the held deliveries of `first..=last`.
+    pub fn settle(
+        &mut self,
+        node: &mut Node,
+        model: &mut Model,
+        consumer: ConsumerId,
+        (first, last): (Seq, Seq),
+        outcome: Outcome,
+        (confirm, mark): (bool, Option<u32>),
+    ) {
+        let Some(state) = self.consumers.get_mut(&consumer) else { return };
+        let Some((queue, shard)) = state.place else { return };
+        let concerned = |seq: Seq| first <= seq && seq <= last;
+        let places: Vec<_> = state.held.iter().copied().filter(|(seq, _)| concerned(*seq)).collect();
+        state.held.retain(|(seq, _)| !concerned(*seq));
+        let mut token = None;
+        match &outcome {
+            Outcome::Accept if confirm => {
+                token = Some(self.token(Pending::Accept { consumer, queue, places, mark }));
+            }
+            Outcome::Accept => model.accepted(queue, &places, false),
+            Outcome::Reject { .. } => places.iter().for_each(|(_, key)| model.rejected(queue, *key)),
+            Outcome::Release | Outcome::Modify { .. } => {}
+        }
+        if let Some(number) = mark {
+            model.mark(queue, number, None);
+        }
+        let settle = Settle { consumer, first, last, outcome, mark, token };
+        node.control(shard, ShardCommand::Settle { queue, session: self.session, settle });
+    }
+
+    /// Takes one event from the mailbox.
+    pub fn handle(&mut self, node: &mut Node, model: &mut Model) -> Result<Option<Told>, String> {
+        let Some(event) = node.mailboxes.get_mut(&self.session).and_then(std::collections::VecDeque::pop_front) else {
+            return Ok(None);
+        };
+        if let Some((token, targets)) = self.publisher.handle(&event)? {
+            return Ok(self.published(model, token, targets.as_deref()));
+        }
+        match event {
+            SessionEvent::Attached { consumer, result } => return Ok(Some(self.attached(model, consumer, result)?)),
+            SessionEvent::Event(event) => self.event(node, model, event),
+            SessionEvent::PublishParts { .. } | SessionEvent::PublishPart { .. } | SessionEvent::Ensured { .. } => {
+                Ok(None)
+            }
+        }
+    }
+
+    pub fn published(
+        &mut self,
+        model: &mut Model,
+        token: Token,
+        targets: Option<&[(QueueId, bool)]>,
+    ) -> Option<Told> {
+        let pending = self.pending.remove(&token)?;
+        if let (Pending::Publish(Some(key)), Some(targets)) = (&pending, targets) {
+            model.confirmed(*key, targets);
+        }
+        Some(Told::Answered(pending))
+    }
+
+    fn attached(
+        &mut self,
+        model: &mut Model,
+        consumer: ConsumerId,
+        result: Result<(QueueId, ShardId, Attached), AttachError>,
+    ) -> Result<Told, String> {
+        let Ok((queue, shard, found)) = result else {
+            self.consumers.remove(&consumer);
+            return Ok(Told::Refused);
+        };
+        let Some(state) = self.consumers.get_mut(&consumer) else {
+            return Err(format!("{consumer:?} was attached after it had left"));
+        };
+        state.place = Some((queue, shard));
+        let filter = match &state.kind {
+            Kind::Subscription(_, filter) => Some(filter.clone()),
+            Kind::Named(_) | Kind::Session | Kind::Temporary(_) => None,
+        };
+        model.promised(queue, filter);
+        if state.kind == Kind::Session {
+            model.marks_told(queue, &found.marks)?;
+        }
+        Ok(Told::Attached { consumer, queue, found })
+    }
+
+    fn event(&mut self, node: &mut Node, model: &mut Model, event: Event) -> Result<Option<Told>, String> {
+        match event {
+            Event::Deliver(delivery) => self.delivered(node, model, &delivery),
+            Event::Drained { consumer, delivered } => {
+                if let Some(state) = self.consumers.get_mut(&consumer) {
+                    if state.received != delivered {
+                        return Err(format!("drained says {delivered}, but {} were delivered", state.received));
+                    }
+                    state.draining = false;
+                    state.limit = delivered;
+                    model.credit((self.session, consumer), delivered);
+                }
+            }
+            Event::Done(token) | Event::Unbound { token, .. } => {
+                let pending = self.pending.remove(&token).ok_or_else(|| format!("{token:?} was answered twice"))?;
+                if let Pending::Accept { queue, places, .. } = &pending {
+                    model.accepted(*queue, places, true);
+                }
+                return Ok(Some(Told::Answered(pending)));
+            }
+            Event::Detached { consumer } | Event::TakenOver { consumer } | Event::Deleted { consumer } => {
+                self.consumers.remove(&consumer);
+            }
+            Event::Authenticated(_) | Event::Published { .. } | Event::Attached { .. } | Event::Stopping { .. } => {}
+        }
+        Ok(None)
+    }
+
+    fn delivered(&mut self, node: &mut Node, model: &mut Model, delivery: &Delivery) {
+        let (session, consumer) = (self.session, delivery.consumer);
+        let Some(state) = self.consumers.get_mut(&consumer) else { return };
+        state.received += 1;
+        state.received_bytes += delivery.message.size_bytes();
+        if !state.settled && !state.leaving {
+            // What clears a retained message has no key; it is settled like any other.
+            let key = Key::of(&delivery.message).unwrap_or(Key { producer: u32::MAX, number: 0 });
+            state.held.push((delivery.seq, key));
+        }
+        let Some((queue, shard)) = state.place else { return };
+        if state.limit_bytes.saturating_sub(state.received_bytes) < state.window_bytes / 2 {
+            let limit_bytes = state.received_bytes + state.window_bytes;
+            state.limit_bytes = limit_bytes;
+            model.window((session, consumer), limit_bytes);
+            node.control(shard, ShardCommand::Window { queue, session, consumer, limit_bytes });
+        }
+    }
+
+    /// Nothing is under way any more: everything asked must have been answered.
+    pub fn check_answered(&self) -> Check {
+        self.publisher.check_answered()?;
+        for pending in self.pending.values() {
+            match pending {
+                // Held back by a full queue, or addressed to a consumer that was taken away.
+                Pending::Publish(_) => {}
+                Pending::Accept { consumer, .. } if !self.consumers.contains_key(consumer) => {}
+                Pending::Fence | Pending::Bind | Pending::Clear(_) | Pending::Accept { .. } => {
+                    return Err(format!("{pending:?} was never answered"));
+                }
+            }
+        }
+        for (consumer, state) in &self.consumers {
+            if state.place.is_none() || state.leaving || state.draining {
+                return Err(format!("{consumer:?} waits for ever: {state:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How to attach.
+#[derive(Clone, Copy, Debug)]
+pub struct AttachOptions {
+    pub settled: bool,
+    pub fresh: bool,
+    pub durable: bool,
+    pub exclusive: bool,
+    pub window_bytes: u64,
+}
+
+pub fn binding(filter: Filter, durable: bool) -> Binding {
+    Binding { filter, durable, no_local: None, options: bytes::Bytes::new() }
+}

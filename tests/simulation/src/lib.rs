@@ -1,0 +1,16 @@
+//! The destination core in one thread, driven by a seed instead of tokio: random clients, random
+//! interleaving of sessions, directory, shards and journal, stalls, crashes and restarts. A model checks
+//! what was promised. `SIM_SEED=7 cargo test -p evergate-simulation` shows one run step by step.
+
+mod client;
+mod connection;
+mod journal;
+mod key;
+mod model;
+mod node;
+mod publisher;
+mod rng;
+mod world;
+
+pub use node::Fault;
+pub use world::{Failure, Summary, run};

@@ -1,0 +1,246 @@
+//! A running node: the core, and the channels that the runtime would have. Each is first in, first out;
+//! the schedule decides whose turn it is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use evergate_core::{
+    Directory, DirectoryCommand, DirectoryEffect, Logged, Position, Routes, Sequencer, SessionEvent, SessionId, Shard,
+    ShardCommand, ShardEffect, ShardId, StreamId,
+};
+use evergate_journal::Record;
+use evergate_model::{Event, MemoryBudget, Message, MessageId, QueueId, Seq, Time};
+
+use crate::journal::SimJournal;
+use crate::model::{Check, Model};
+
+/// A planted bug, to show that the simulator finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `ShardConfig::confirm_before_commit`.
+    ConfirmBeforeCommit,
+    /// Shards hear that a batch is durable when its commit begins.
+    DurableTooEarly,
+    /// One settle in four never reaches the journal.
+    ForgetSettle,
+    /// A shard takes a consumer's limit for one higher than it is.
+    IgnoreCredit,
+    /// The sequencer does not know what belongs together.
+    SplitGroups,
+    /// A session is taken over while publishes of the old connection are still on their way.
+    AttachOvertakesPublish,
+    /// A driver sends retained messages and others on without waiting for each other.
+    RetainedOvertakes,
+}
+
+pub struct Node {
+    pub now: Time,
+    pub fault: Option<Fault>,
+    pub directory: Directory,
+    pub routes: Routes,
+    pub shards: Vec<Shard>,
+    pub sequencer: Sequencer,
+    pub to_directory: VecDeque<DirectoryCommand>,
+    pub controls: Vec<VecDeque<ShardCommand>>,
+    pub publishes: Vec<VecDeque<ShardCommand>>,
+    pub loads: VecDeque<(ShardId, QueueId, Seq, Seq)>,
+    pub dead_letters: VecDeque<(ShardId, QueueId, Seq, Box<Message>)>,
+    pub mailboxes: BTreeMap<SessionId, VecDeque<SessionEvent>>,
+    pub memory: Arc<MemoryBudget>,
+    next_message: MessageId,
+    settles: u64,
+}
+
+impl Node {
+    pub fn new(now: Time, core: evergate_core::RecoveredCore, batch_bytes_max: u64, memory: Arc<MemoryBudget>) -> Self {
+        let shards = core.shards.len();
+        let channels = || (0..shards).map(|_| VecDeque::new()).collect();
+        Self {
+            now,
+            fault: None,
+            directory: core.directory,
+            routes: core.routes,
+            shards: core.shards,
+            sequencer: Sequencer::new(shards + 1, batch_bytes_max),
+            to_directory: VecDeque::new(),
+            controls: channels(),
+            publishes: channels(),
+            loads: VecDeque::new(),
+            dead_letters: VecDeque::new(),
+            mailboxes: BTreeMap::new(),
+            memory,
+            next_message: core.counters.first_message(),
+            settles: 0,
+        }
+    }
+
+    /// Gives a message its id and its share of memory.
+    pub fn admit(&mut self, mut message: Message) -> Arc<Message> {
+        self.next_message.0 += 1;
+        message.meta.id = self.next_message;
+        message.meta.ingress = self.now;
+        message.permit = Some(self.memory.take(message.size_bytes()));
+        Arc::new(message)
+    }
+
+    pub fn control(&mut self, shard: ShardId, mut command: ShardCommand) {
+        if let ShardCommand::Credit { limit, .. } = &mut command
+            && self.fault == Some(Fault::IgnoreCredit)
+        {
+            *limit += 1;
+        }
+        self.controls[usize::from(shard.0)].push_back(command);
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self, journal: &SimJournal) -> bool {
+        self.to_directory.is_empty()
+            && self.controls.iter().chain(&self.publishes).all(VecDeque::is_empty)
+            && self.loads.is_empty()
+            && self.dead_letters.is_empty()
+            && self.sequencer.is_empty()
+            && journal.committing.is_none()
+            && self.mailboxes.values().all(VecDeque::is_empty)
+    }
+
+    /// For a run that does not come to rest.
+    pub fn what_waits(&self, journal: &SimJournal) -> String {
+        let counts = |channels: &[VecDeque<ShardCommand>]| channels.iter().map(VecDeque::len).collect::<Vec<_>>();
+        let mailboxes: BTreeMap<_, _> = self.mailboxes.iter().filter(|(_, mailbox)| !mailbox.is_empty()).collect();
+        format!(
+            "directory {}, controls {:?}, publishes {:?}, loads {}, dead letters {}, sequencer {}, committing {}, {:?}",
+            self.to_directory.len(),
+            counts(&self.controls),
+            counts(&self.publishes),
+            self.loads.len(),
+            self.dead_letters.len(),
+            self.sequencer.waiting(),
+            journal.committing.is_some(),
+            mailboxes,
+        )
+    }
+
+    /// The directory takes one command.
+    pub fn run_directory(&mut self, journal: &mut SimJournal) {
+        let due = self.directory.next_timeout().is_some_and(|at| at <= self.now);
+        let Some(command) = self.to_directory.pop_front().or_else(|| due.then_some(DirectoryCommand::Tick)) else {
+            return;
+        };
+        let (mut log, mut effects) = (Vec::new(), Vec::new());
+        self.directory.apply(self.now, command, &mut self.routes, &mut log, &mut effects);
+        self.log(StreamId::DIRECTORY, log);
+        // The runtime holds the routes' lock over this: shards hear of a queue before anyone sees its route.
+        for effect in effects {
+            match effect {
+                DirectoryEffect::Tell(session, event) => self.tell(session, event),
+                DirectoryEffect::Shard(shard, command) => {
+                    expect_whole(journal, &command);
+                    self.controls[usize::from(shard.0)].push_back(command);
+                }
+            }
+        }
+    }
+
+    /// A shard takes one command: controls go before publishes.
+    pub fn run_shard(&mut self, index: usize, journal: &mut SimJournal, model: &mut Model) -> Check {
+        let command = self.controls[index].pop_front().or_else(|| self.publishes[index].pop_front());
+        let Some(command) = command else { return Ok(()) };
+        match &command {
+            ShardCommand::Create { queue, name, durable } => model.created(*queue, name, *durable),
+            ShardCommand::Delete { queue } => model.deleted(*queue)?,
+            ShardCommand::Attach { queue, session, consumer, settled, window_bytes, .. } => {
+                if !model.is_gone(*queue) {
+                    model.attached((*session, *consumer), *queue, *settled, *window_bytes);
+                }
+            }
+            ShardCommand::Detach { session, consumer, .. } => model.detached((*session, *consumer)),
+            _ => {}
+        }
+        let (mut log, mut effects) = (Vec::new(), Vec::new());
+        self.shards[index].apply(self.now, command, &mut log, &mut effects);
+        self.log(StreamId::from(ShardId(index as u16)), log);
+        for effect in effects {
+            match effect {
+                ShardEffect::Tell(session, event) => {
+                    if let SessionEvent::Event(Event::Deliver(delivery)) = &event {
+                        model.dispatched(self.now, session, delivery, |queue, seq| journal.is_live(queue, seq))?;
+                    }
+                    self.tell(session, event);
+                }
+                ShardEffect::Load { queue, first, last } => {
+                    self.loads.push_back((ShardId(index as u16), queue, first, last));
+                }
+                ShardEffect::Full(queue, full) => self.routes.set_full(queue, full),
+                ShardEffect::DeadLetter { queue, seq, message } => {
+                    self.dead_letters.push_back((ShardId(index as u16), queue, seq, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The journal's task takes what waits.
+    pub fn begin_commit(&mut self, journal: &mut SimJournal) {
+        if journal.committing.is_none() {
+            journal.committing = self.sequencer.take();
+            if self.fault == Some(Fault::DurableTooEarly)
+                && let Some((_, reached)) = &journal.committing
+            {
+                self.durable(&reached.clone());
+            }
+        }
+    }
+
+    /// The commit is through. An error of the journal ends the node.
+    pub fn finish_commit(&mut self, journal: &mut SimJournal, model: &Model) -> Result<bool, String> {
+        let Some((batch, reached)) = journal.committing.take() else { return Ok(true) };
+        journal.check_groups(&batch, |queue| model.is_gone(queue))?;
+        if journal.store.apply(&batch).is_err() {
+            return Ok(false);
+        }
+        self.durable(&reached);
+        Ok(true)
+    }
+
+    fn durable(&mut self, reached: &[(StreamId, Position)]) {
+        for (stream, position) in reached {
+            if *stream == StreamId::DIRECTORY {
+                self.to_directory.push_back(DirectoryCommand::Durable(*position));
+            } else {
+                self.controls[usize::from(stream.0 - 1)].push_back(ShardCommand::Durable(*position));
+            }
+        }
+    }
+
+    fn tell(&mut self, session: SessionId, event: SessionEvent) {
+        // Whoever has gone hears nothing.
+        if let Some(mailbox) = self.mailboxes.get_mut(&session) {
+            mailbox.push_back(event);
+        }
+    }
+
+    fn log(&mut self, stream: StreamId, mut log: Vec<Logged>) {
+        for logged in &mut log {
+            if self.fault == Some(Fault::SplitGroups) {
+                logged.group = None;
+            }
+            if self.fault == Some(Fault::ForgetSettle)
+                && let Some(Record::Settle { .. }) = logged.record
+            {
+                self.settles += 1;
+                if self.settles.is_multiple_of(4) {
+                    logged.record = None;
+                }
+            }
+        }
+        self.sequencer.push(stream, log);
+    }
+}
+
+/// Notes which queues a publish to several shards must reach in one commit.
+pub fn expect_whole(journal: &mut SimJournal, command: &ShardCommand) {
+    if let ShardCommand::Publish { message, targets, group: Some(_), .. } = command {
+        let stored = targets.iter().filter(|target| target.durable).map(|target| target.queue);
+        journal.expect_whole(message.meta.id, stored);
+    }
+}

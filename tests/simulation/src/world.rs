@@ -1,0 +1,446 @@
+//! The schedule: whose turn it is, when the node crashes, and how a run ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use evergate_core::{
+    DirectoryCommand, DirectoryLimits, QueueLimits, RecoveredCore, SessionId, ShardCommand, ShardConfig, ShardId,
+    recover,
+};
+use evergate_journal::memory::CommitFault;
+use evergate_journal::{Batch, Table};
+use evergate_model::{Address, Encoding, MemoryBudget, Message, Meta, Outcome, QueueId, Seq, Time, Token};
+
+use crate::client::{Around, Client, TOPICS};
+use crate::connection::{AttachOptions, Connection, Kind, Pending};
+use crate::journal::SimJournal;
+use crate::model::{Check, DEAD_LETTERS, Model};
+use crate::node::{Fault, Node};
+use crate::publisher::{Publisher, Waiting};
+use crate::rng::Rng;
+
+/// A broken promise.
+#[derive(Debug)]
+pub struct Failure {
+    /// Of this run.
+    pub seed: u64,
+    /// How far it came.
+    pub step: u64,
+    /// Which promise.
+    pub broken: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, step, broken } = self;
+        write!(f, "step {step}: {broken}\nagain: SIM_SEED={seed} cargo test -p evergate-simulation -- --nocapture")
+    }
+}
+
+/// What a run did, so that a test can see that it was worth it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    /// Publishes confirmed.
+    pub confirmed: u64,
+    /// Deliveries.
+    pub dispatched: u64,
+    /// Restarts after a crash.
+    pub crashes: u64,
+    /// Reads from the journal.
+    pub loads: u64,
+}
+
+/// The gateway's own publisher.
+const HOUSE: SessionId = SessionId(0);
+
+struct World {
+    rng: Rng,
+    trace: bool,
+    fault: Option<Fault>,
+    shards: u16,
+    limits: QueueLimits,
+    batch_bytes_max: u64,
+    journal: SimJournal,
+    memory: Arc<MemoryBudget>,
+    model: Model,
+    node: Node,
+    clients: Vec<Client>,
+    half_open: Vec<SessionId>,
+    last_session: u64,
+    house: Publisher,
+    origins: BTreeMap<Token, (ShardId, QueueId, Seq)>,
+    last_token: u64,
+    /// Who empties the queues at the end.
+    last: Option<Connection>,
+    /// The journal does not move until then.
+    stalled_until: Time,
+    steps: u64,
+    summary: Summary,
+}
+
+/// One run. `trace` prints every step.
+pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Summary, Failure> {
+    let mut world = World::new(seed, fault, trace).map_err(|broken| Failure { seed, step: 0, broken })?;
+    world.play().map_err(|broken| Failure { seed, step: world.steps, broken })?;
+    world.summary.confirmed = world.model.confirmed;
+    world.summary.dispatched = world.model.dispatched;
+    Ok(world.summary)
+}
+
+impl World {
+    fn new(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Self, String> {
+        let mut rng = Rng::new(seed);
+        let shards = 1 + rng.below(4) as u16;
+        let limits = QueueLimits {
+            messages_max: rng.pick(&[8, 50, 1000]),
+            bytes_max: rng.pick(&[4000, 1_000_000]),
+            resident_bytes_max: rng.pick(&[300, 600, 2000, 1_000_000]),
+            pressed_bytes_max: rng.pick(&[1, 300, 600]),
+        };
+        let batch_bytes_max = rng.pick(&[400, 3000, 100_000]);
+        let journal = SimJournal::default();
+        let memory = MemoryBudget::new(u64::MAX);
+        let mut model = Model::default();
+        let config = ShardConfig {
+            id: ShardId(0),
+            limits,
+            confirm_before_commit: fault == Some(Fault::ConfirmBeforeCommit),
+        };
+        let core = start(Time(1), &journal, &mut model, shards, config)?;
+        let mut node = Node::new(Time(1), core, batch_bytes_max, memory.clone());
+        node.fault = fault;
+        node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
+        let clients = (0..2 + rng.below(4) as u32).map(|index| Client::new(index, &mut rng)).collect();
+        Ok(Self {
+            rng,
+            trace,
+            fault,
+            shards,
+            limits,
+            batch_bytes_max,
+            journal,
+            memory,
+            model,
+            node,
+            clients,
+            half_open: Vec::new(),
+            last_session: 0,
+            house: Publisher::new(HOUSE),
+            origins: BTreeMap::new(),
+            last_token: 0,
+            last: None,
+            stalled_until: Time(0),
+            steps: 0,
+            summary: Summary::default(),
+        })
+    }
+
+    fn play(&mut self) -> Check {
+        let length = self.rng.pick(&[300, 1500, 4000]);
+        let crash_every = self.rng.pick(&[0, 400, 1500]);
+        let act_every = self.rng.pick(&[2, 4, 8]);
+        for _ in 0..length {
+            if crash_every > 0 && self.rng.one_in(crash_every) {
+                self.crash()?;
+            } else if self.rng.one_in(act_every) {
+                self.client_acts();
+            } else {
+                self.turn()?;
+            }
+        }
+        self.rest()?;
+        for client in &self.clients {
+            if let Some(connection) = &client.connection {
+                connection.check_answered()?;
+            }
+        }
+        self.house.check_answered()?;
+        self.empty_all()
+    }
+
+    fn client_acts(&mut self) {
+        let index = self.rng.index(self.clients.len());
+        let (client, mut around) = self.client(index);
+        client.act(&mut around);
+        self.note(|| format!("client {index} acts"));
+    }
+
+    fn client(&mut self, index: usize) -> (&mut Client, Around<'_>) {
+        let around = Around {
+            node: &mut self.node,
+            journal: &mut self.journal,
+            model: &mut self.model,
+            rng: &mut self.rng,
+            last_session: &mut self.last_session,
+            half_open: &mut self.half_open,
+        };
+        (&mut self.clients[index], around)
+    }
+
+    /// Somebody who may have something to do has a turn.
+    fn turn(&mut self) -> Check {
+        match self.rng.below(20) {
+            0 => self.node.now.0 += self.rng.below(20),
+            1..4 => self.node.run_directory(&mut self.journal),
+            4..10 => {
+                let index = self.rng.index(usize::from(self.shards));
+                self.node.run_shard(index, &mut self.journal, &mut self.model)?;
+            }
+            10..13 => self.journal_turn()?,
+            13 => self.load()?,
+            14 => self.house_turn()?,
+            16 if self.rng.one_in(100) => {
+                let (pressed, shard) = (self.rng.one_in(2), ShardId(self.rng.below(u64::from(self.shards)) as u16));
+                self.node.control(shard, ShardCommand::Pressure(pressed));
+            }
+            15 if self.rng.one_in(4) && !self.half_open.is_empty() => {
+                let index = self.rng.index(self.half_open.len());
+                let session = self.half_open.swap_remove(index);
+                self.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: true });
+            }
+            _ => {
+                let index = self.rng.index(self.clients.len());
+                let (client, mut around) = self.client(index);
+                client.step(&mut around)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn journal_turn(&mut self) -> Check {
+        if self.node.now < self.stalled_until {
+            return Ok(());
+        }
+        if self.journal.committing.is_none() {
+            self.node.begin_commit(&mut self.journal);
+            return Ok(());
+        }
+        if self.rng.one_in(100) {
+            self.stalled_until = Time(self.node.now.0 + self.rng.below(100));
+            return Ok(());
+        }
+        if self.rng.one_in(300) {
+            let fault = self.rng.pick(&[CommitFault::Lost, CommitFault::Unknown]);
+            self.journal.store.fail_next_commit(fault);
+        }
+        if !self.node.finish_commit(&mut self.journal, &self.model)? {
+            // A failed commit ends the node.
+            return self.crash();
+        }
+        self.note(|| "committed".into());
+        Ok(())
+    }
+
+    /// A read from the journal comes back.
+    fn load(&mut self) -> Check {
+        if self.node.loads.is_empty() {
+            return Ok(());
+        }
+        let index = self.rng.index(self.node.loads.len());
+        let Some((shard, queue, first, last)) = self.node.loads.remove(index) else { return Ok(()) };
+        let (messages_max, bytes_max) = (1 + self.rng.index(10), self.rng.pick(&[0, 1000, 100_000]));
+        let loaded = self.journal.store.load_now(queue, first, last, messages_max, bytes_max);
+        let loaded = loaded.map_err(|error| error.to_string())?;
+        self.summary.loads += 1;
+        let command = ShardCommand::Loaded { queue, messages: loaded.messages, complete_to: loaded.complete_to };
+        self.node.control(shard, command);
+        Ok(())
+    }
+
+    /// The gateway's own publisher moves dead letters to their queue.
+    fn house_turn(&mut self) -> Check {
+        if let Some((shard, queue, seq, message)) = self.node.dead_letters.pop_front() {
+            self.last_token += 1;
+            let token = Token(self.last_token);
+            self.origins.insert(token, (shard, queue, seq));
+            let message = self.node.admit(*message);
+            self.house.submit(Waiting { token, message, retain: false, mark: None });
+        }
+        let mut answers: Vec<_> =
+            self.house.pump(&mut self.node, &mut self.journal, &self.model, "")?.into_iter().collect();
+        if let Some(event) = self.node.mailboxes.get_mut(&HOUSE).and_then(std::collections::VecDeque::pop_front) {
+            answers.extend(self.house.handle(&event)?);
+        }
+        for (token, _) in answers {
+            if let Some((shard, queue, seq)) = self.origins.remove(&token) {
+                self.node.control(shard, ShardCommand::Remove { queue, seq });
+            }
+        }
+        Ok(())
+    }
+
+    /// The node dies and starts again on what was committed.
+    fn crash(&mut self) -> Check {
+        self.note(|| "crash".into());
+        self.summary.crashes += 1;
+        if self.rng.one_in(2)
+            && let Some((batch, _)) = self.journal.committing.take()
+        {
+            // It got through, but nobody heard of it.
+            self.journal.check_groups(&batch, |queue| self.model.is_gone(queue))?;
+            let _ = self.journal.store.apply(&batch);
+        }
+        self.journal.crash();
+        for client in &mut self.clients {
+            client.cut(&mut self.node, &mut self.model);
+        }
+        self.half_open.clear();
+        self.house = Publisher::new(HOUSE);
+        self.origins.clear();
+        let now = Time(self.node.now.0 + 1);
+        let config = ShardConfig {
+            id: ShardId(0),
+            limits: self.limits,
+            confirm_before_commit: self.fault == Some(Fault::ConfirmBeforeCommit),
+        };
+        let core = start(now, &self.journal, &mut self.model, self.shards, config)?;
+        self.node = Node::new(now, core, self.batch_bytes_max, self.memory.clone());
+        self.node.fault = self.fault;
+        self.node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
+        Ok(())
+    }
+
+    /// Everybody finishes what was begun; nobody begins anything.
+    fn rest(&mut self) -> Check {
+        self.stalled_until = Time(0);
+        for _ in 0..100_000 {
+            self.steps += 1;
+            self.node.run_directory(&mut self.journal);
+            for index in 0..usize::from(self.shards) {
+                self.node.run_shard(index, &mut self.journal, &mut self.model)?;
+            }
+            self.node.begin_commit(&mut self.journal);
+            if !self.node.finish_commit(&mut self.journal, &self.model)? {
+                return self.crash();
+            }
+            self.load()?;
+            self.house_turn()?;
+            self.consume_all()?;
+            for index in 0..self.clients.len() {
+                let (client, mut around) = self.client(index);
+                client.step(&mut around)?;
+            }
+            if self.node.is_idle(&self.journal) && self.sent_on() {
+                return Ok(());
+            }
+        }
+        Err(format!("it does not come to rest: {}", self.node.what_waits(&self.journal)))
+    }
+
+    fn sent_on(&self) -> bool {
+        let waits = |client: &Client| client.connection.as_ref().is_some_and(|it| it.publisher.unanswered() > 0);
+        let last_waits = self.last.as_ref().is_some_and(|last| !last.pending.is_empty());
+        !self.clients.iter().any(waits) && self.house.unanswered() == 0 && !last_waits
+    }
+
+    /// All clients leave; everything that is left is consumed. Then nothing may be missing, and nothing be
+    /// left over.
+    fn empty_all(&mut self) -> Check {
+        for index in 0..self.clients.len() {
+            let (client, mut around) = self.client(index);
+            client.leave(&mut around);
+        }
+        for session in std::mem::take(&mut self.half_open) {
+            self.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: true });
+        }
+        self.rest()?;
+        // Sessions and expiring messages end with time.
+        self.node.now.0 += 1_000_000;
+        self.rest()?;
+        self.note(|| "everybody left".into());
+        self.last = Some(self.last_connection());
+        self.rest()?;
+        if let Some(last) = self.last.take() {
+            last.check_answered()?;
+            let session = last.session;
+            last.close(&mut self.node, &mut self.model);
+            self.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: false });
+        }
+        self.rest()?;
+        self.nothing_is_left()
+    }
+
+    /// It consumes from every queue and clears every retained message.
+    fn last_connection(&mut self) -> Connection {
+        let mut last = Connection::open(&mut self.node, SessionId(u64::MAX));
+        for topic in TOPICS {
+            let mut meta = Meta::new(Address::topic(topic));
+            meta.durable = true;
+            let clear = Message::new(meta, Encoding::Plain, bytes::Bytes::new(), bytes::Bytes::new());
+            let (message, token) = (self.node.admit(clear), last.token(Pending::Publish(None)));
+            last.publisher.submit(Waiting { token, message, retain: true, mark: None });
+        }
+        let options =
+            AttachOptions { settled: false, fresh: false, durable: true, exclusive: false, window_bytes: 1 << 40 };
+        let names = ["orders", "bills", "mail", DEAD_LETTERS, "$subscription/1", "$subscription/2", "$subscription/3"];
+        for name in names {
+            last.attach(&mut self.node, "", Kind::Named(name), options);
+        }
+        last
+    }
+
+    /// The last connection takes whatever there is.
+    fn consume_all(&mut self) -> Check {
+        let Some(last) = &mut self.last else { return Ok(()) };
+        last.publisher.pump(&mut self.node, &mut self.journal, &self.model, "")?;
+        last.handle(&mut self.node, &mut self.model)?;
+        let consumers: Vec<_> = last.consumers.keys().copied().collect();
+        for consumer in consumers {
+            let state = &last.consumers[&consumer];
+            let (ready, held) = (state.limit == 0 && state.place.is_some(), !state.held.is_empty());
+            if ready {
+                last.grant(&mut self.node, &mut self.model, consumer, u64::MAX, false);
+            }
+            if held {
+                let (all, confirm) = ((Seq(0), Seq(u64::MAX)), (true, None));
+                last.settle(&mut self.node, &mut self.model, consumer, all, Outcome::Accept, confirm);
+            }
+        }
+        Ok(())
+    }
+
+    fn nothing_is_left(&self) -> Check {
+        self.model.nothing_is_lost()?;
+        for (name, stats) in self.node.shards.iter().flat_map(evergate_core::Shard::stats) {
+            if stats.messages + stats.bytes + stats.resident_bytes + stats.unsettled + stats.consumers > 0 {
+                return Err(format!("{name} should be empty: {stats:?}"));
+            }
+        }
+        if self.journal.store.live_count() > 0 {
+            return Err(format!("the journal still holds {} messages", self.journal.store.live_count()));
+        }
+        if self.memory.used_bytes() > 0 {
+            return Err(format!("{} bytes of memory were not given back", self.memory.used_bytes()));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        self.steps += 1;
+        if self.trace {
+            println!("{:>6} {:>6} ms  {}", self.steps, self.node.now.0, what());
+        }
+    }
+}
+
+/// Starts a node on what the journal holds.
+fn start(
+    now: Time,
+    journal: &SimJournal,
+    model: &mut Model,
+    shards: u16,
+    config: ShardConfig,
+) -> Result<RecoveredCore, String> {
+    let recovered = journal.store.recover_now();
+    let rows = recovered.state.iter().filter(|(table, ..)| *table == Table::Queue);
+    let found: BTreeSet<QueueId> = rows.filter_map(|(_, key, _)| key.parse().ok().map(QueueId)).collect();
+    model.restarted(&found)?;
+    let mut core = recover(now, recovered, shards, config, DirectoryLimits { queues_max: 100, retained_max: 100 })?;
+    let mut batch = Batch::default();
+    for record in core.records.drain(..) {
+        batch.add(record);
+    }
+    journal.store.apply(&batch).map_err(|error| error.to_string())?;
+    Ok(core)
+}

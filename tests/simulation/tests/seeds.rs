@@ -1,0 +1,70 @@
+//! Many seeds without a bug; each planted bug within a few.
+
+use evergate_simulation::{Fault, Summary, run};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn every_promise_is_kept_whatever_the_seed() {
+    let (first, count, trace) = match number("SIM_SEED") {
+        Some(seed) => (seed, 1, true),
+        None => (1, number("SIM_SEEDS").unwrap_or(1000), false),
+    };
+    let mut sum = Summary::default();
+    for seed in first..first + count {
+        let summary = run(seed, None, trace).unwrap_or_else(|failure| panic!("{failure}"));
+        sum.confirmed += summary.confirmed;
+        sum.dispatched += summary.dispatched;
+        sum.crashes += summary.crashes;
+        sum.loads += summary.loads;
+    }
+    println!("{count} seeds: {sum:?}");
+    // A simulator in which nothing happens finds nothing.
+    assert!(count < 100 || (sum.confirmed > count && sum.dispatched > count && sum.crashes > 0 && sum.loads > count));
+}
+
+fn is_found(fault: Fault) {
+    const SEEDS: u64 = 300;
+    let found = (1..=SEEDS).find_map(|seed| run(seed, Some(fault), false).err());
+    match found {
+        Some(failure) => println!("{fault:?}, seed {}: {}", failure.seed, failure.broken),
+        None => panic!("{fault:?} was not found in {SEEDS} seeds"),
+    }
+}
+
+#[test]
+fn a_confirm_before_the_commit_is_found() {
+    is_found(Fault::ConfirmBeforeCommit);
+}
+
+#[test]
+fn a_delivery_before_the_commit_is_found() {
+    is_found(Fault::DurableTooEarly);
+}
+
+#[test]
+fn a_forgotten_settle_is_found() {
+    is_found(Fault::ForgetSettle);
+}
+
+#[test]
+fn ignored_credit_is_found() {
+    is_found(Fault::IgnoreCredit);
+}
+
+#[test]
+fn a_half_stored_publish_is_found() {
+    is_found(Fault::SplitGroups);
+}
+
+#[test]
+fn an_attach_that_overtakes_a_publish_is_found() {
+    is_found(Fault::AttachOvertakesPublish);
+}
+
+#[test]
+fn a_retained_publish_that_overtakes_is_found() {
+    is_found(Fault::RetainedOvertakes);
+}
