@@ -11,7 +11,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 mod upgrade;
 
@@ -41,21 +43,37 @@ impl WebSocket {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         loop {
             let bytes = match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
-                None | Some(Ok(Message::Close(_))) => return Poll::Ready(Ok(Bytes::new())),
+                None => return Poll::Ready(Ok(Bytes::new())),
                 Some(Ok(Message::Binary(bytes))) => bytes,
                 Some(Ok(Message::Text(text))) if self.subprotocol.takes_text() => text.into(),
                 Some(Ok(Message::Text(_))) => {
                     // [MQTT-6.0.0-1]; AMQP over WebSocket, section 2.4
+                    self.fail(cx, CloseCode::Unsupported);
                     return Poll::Ready(Err(invalid("a text message, where the subprotocol wants binary ones")));
                 }
-                // Pings are answered by the library, with the next read or write.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                Some(Err(error)) => return Poll::Ready(Err(into_io(error))),
+                // Pings and a close are answered by the library, with the next read or write; after a close
+                // it then ends the stream (RFC 6455, sections 5.5.1 and 5.5.2).
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => continue,
+                Some(Err(error)) => {
+                    if let Some(code) = close_code(&error) {
+                        self.fail(cx, code);
+                    }
+                    return Poll::Ready(Err(into_io(error)));
+                }
             };
             // An empty message is no end of stream.
             if !bytes.is_empty() {
                 return Poll::Ready(Ok(bytes));
             }
+        }
+    }
+
+    /// Tells the peer what is wrong before the connection ends (RFC 6455, section 7.1.7). Who does not
+    /// read is not waited for.
+    fn fail(&mut self, cx: &mut Context<'_>, code: CloseCode) {
+        let close = CloseFrame { code, reason: Utf8Bytes::default() };
+        if Pin::new(&mut self.inner).start_send(Message::Close(Some(close))).is_ok() {
+            let _ = Pin::new(&mut self.inner).poll_flush(cx); // the connection ends either way
         }
     }
 
@@ -112,6 +130,17 @@ impl AsyncWrite for WebSocket {
     /// Sends a close frame. The peer's own is read as the end of the stream.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_close(cx).map_err(into_io)
+    }
+}
+
+/// What the peer did wrong; `None`: it is gone (RFC 6455, section 7.4.1).
+fn close_code(error: &tungstenite::Error) -> Option<CloseCode> {
+    match error {
+        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
+        tungstenite::Error::Protocol(_) => Some(CloseCode::Protocol),
+        tungstenite::Error::Utf8(_) => Some(CloseCode::Invalid),
+        tungstenite::Error::Capacity(_) => Some(CloseCode::Size),
+        _ => None,
     }
 }
 

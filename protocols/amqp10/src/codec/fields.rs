@@ -74,6 +74,7 @@ impl<'a> Fields<'a> {
         self.simple()
     }
 
+    typed!(boolean, Bool, bool);
     typed!(u8, Ubyte, u8);
     typed!(u16, Ushort, u16);
     typed!(u32, Uint, u32);
@@ -85,11 +86,7 @@ impl<'a> Fields<'a> {
 
     /// A boolean; absent is false.
     pub fn flag(&mut self) -> Result<bool, DecodeError> {
-        match self.simple()? {
-            None => Ok(false),
-            Some(Value::Bool(value)) => Ok(value),
-            Some(_) => Err(DecodeError::WrongType),
-        }
+        Ok(self.boolean()?.unwrap_or(false))
     }
 
     /// A field with «multiple symbols»: one symbol, or an array of them (part 1, 1.4).

@@ -146,7 +146,7 @@ impl<'a> Attach<'a> {
     fn read(f: &mut Fields<'a>) -> Result<Self, DecodeError> {
         let name = required(f.string()?)?;
         let handle = required(f.u32()?)?;
-        let receiver = f.flag()?;
+        let receiver = required(f.boolean()?)?;
         let snd_settle_mode = f.u8()?.unwrap_or(2);
         let rcv_settle_mode = f.u8()?.unwrap_or(0);
         let source = f.raw()?;
@@ -216,7 +216,7 @@ impl<'a> Transfer<'a> {
 
 impl Disposition {
     fn read(f: &mut Fields<'_>) -> Result<Self, DecodeError> {
-        let receiver = f.flag()?;
+        let receiver = required(f.boolean()?)?;
         let first = required(f.u32()?)?;
         let last = f.u32()?.unwrap_or(first);
         let settled = f.flag()?;

@@ -91,6 +91,18 @@ fn nesting_and_lengths_that_lie_close_the_connection_with_a_decode_error() {
 }
 
 #[test]
+fn a_missing_role_is_no_role() {
+    // 2.7.3, 2.7.6: mandatory.
+    let attach = performative(code::ATTACH, &[Value::text("a"), Value::Uint(0)]);
+    let settles_nothing = performative(code::DISPOSITION, &[Value::Null, Value::Uint(0)]);
+    for body in [attach, settles_nothing] {
+        let mut client = Client::running(AmqpConfig::default());
+        client.send(0, &body);
+        assert_eq!(client.reply().condition(0), "amqp:decode-error");
+    }
+}
+
+#[test]
 fn sending_on_before_credentials_are_checked_is_bounded() {
     let mut client = Client::new(AmqpConfig::default());
     client.bytes(&AMQP_HEADER);

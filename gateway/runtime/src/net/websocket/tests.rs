@@ -192,12 +192,44 @@ async fn a_ping_is_answered() {
 }
 
 #[tokio::test]
-async fn a_close_of_the_peer_is_the_end_of_the_stream_and_is_answered() {
+async fn a_close_of_the_peer_is_answered_and_is_the_end_of_the_stream() {
+    let (mut client, mut server) = pair("mqtt").await;
+    client.close(None).await.unwrap();
+    assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+    // RFC 6455, section 5.5.1: also if nobody shuts the connection properly.
+    drop(server);
+    assert!(matches!(client.next().await, Some(Ok(Message::Close(_)))));
+}
+
+#[tokio::test]
+async fn a_stream_that_the_peer_closed_can_be_shut_down() {
     let (mut client, mut server) = pair("mqtt").await;
     client.close(None).await.unwrap();
     assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
     server.shutdown().await.unwrap();
     assert!(matches!(client.next().await, Some(Ok(Message::Close(_)))));
+}
+
+#[tokio::test]
+async fn who_breaks_the_protocol_is_told_by_the_close_code() {
+    // Client frames without a mask to speak of: its key is 0.
+    let too_long = [&[0x82, 0xff][..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat();
+    for (protocols, frame, code) in [
+        ("mqtt", &b"\x82\x01x"[..], CloseCode::Protocol),           // no mask
+        ("mqtt", b"\x83\x80\0\0\0\0", CloseCode::Protocol),         // a reserved opcode
+        ("mqtt", b"\x81\x81\0\0\0\0x", CloseCode::Unsupported),     // text
+        ("v12.stomp", b"\x81\x81\0\0\0\0\xff", CloseCode::Invalid), // text that is none
+        ("amqp", &too_long, CloseCode::Size),
+    ] {
+        let (mut client, mut server) = pair(protocols).await;
+        client.get_mut().write_all(frame).await.unwrap();
+        assert_eq!(server.read_u8().await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        drop(server);
+        match client.next().await {
+            Some(Ok(Message::Close(Some(close)))) => assert_eq!(close.code, code, "{frame:?}"),
+            other => panic!("{frame:?}: {other:?}"),
+        }
+    }
 }
 
 #[tokio::test]
