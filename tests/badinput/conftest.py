@@ -1,9 +1,17 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from lib.gateway import Gateway
 
 # Short, so that tests of the time limit are; long enough for an honest client on a machine under load.
 HANDSHAKE_SECONDS = 2
+# No round trip of an honest client may take longer, whatever others do.
+LATENCY_SECONDS_MAX = 2
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +21,55 @@ def gateway():
         assert started.is_running(), f"the gateway ended by itself:\n{started.log[-4000:]}"
         assert started.stop() == 0, "SIGTERM did not end it cleanly"
         assert "panicked" not in started.log
+
+
+class Companions:
+    def __init__(self, gateway):
+        ports = [f"{name}={port}" for name, port in gateway.ports.items()]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "badinput.companions", *ports],
+            cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.longest = 0.0
+        self.report()
+
+    def report(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def check(self):
+        """They are well, and were since the last check."""
+        for client, found in self.report().items():
+            assert found["error"] is None, f"{client}: {found['error']}"
+            assert found["longest"] < LATENCY_SECONDS_MAX, f"{client}: a round trip took {found['longest']:.1f} s"
+
+    def check_progress(self):
+        """As `check`, and each gets a message through now."""
+        self.check()
+        deadline = time.monotonic() + LATENCY_SECONDS_MAX
+        missing = {"all"}
+        while missing:
+            time.sleep(0.02)
+            reports = self.report()
+            missing = {client for client in (reports if missing == {"all"} else missing) if not reports[client]["rounds"]}
+            assert time.monotonic() < deadline, f"no round trip: {missing}"
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(5)
+
+
+@pytest.fixture(scope="session")
+def companions(gateway):
+    started = Companions(gateway)
+    yield started
+    started.close()
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_suffers(gateway, companions):
+    """After each test: the gateway lives, and the well-behaved clients did not notice."""
+    yield
+    assert gateway.is_running(), f"the gateway ended:\n{gateway.log[-4000:]}"
+    companions.check()
