@@ -129,10 +129,17 @@ impl Backlog {
 
     /// Takes a ready entry out of the line.
     pub fn hold(&mut self, seq: Seq) -> Option<&Entry> {
-        self.returned.remove(&seq);
-        let entry = self.get_mut(seq)?;
-        entry.state = State::Held;
-        Some(entry)
+        let index = self.position(seq);
+        match self.items.get_mut(index) {
+            Some(Item::Entry(entry)) if entry.seq == seq => entry.state = State::Held,
+            _ => return None,
+        }
+        if index == self.cursor {
+            self.cursor += 1;
+        } else {
+            self.returned.remove(&seq);
+        }
+        self.get(seq)
     }
 
     /// Puts an entry back to its place.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use evergate_model::{ConsumerId, Seq};
 
-use crate::SessionId;
+use crate::{Position, SessionId};
 
 /// A session's consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +16,8 @@ pub struct ConsumerKey {
 #[derive(Debug)]
 pub struct Consumer {
     pub key: ConsumerKey,
+    /// It is told that it is attached once this is committed.
+    pub attached: Position,
     /// Deliveries are settled as they go out.
     pub settled: bool,
     /// Deliveries allowed in all, and made.
@@ -29,9 +31,10 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    pub fn new(key: ConsumerKey, settled: bool, window_bytes: u64) -> Self {
+    pub fn new(key: ConsumerKey, attached: Position, settled: bool, window_bytes: u64) -> Self {
         Self {
             key,
+            attached,
             settled,
             limit: 0,
             delivered: 0,

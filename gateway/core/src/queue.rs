@@ -8,7 +8,7 @@ use evergate_model::{Address, Annotation, Delivery, Event, Message, MessageId, O
 
 use crate::backlog::{Backlog, Entry, Next, State};
 use crate::consumer::{Consumer, ConsumerKey};
-use crate::effect::{SessionEvent, ShardEffect};
+use crate::effect::{Position, SessionEvent, ShardEffect};
 
 /// How much one queue may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,13 +176,14 @@ impl Queue {
         self.consumers.iter().any(|consumer| consumer.key == key)
     }
 
-    pub fn consumer_keys(&self) -> impl Iterator<Item = ConsumerKey> {
-        self.consumers.iter().map(|consumer| consumer.key)
+    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.consumers.iter()
     }
 
     /// Removes a consumer; what it holds goes back. `failed`: it vanished, so each counts as a failed delivery.
-    pub fn detach(&mut self, key: ConsumerKey, failed: bool) {
-        let Some(index) = self.consumers.iter().position(|consumer| consumer.key == key) else { return };
+    /// Returns when it is told that it was attached.
+    pub fn detach(&mut self, key: ConsumerKey, failed: bool) -> Option<Position> {
+        let index = self.consumers.iter().position(|consumer| consumer.key == key)?;
         let consumer = self.consumers.remove(index);
         if self.turn > index {
             self.turn -= 1;
@@ -193,6 +194,7 @@ impl Queue {
                 entry.failed_count += u32::from(failed);
             });
         }
+        Some(consumer.attached)
     }
 
     /// Sets how much a consumer may be sent in all.

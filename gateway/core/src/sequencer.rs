@@ -9,8 +9,10 @@
 //! So when the directory's stream is cut, all that arrived after the cut waits as well.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use evergate_journal::{Batch, Record};
+use evergate_model::Message;
 
 use crate::{Logged, Position, StreamId};
 
@@ -148,15 +150,20 @@ impl Sequencer {
 }
 
 impl Stream {
-    /// How many records fit into `bytes_left`; at least one.
+    /// How many records fit into `bytes_left`; at least one publish. A publish to several queues of a shard
+    /// is logged as one record a queue and then its mark: it is counted once and never cut.
     fn within(&self, mut bytes_left: u64) -> usize {
+        let mut last: Option<&Arc<Message>> = None;
         for (index, waiting) in self.waiting.iter().enumerate() {
-            if let Some(Record::Enqueue { message, .. }) = &waiting.logged.record {
+            if let Some(Record::Enqueue { message, .. }) = &waiting.logged.record
+                && !last.is_some_and(|last| Arc::ptr_eq(last, message))
+            {
                 let size_bytes = message.size_bytes();
                 if index > 0 && bytes_left < size_bytes {
                     return index;
                 }
                 bytes_left = bytes_left.saturating_sub(size_bytes);
+                last = Some(message);
             }
         }
         self.waiting.len()
@@ -170,10 +177,8 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
-    use evergate_model::{Address, Encoding, Message, MessageId, Meta, QueueId, Seq};
+    use evergate_model::{Address, Encoding, MessageId, Meta, QueueId, Seq};
 
     use super::*;
     use crate::Group;
@@ -230,6 +235,18 @@ mod tests {
         let (batch, _) = sequencer.take().unwrap();
         assert_eq!(batch.messages.len(), 2);
         assert!(sequencer.is_empty());
+    }
+
+    #[test]
+    fn a_publish_to_several_queues_of_a_shard_is_never_cut() {
+        let mut sequencer = Sequencer::new(2, 1000);
+        let Some(Record::Enqueue { message: shared, .. }) = message(2, 700, None).record else { unreachable!() };
+        let to = |queue| Record::Enqueue { message: shared.clone(), queue: QueueId(queue), seq: Seq(1) };
+        let logged = |record| Logged { record: Some(record), group: None };
+        sequencer.push(StreamId(1), [message(1, 700, None), logged(to(1)), logged(to(2)), mark(1, None)]);
+        assert_eq!(sequencer.take().unwrap().1, [(StreamId(1), Position(1))]);
+        let (batch, _) = sequencer.take().unwrap();
+        assert_eq!((batch.messages[0].targets.len(), numbers(&batch)), (2, vec![1]));
     }
 
     #[test]

@@ -236,8 +236,11 @@ impl Shard {
             }
             ShardCommand::Detach { queue, session, consumer, failed, answer } => {
                 let key = ConsumerKey { session, consumer };
-                self.with_queue(now, queue, log, effects, |queue| queue.detach(key, failed));
-                effects.extend(answer.map(|event| ShardEffect::Tell(session, SessionEvent::Event(event))));
+                let mut attached = None;
+                self.with_queue(now, queue, log, effects, |queue| attached = queue.detach(key, failed));
+                if let Some(event) = answer {
+                    self.tell_after(attached.unwrap_or_default(), session, event, effects);
+                }
             }
             ShardCommand::Mark { queue, number, set, answer } => {
                 if let Some(queue) = self.queues.get_mut(&queue) {
@@ -347,9 +350,10 @@ impl Shard {
             effects.push(ShardEffect::Tell(key.session, event));
             return;
         };
-        queue.attach(Consumer::new(key, settled, window_bytes));
-        found.marks = queue.marks();
         let durable = queue.durable;
+        let attached = if durable { self.logged } else { Position(0) };
+        queue.attach(Consumer::new(key, attached, settled, window_bytes));
+        found.marks = queue.marks();
         let event = SessionEvent::Attached { consumer: key.consumer, result: Ok((id, self.config.id, found)) };
         if durable {
             // Marks that are still on their way to the journal count as set: the answer waits for them.
@@ -361,9 +365,9 @@ impl Shard {
 
     fn delete(&mut self, id: QueueId, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
         let Some(queue) = self.queues.remove(&id) else { return };
-        for key in queue.consumer_keys() {
-            let event = Event::Deleted { consumer: key.consumer };
-            effects.push(ShardEffect::Tell(key.session, SessionEvent::Event(event)));
+        for consumer in queue.consumers() {
+            let event = Event::Deleted { consumer: consumer.key.consumer };
+            self.tell_after(consumer.attached, consumer.key.session, event, effects);
         }
         if queue.durable {
             self.records.extend([Record::Purge { queue: id }, delete_queue_row(id)]);
@@ -441,6 +445,16 @@ impl Shard {
             effects.push(ShardEffect::Tell(session, event));
         } else {
             self.answers.push_back((self.logged, session, event));
+        }
+    }
+
+    /// Tells a consumer that it is one no longer, after it was told that it is one.
+    fn tell_after(&mut self, attached: Position, session: SessionId, event: Event, effects: &mut Vec<ShardEffect>) {
+        let event = SessionEvent::Event(event);
+        if attached > self.durable {
+            self.answer(session, event, effects);
+        } else {
+            effects.push(ShardEffect::Tell(session, event));
         }
     }
 

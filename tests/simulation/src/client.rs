@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evergate_core::{DirectoryCommand, SessionId, ShardCommand};
 use evergate_model::{
-    Address, AddressKind, ConsumerId, Encoding, Filter, Message, Meta, Outcome, QueueId, Retained, Seq, Time,
+    Address, AddressKind, ConsumerId, Encoding, Filter, Message, Meta, Outcome, QueueId, Retained, Time,
 };
 
 use crate::connection::{AttachOptions, Connection, Kind, Pending, Told, binding};
@@ -247,13 +247,8 @@ impl Client {
         let Some(connection) = &mut self.connection else { return };
         let Some(state) = connection.consumers.get(&consumer).filter(|state| !state.held.is_empty()) else { return };
         let rng = &mut *around.rng;
-        let (one, other) = (rng.index(state.held.len()), rng.index(state.held.len()));
-        let (one, other) = (state.held[one].0, state.held[other].0);
-        let range = match rng.below(4) {
-            0 => (Seq(0), Seq(u64::MAX)),
-            1 => (one.min(other), one.max(other)),
-            _ => (one, one),
-        };
+        let (one, _) = state.held[rng.index(state.held.len())];
+        let range = if rng.one_in(2) { state.run_around(one) } else { (one, one) };
         let outcome = match rng.below(12) {
             0 => Outcome::Release,
             1 => Outcome::Modify { failed: rng.one_in(2), undeliverable_here: rng.one_in(2) },

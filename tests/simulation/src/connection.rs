@@ -39,6 +39,22 @@ pub struct Consumer {
     pub leaving: bool,
 }
 
+impl Consumer {
+    /// The neighbours of a held delivery that are held as well. A range over a hole might settle what is
+    /// on its way and not seen yet.
+    pub fn run_around(&self, seq: Seq) -> (Seq, Seq) {
+        let holds = |place: u64| self.held.iter().any(|(held, _)| held.0 == place);
+        let (mut first, mut last) = (seq.0, seq.0);
+        while holds(first - 1) {
+            first -= 1;
+        }
+        while holds(last + 1) {
+            last += 1;
+        }
+        (Seq(first), Seq(last))
+    }
+}
+
 /// A request that waits for its answer.
 #[derive(Debug)]
 pub enum Pending {

@@ -254,6 +254,7 @@ impl Model {
         self.consumers.clear();
         for (id, queue) in &mut self.queues {
             queue.owed.retain(|_, durable| *durable);
+            queue.restarted(&self.sent);
             if found.contains(id) || queue.gone {
                 continue;
             }
@@ -284,6 +285,20 @@ impl Queue {
         self.gone = true;
         self.filter = None;
         self.owed.clear();
+    }
+
+    /// Places of messages that are not stored are used again after a restart.
+    fn restarted(&mut self, sent: &HashMap<Key, Sent>) {
+        if self.permanent {
+            self.places.retain(|_, key| sent.get(key).is_some_and(|sent| sent.durable));
+        } else {
+            // Some of its bindings do not store: which places those had is not known here.
+            self.places.clear();
+            self.numbers.clear();
+            self.copies.clear();
+        }
+        self.done.retain(|seq| self.places.contains_key(seq));
+        self.last_place = self.places.keys().max().copied().unwrap_or_default();
     }
 
     fn handed_out(&mut self, key: Key, sent: &Sent, delivery: &Delivery, starts: u32) -> Check {

@@ -36,6 +36,8 @@ pub enum Fault {
 pub struct Node {
     pub now: Time,
     pub fault: Option<Fault>,
+    /// Prints every command and effect.
+    pub trace: bool,
     pub directory: Directory,
     pub routes: Routes,
     pub shards: Vec<Shard>,
@@ -58,6 +60,7 @@ impl Node {
         Self {
             now,
             fault: None,
+            trace: false,
             directory: core.directory,
             routes: core.routes,
             shards: core.shards,
@@ -121,20 +124,25 @@ impl Node {
     }
 
     /// The directory takes one command.
-    pub fn run_directory(&mut self, journal: &mut SimJournal) {
+    pub fn run_directory(&mut self, journal: &mut SimJournal, model: &mut Model) {
         let due = self.directory.next_timeout().is_some_and(|at| at <= self.now);
         let Some(command) = self.to_directory.pop_front().or_else(|| due.then_some(DirectoryCommand::Tick)) else {
             return;
         };
+        self.note("directory takes", &command);
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         self.directory.apply(self.now, command, &mut self.routes, &mut log, &mut effects);
         self.log(StreamId::DIRECTORY, log);
         // The runtime holds the routes' lock over this: shards hear of a queue before anyone sees its route.
         for effect in effects {
+            self.note("directory:", &effect);
             match effect {
                 DirectoryEffect::Tell(session, event) => self.tell(session, event),
                 DirectoryEffect::Shard(shard, command) => {
                     expect_whole(journal, &command);
+                    if let ShardCommand::Create { queue, name, durable } = &command {
+                        model.created(*queue, name, *durable);
+                    }
                     self.controls[usize::from(shard.0)].push_back(command);
                 }
             }
@@ -146,7 +154,6 @@ impl Node {
         let command = self.controls[index].pop_front().or_else(|| self.publishes[index].pop_front());
         let Some(command) = command else { return Ok(()) };
         match &command {
-            ShardCommand::Create { queue, name, durable } => model.created(*queue, name, *durable),
             ShardCommand::Delete { queue } => model.deleted(*queue)?,
             ShardCommand::Attach { queue, session, consumer, settled, window_bytes, .. } => {
                 if !model.is_gone(*queue) {
@@ -156,10 +163,12 @@ impl Node {
             ShardCommand::Detach { session, consumer, .. } => model.detached((*session, *consumer)),
             _ => {}
         }
+        self.note(&format!("shard {index} takes"), &command);
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         self.shards[index].apply(self.now, command, &mut log, &mut effects);
         self.log(StreamId::from(ShardId(index as u16)), log);
         for effect in effects {
+            self.note(&format!("shard {index}:"), &effect);
             match effect {
                 ShardEffect::Tell(session, event) => {
                     if let SessionEvent::Event(Event::Deliver(delivery)) = &event {
@@ -209,6 +218,12 @@ impl Node {
             } else {
                 self.controls[usize::from(stream.0 - 1)].push_back(ShardCommand::Durable(*position));
             }
+        }
+    }
+
+    fn note(&self, who: &str, what: &impl std::fmt::Debug) {
+        if self.trace {
+            println!("{who} {what:?}");
         }
     }
 

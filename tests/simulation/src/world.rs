@@ -109,7 +109,7 @@ impl World {
         };
         let core = start(Time(1), &journal, &mut model, shards, config)?;
         let mut node = Node::new(Time(1), core, batch_bytes_max, memory.clone());
-        node.fault = fault;
+        (node.fault, node.trace) = (fault, trace);
         node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
         let clients = (0..2 + rng.below(4) as u32).map(|index| Client::new(index, &mut rng)).collect();
         Ok(Self {
@@ -182,7 +182,7 @@ impl World {
     fn turn(&mut self) -> Check {
         match self.rng.below(20) {
             0 => self.node.now.0 += self.rng.below(20),
-            1..4 => self.node.run_directory(&mut self.journal),
+            1..4 => self.node.run_directory(&mut self.journal, &mut self.model),
             4..10 => {
                 let index = self.rng.index(usize::from(self.shards));
                 self.node.run_shard(index, &mut self.journal, &mut self.model)?;
@@ -296,7 +296,7 @@ impl World {
         };
         let core = start(now, &self.journal, &mut self.model, self.shards, config)?;
         self.node = Node::new(now, core, self.batch_bytes_max, self.memory.clone());
-        self.node.fault = self.fault;
+        (self.node.fault, self.node.trace) = (self.fault, self.trace);
         self.node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
         Ok(())
     }
@@ -306,7 +306,7 @@ impl World {
         self.stalled_until = Time(0);
         for _ in 0..100_000 {
             self.steps += 1;
-            self.node.run_directory(&mut self.journal);
+            self.node.run_directory(&mut self.journal, &mut self.model);
             for index in 0..usize::from(self.shards) {
                 self.node.run_shard(index, &mut self.journal, &mut self.model)?;
             }
@@ -388,13 +388,11 @@ impl World {
         let consumers: Vec<_> = last.consumers.keys().copied().collect();
         for consumer in consumers {
             let state = &last.consumers[&consumer];
-            let (ready, held) = (state.limit == 0 && state.place.is_some(), !state.held.is_empty());
-            if ready {
+            if state.limit == 0 && state.place.is_some() {
                 last.grant(&mut self.node, &mut self.model, consumer, u64::MAX, false);
-            }
-            if held {
-                let (all, confirm) = ((Seq(0), Seq(u64::MAX)), (true, None));
-                last.settle(&mut self.node, &mut self.model, consumer, all, Outcome::Accept, confirm);
+            } else if let Some((seq, _)) = state.held.first() {
+                let (range, confirm) = (state.run_around(*seq), (true, None));
+                last.settle(&mut self.node, &mut self.model, consumer, range, Outcome::Accept, confirm);
             }
         }
         Ok(())
