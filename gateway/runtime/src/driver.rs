@@ -21,8 +21,6 @@ use crate::mailbox::Mailbox;
 use crate::publisher::{Answer, Publisher};
 use crate::wire::WriteQueue;
 
-/// A peer with so many bytes of answers unread is not read until it reads.
-const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
 /// How long a closing connection may take to read its last words.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a publish that waits for memory looks again.
@@ -110,8 +108,9 @@ impl Driver {
             if unwritten.is_empty() {
                 self.consumers.written(&self.gateway);
             }
-            let may_read =
-                self.may_read() && input.len() < input_bytes_max && unwritten.len_bytes() < UNWRITTEN_BYTES_MAX;
+            let may_read = self.may_read()
+                && input.len() < input_bytes_max
+                && unwritten.len_bytes() < self.gateway.config.outbox_bytes_max;
             let blocked = self.publisher.is_blocked();
             self.connection.figures.blocked.store(blocked, Ordering::Relaxed);
             let timeout = self.session.next_timeout().map(|at| self.gateway.clock.instant(at));

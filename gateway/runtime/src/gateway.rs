@@ -41,6 +41,8 @@ pub struct GatewayConfig {
     pub publish_window_bytes: u64,
     /// Bytes delivered to one consumer that may wait to be written.
     pub delivery_window_bytes: u64,
+    /// Bytes that wait to be written to a connection before it is no longer read.
+    pub outbox_bytes_max: usize,
     /// Bytes of messages in one commit, about.
     pub batch_bytes_max: u64,
 }

@@ -127,6 +127,7 @@ fn gateway_config(limits: &Limits) -> GatewayConfig {
         publish_window_messages: limits.publish_window_messages as usize,
         publish_window_bytes: limits.publish_window_bytes.0,
         delivery_window_bytes: limits.delivery_window_bytes.0,
+        outbox_bytes_max: usize::try_from(limits.outbox_bytes_max.0).unwrap_or(usize::MAX),
         batch_bytes_max: BATCH_BYTES_MAX,
     }
 }

@@ -315,6 +315,7 @@ impl Check<'_> {
             ("limits", "queues_max", limits.queues_max.into()),
             ("limits", "publish_window_messages", limits.publish_window_messages.into()),
             ("limits", "delivery_window_bytes", limits.delivery_window_bytes.0),
+            ("limits", "outbox_bytes_max", limits.outbox_bytes_max.0),
             ("mqtt", "receive_maximum", mqtt.receive_maximum.into()),
             ("mqtt", "delivery_window_messages", mqtt.delivery_window_messages.into()),
             ("mqtt", "subscriptions_max", mqtt.subscriptions_max.into()),

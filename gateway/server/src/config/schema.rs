@@ -194,6 +194,8 @@ pub struct Limits {
     pub publish_window_bytes: ByteSize,
     /// Bytes sent to a connection and not yet taken by it.
     pub delivery_window_bytes: ByteSize,
+    /// Bytes that wait to be written to a connection before it is no longer read.
+    pub outbox_bytes_max: ByteSize,
 }
 
 impl Default for Limits {
@@ -211,6 +213,7 @@ impl Default for Limits {
             publish_window_messages: 4096,
             publish_window_bytes: ByteSize(32 << 20),
             delivery_window_bytes: ByteSize(8 << 20),
+            outbox_bytes_max: ByteSize(4 << 20),
         }
     }
 }
