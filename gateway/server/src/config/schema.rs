@@ -212,7 +212,7 @@ impl Default for Limits {
             retained_max: 100_000,
             publish_window_messages: 4096,
             publish_window_bytes: ByteSize(32 << 20),
-            delivery_window_bytes: ByteSize(8 << 20),
+            delivery_window_bytes: ByteSize(1 << 20),
             outbox_bytes_max: ByteSize(4 << 20),
         }
     }
