@@ -1,0 +1,157 @@
+//! STOMP 1.2: without receipts and acknowledgements, or persistent with a receipt each and acknowledged in batches.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use crate::{Confirms, Consumer, Decoder, Encoder, PREFETCH, Plan, Progress, Publisher, connect, wrong};
+
+pub fn publisher(plan: &Plan, pair: u32) -> io::Result<Publisher> {
+    let mut head = format!("SEND\ndestination:{}\ncontent-length:", queue(plan, pair)).into_bytes();
+    head.extend(crate::BODY_BYTES.to_string().bytes());
+    if plan.durable {
+        head.extend(b"\npersistent:true\nreceipt:");
+    }
+    Ok(Publisher {
+        stream: hello(plan)?,
+        encoder: Box::new(Send { head, receipt: plan.durable.then_some(0) }),
+        confirms: Box::new(Receipts { durable: plan.durable }),
+        credit: u64::MAX,
+    })
+}
+
+pub fn consumer(plan: &Plan, pair: u32) -> io::Result<Consumer> {
+    let mut stream = hello(plan)?;
+    let ack = if plan.durable { "client" } else { "auto" };
+    write!(
+        stream,
+        "SUBSCRIBE\nid:0\ndestination:{}\nack:{ack}\nprefetch-count:{PREFETCH}\nreceipt:s\n\n\0",
+        queue(plan, pair)
+    )?;
+    expect(&mut stream, "RECEIPT")?;
+    Ok(Consumer {
+        stream,
+        decoder: Box::new(Messages { acknowledge: plan.durable }),
+        goodbye: Box::new(|mut stream| {
+            stream.write_all(b"DISCONNECT\nreceipt:d\n\n\0")?;
+            expect(&mut stream, "RECEIPT")
+        }),
+    })
+}
+
+fn queue(plan: &Plan, pair: u32) -> String {
+    format!("/queue/{}-{pair}", plan.name)
+}
+
+fn hello(plan: &Plan) -> io::Result<TcpStream> {
+    let mut stream = connect(&plan.address)?;
+    stream.write_all(b"CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\nheart-beat:0,0\n\n\0")?;
+    expect(&mut stream, "CONNECTED")?;
+    Ok(stream)
+}
+
+/// Reads one frame byte by byte: nothing behind it is taken.
+fn expect(stream: &mut TcpStream, command: &str) -> io::Result<()> {
+    let mut frame = Vec::new();
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte)?;
+        match byte[0] {
+            0 => break,
+            b'\n' if frame.is_empty() => {}
+            other => frame.push(other),
+        }
+    }
+    let text = String::from_utf8_lossy(&frame);
+    if text.lines().next() == Some(command) { Ok(()) } else { Err(wrong(format!("expected {command}, got {text}"))) }
+}
+
+/// The frame at the front, if it is whole: head (command and headers), body, bytes taken. Line ends before it are
+/// taken with it.
+fn next(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    let lead = bytes.iter().position(|byte| !matches!(byte, b'\n' | b'\r'))?;
+    let bytes = &bytes[lead..];
+    let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
+    let head = &bytes[..end];
+    let start = end + 2;
+    let size = match header(head, b"content-length:") {
+        Some(value) => std::str::from_utf8(value).ok()?.parse().ok()?,
+        None => bytes[start..].iter().position(|byte| *byte == 0)?,
+    };
+    bytes.get(start + size)?;
+    Some((head, &bytes[start..start + size], lead + start + size + 1))
+}
+
+fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    head.split(|byte| *byte == b'\n').skip(1).find_map(|line| line.strip_prefix(name))
+}
+
+struct Send {
+    head: Vec<u8>,
+    receipt: Option<u64>,
+}
+
+impl Encoder for Send {
+    fn message(&mut self, body: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        if let Some(receipt) = &mut self.receipt {
+            *receipt += 1;
+            let _ = write!(out, "{receipt}");
+        }
+        out.extend_from_slice(b"\n\n");
+        out.extend_from_slice(body);
+        out.push(0);
+    }
+
+    fn goodbye(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"DISCONNECT\nreceipt:d\n\n\0");
+    }
+}
+
+struct Receipts {
+    durable: bool,
+}
+
+impl Confirms for Receipts {
+    fn confirms_messages(&self) -> bool {
+        self.durable
+    }
+
+    fn read(&mut self, bytes: &[u8], progress: &mut Progress) -> io::Result<usize> {
+        let mut taken = 0;
+        while let Some((head, _, size)) = next(&bytes[taken..]) {
+            if !head.starts_with(b"RECEIPT\n") {
+                return Err(wrong(format!("publisher got {}", String::from_utf8_lossy(head))));
+            }
+            progress.confirmed += 1;
+            taken += size;
+        }
+        Ok(taken)
+    }
+}
+
+struct Messages {
+    acknowledge: bool,
+}
+
+impl Decoder for Messages {
+    fn read(&mut self, bytes: &[u8], message: &mut dyn FnMut(&[u8]), out: &mut Vec<u8>) -> io::Result<usize> {
+        let mut taken = 0;
+        let mut last = None;
+        while let Some((head, body, size)) = next(&bytes[taken..]) {
+            if !head.starts_with(b"MESSAGE\n") {
+                return Err(wrong(format!("consumer got {}", String::from_utf8_lossy(head))));
+            }
+            message(body);
+            last = Some(head);
+            taken += size;
+        }
+        // `client`: one acknowledgement stands for all before it.
+        if let Some(head) = last.filter(|_| self.acknowledge) {
+            let id = header(head, b"ack:").ok_or_else(|| wrong("MESSAGE without ack"))?;
+            out.extend_from_slice(b"ACK\nid:");
+            out.extend_from_slice(id);
+            out.extend_from_slice(b"\n\n\0");
+        }
+        Ok(taken)
+    }
+}

@@ -1,0 +1,62 @@
+"""Tables in Markdown."""
+
+import datetime
+import os
+import platform
+import statistics
+from pathlib import Path
+
+
+def rows(head, body):
+    """A Markdown table; columns after the first are aligned to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def head(brokers, rounds, paced, full):
+    machine = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    versions = ", ".join(f"{broker.name} ({broker.version()})" for broker in brokers)
+    return (
+        f"{datetime.date.today()}, {os.cpu_count()} cores ({machine}), Linux {platform.release()}, load generator on the "
+        f"same machine over loopback.\n{versions}.\n\nMedians of {rounds} interleaved round{'s' if rounds > 1 else ''}. Bodies of 256 bytes. "
+        f"Latency from due time to receipt at 1,000 messages a second in all ({paced} s); rate with full windows ({full} s).\n"
+        "Before a durable message is confirmed, Evergate has synced it to disk (SQLite: WAL with synchronous=FULL; "
+        "PostgreSQL: synchronous_commit=on);\nRabbitMQ has synced it or a consumer has acknowledged it; "
+        "mosquitto has it in memory only."
+    )
+
+
+def medians(results):
+    return {key: statistics.median(result[key] for result in results) for key in results[0]}
+
+
+def comparison(cases, brokers, figures):
+    body = []
+    for case in cases:
+        found = {broker.name: medians(figures[case, broker.name]) for broker in brokers if (case, broker.name) in figures}
+        for name, figure in found.items():
+            body.append(
+                [
+                    str(case),
+                    name,
+                    f"{figure['rate']:,.0f}",
+                    f"{figure['p50_us'] / 1000:.2f}",
+                    f"{figure['p99_us'] / 1000:.2f}",
+                    f"{figure['busy_p50_us'] / 1000:.1f}",
+                    f"{figure['cpu_us']:.1f}",
+                    ratio(name, found, "rabbitmq"),
+                    ratio(name, found, "mosquitto"),
+                ]
+            )
+    columns = ["case", "broker", "messages/s", "p50 ms", "p99 ms", "busy p50 ms", "CPU us/message", "x RabbitMQ", "x mosquitto"]
+    return rows(columns, body)
+
+
+def ratio(name, found, other):
+    """How many times the other broker's rate. Only for Evergate."""
+    if not name.startswith("evergate") or other not in found:
+        return ""
+    return f"{found[name]['rate'] / found[other]['rate']:.1f}"
