@@ -40,7 +40,20 @@ total_of() { # word: sums every number that stands before it on standard input
   grep -oE "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'
 }
 
-cargo_test() { # filters and options of the test binaries, after --
+# `--test NAME` for every integration test of the packages in these directories.
+test_targets() {
+  cargo metadata --format-version=1 --no-deps --locked | python3 -c '
+import json, os, sys
+metadata = json.load(sys.stdin)
+places = tuple(os.path.join(metadata["workspace_root"], place, "") for place in sys.argv[1:])
+for package in metadata["packages"]:
+    for target in package["targets"]:
+        if "test" in target["kind"] and package["manifest_path"].startswith(places):
+            print("--test", target["name"])
+' "$@" | sort -u
+}
+
+cargo_test() { # which targets
   local log=$CACHE/log/cargo.log
   : >"$log"
   logged cargo test --workspace --locked --no-fail-fast "$@"
@@ -79,6 +92,8 @@ need_package() { # file that it brings, package names…
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
 
+need_postgresql() { need_package /usr/lib/postgresql/15/bin/postgres postgresql-15; }
+
 need_chromium() { need_package /usr/bin/chromium chromium; }
 
 need_cargo_tool() { command -v "$1" >/dev/null || cargo install --locked "$1"; }
@@ -107,7 +122,7 @@ need_gateway() {
 # A PostgreSQL of our own: temporary directory, free port, gone at the end.
 need_postgres() {
   [[ -n ${EVERGATE_TEST_POSTGRES:-} ]] && return
-  need_package /usr/lib/postgresql/15/bin/postgres postgresql-15 || return
+  need_postgresql || return
   exec {postgres_out}< <(exec python3 tests/lib/postgres.py)
   postgres_pid=$!
   read -r EVERGATE_TEST_POSTGRES <&"$postgres_out" || return
@@ -130,6 +145,10 @@ run_part() {
   echo "=== $name"
   # Not zero: something that the part needs could not be had. That fails the part and not the run.
   "part_$name" || count 0 1
+  if ((part_passed + part_failed == 0)); then
+    echo "the part $name tested nothing"
+    count 0 1
+  fi
   passed_total=$((passed_total + part_passed))
   failed_total=$((failed_total + part_failed))
   summary+=("$(printf '%-13s %5d passed %4d failed %5d s' "$name" "$part_passed" "$part_failed" $((SECONDS - start)))")
@@ -149,7 +168,7 @@ main() {
   ((${#parts[@]})) || parts=("${ALL_PARTS[@]}")
   mkdir -p "$CACHE/log"
   trap clean_up EXIT
-  export EVERGATE_TEST_LONG=$LONG
+  if [[ $LONG == yes ]]; then export EVERGATE_TEST_LONG=1; fi
   for argument in "${parts[@]}"; do run_part "$argument"; done
   echo
   printf '%s\n' "${summary[@]}"
