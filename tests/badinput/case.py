@@ -75,6 +75,22 @@ class Peer:
         self.received += chunk
         self.closed = not chunk
 
+    def flood(self, data, seconds):
+        """Sends and never reads, until the gateway takes no more for half a second or time is up.
+
+        Returns how much it took, and whether it still took.
+        """
+        data = memoryview(data)
+        sent, deadline = 0, time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not select.select([], [self.socket], [], 0.5)[1]:
+                return sent, False
+            try:
+                sent += self.socket.send(data[sent % len(data) :])
+            except OSError:
+                return sent, False
+        return sent, True
+
     def half_close(self):
         try:
             self.socket.shutdown(socket.SHUT_WR)

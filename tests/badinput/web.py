@@ -1,5 +1,7 @@
 """HTTP/1.1 and WebSocket by hand."""
 
+from badinput import mqtt
+
 MASK = b"\x01\x02\x03\x04"
 
 
@@ -49,6 +51,8 @@ OPENINGS = {
     "stomp": [(upgrade(path="/stomp", Sec_WebSocket_Protocol="v12.stomp"), "101")],
     "amqp": [(upgrade(path="/amqp", Sec_WebSocket_Protocol="amqp"), "101")],
 }
+
+OPENINGS["mqtt online"] = [*OPENINGS["mqtt"], (message(mqtt.connect5()), "binary 20")]
 
 OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 
