@@ -1,7 +1,23 @@
 //! What the session targets share: a gateway small enough to fuzz with, and consumers of every protocol.
 
+pub mod contract;
 mod gateway;
 pub mod handshake;
+
+// The AMQP codec is private to its crate and not worth a public interface for tests alone: `contract`
+// compiles its sources once more.
+#[allow(dead_code, unused_imports)]
+#[path = "../../../protocols/amqp10/src/codec/mod.rs"]
+mod codec;
+#[allow(dead_code)]
+#[path = "../../../protocols/amqp10/src/error.rs"]
+mod error;
+#[allow(dead_code, unused_imports)]
+#[path = "../../../protocols/amqp10/src/message/mod.rs"]
+mod message;
+#[allow(dead_code, unused_imports)]
+#[path = "../../../protocols/amqp10/src/performative/mod.rs"]
+mod performative;
 
 use std::sync::LazyLock;
 

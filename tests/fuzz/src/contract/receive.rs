@@ -1,0 +1,117 @@
+//! Delivers a message to a consumer of each protocol and checks what it gets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evergate_model::{Body, Delivery, Encoding, Event, Message, Seq, Session, View};
+use evergate_mqtt::codec::{Packet, Qos, Version};
+use evergate_stomp::codec::Command;
+
+use super::drive::{Driver, START};
+use super::input::Input;
+use super::{amqp_bytes, amqp_decode, mqtt_bytes, stomp_bytes};
+
+/// What the consumers' session gets for `message`: one delivery.
+fn deliver<S: Session>(session: S, opening: &[u8], message: &Arc<Message>) -> Vec<u8> {
+    let silent = Input { plan: 0, script: &[], stream: &[] };
+    let mut driver = Driver::new(session, silent.choices());
+    driver.gateway.stocked = false;
+    driver.receive(opening);
+    driver.answer_all();
+    assert!(driver.close.is_none(), "{:?}", driver.close);
+    let consumer = driver.gateway.consumers().last().expect("a consumer");
+    driver.wire.clear();
+    driver.gateway.count(message);
+    driver.tell(Event::Deliver(Delivery {
+        consumer,
+        seq: Seq(1 << 40),
+        message: message.clone(),
+        failed_count: 0,
+        redelivered: false,
+        retained: false,
+    }));
+    driver.wire
+}
+
+/// The names that a conversion carries properties without a place under.
+const NAMED: [&str; 11] = [
+    "message-id",
+    "correlation-id",
+    "reply-to",
+    "content-type",
+    "content-encoding",
+    "subject",
+    "group-id",
+    "group-sequence",
+    "reply-to-group-id",
+    "user-id",
+    "creation-time",
+];
+
+/// Delivers `message` everywhere. Its body arrives as it is.
+pub fn everywhere(message: &Arc<Message>) {
+    let formats = crate::FORMATS.get();
+    let view = formats.view(message);
+    for version in mqtt_bytes::VERSIONS {
+        to_mqtt(message, &view, version);
+    }
+    for version in stomp_bytes::VERSIONS {
+        to_stomp(message, &view, version);
+    }
+    to_amqp(message, &view);
+}
+
+fn to_mqtt(message: &Arc<Message>, view: &View<'_>, version: Version) {
+    let connect = mqtt_bytes::bytes(&mqtt_bytes::connect(version), version);
+    let subscribe = mqtt_bytes::bytes(&mqtt_bytes::subscribe(version, "$queue/q", Qos::ExactlyOnce), version);
+    let wire = deliver(mqtt_bytes::session(), &[connect, subscribe].concat(), message);
+    match &mqtt_bytes::packets(&wire, version)[..] {
+        [Packet::Publish(publish)] => assert_eq!(publish.payload, view.body.bytes()),
+        [] => assert!(message.is_expired(START) || message.meta.address.name.len() > 60_000),
+        other => panic!("one PUBLISH was expected: {other:?}"),
+    }
+}
+
+fn to_stomp(message: &Arc<Message>, view: &View<'_>, version: evergate_stomp::codec::Version) {
+    let opening = [stomp_bytes::connect(version), stomp_bytes::subscribe("/queue/q")].concat();
+    let wire = deliver(stomp_bytes::session(), &opening, message);
+    match &stomp_bytes::frames(&wire, version)[..] {
+        [frame] => {
+            assert_eq!(frame.command, Command::Message);
+            assert_eq!(frame.body, view.body.bytes());
+        }
+        other => panic!("one MESSAGE was expected: {other:?}"),
+    }
+}
+
+/// AMQP is the hub: all that the view has arrives, but for what AMQP has no type for.
+fn to_amqp(message: &Arc<Message>, view: &View<'_>) {
+    let mut opening = amqp_bytes::opening(false);
+    opening.extend(amqp_bytes::framed(&amqp_bytes::records(&[
+        amqp_bytes::attach("r", 0, true, Some("/queue/q"), None, 0),
+        amqp_bytes::flow(0, 100, false),
+    ])));
+    let wire = deliver(amqp_bytes::session(), &opening, message);
+    let payload: Bytes = amqp_bytes::transferred(&wire);
+    let back = amqp_decode::delivered(&payload);
+    assert_eq!((back.meta.durable, back.meta.priority), (message.meta.durable, message.meta.priority));
+    if message.encoding == Encoding::Amqp10 {
+        return assert_eq!((&back.head, &back.body), (&message.head, &message.body));
+    }
+    let formats = crate::FORMATS.get();
+    let seen = formats.view(&back);
+    assert_eq!(seen.body.bytes(), view.body.bytes());
+    assert_eq!(matches!(seen.body, Body::Text(_)), matches!(view.body, Body::Text(_)));
+    assert_eq!(seen.reply_to, view.reply_to);
+    assert_eq!(seen.subject, view.subject);
+    assert_eq!(seen.group_id, view.group_id);
+    assert_eq!(seen.group_sequence, view.group_sequence);
+    assert_eq!(seen.reply_to_group_id, view.reply_to_group_id);
+    assert_eq!(seen.creation_time, view.creation_time);
+    assert_eq!(seen.correlation_id, view.correlation_id);
+    assert_eq!(seen.message_id, view.message_id);
+    for (name, value) in &view.application {
+        let arrived = seen.application.iter().any(|(known, text)| known == name && text == value);
+        assert!(arrived || NAMED.contains(&&**name), "{name:?} did not arrive");
+    }
+}
