@@ -192,7 +192,11 @@ impl Client {
         if let Some(key) = key {
             let Draft { address, durable, retain, .. } = draft.clone();
             let expires = draft.expires_at.is_some();
-            around.model.sends(key, Sent { address, durable, retain, expires, copies: 0 }, mark.is_some());
+            around.model.sends(
+                key,
+                Sent { address, durable, retain, expires, copies: 0, left_open: false },
+                mark.is_some(),
+            );
         }
         let token = connection.token(Pending::Publish(key));
         connection.publisher.submit(Waiting { token, message, retain: draft.retain, mark });
@@ -202,6 +206,7 @@ impl Client {
     /// the session's queue, which say what did arrive.
     fn send_again(&mut self, around: &mut Around<'_>, marks: &[u32]) {
         for (key, draft) in std::mem::take(&mut self.unconfirmed) {
+            around.model.left_open(key);
             let known = draft.number.is_some_and(|number| self.numbers[number as usize] == Number::Sent(key));
             match draft.number {
                 Some(number) if known && marks.contains(&number) => self.numbers[number as usize] = Number::Taken,

@@ -223,7 +223,7 @@ impl Connection {
             return Ok(self.published(model, token, targets.as_deref()));
         }
         match event {
-            SessionEvent::Attached { consumer, result } => return Ok(Some(self.attached(model, consumer, result)?)),
+            SessionEvent::Attached { consumer, result } => Ok(Some(self.attached(model, consumer, result)?)),
             SessionEvent::Event(event) => self.event(node, model, event),
             SessionEvent::PublishParts { .. } | SessionEvent::PublishPart { .. } | SessionEvent::Ensured { .. } => {
                 Ok(None)
@@ -231,12 +231,7 @@ impl Connection {
         }
     }
 
-    pub fn published(
-        &mut self,
-        model: &mut Model,
-        token: Token,
-        targets: Option<&[(QueueId, bool)]>,
-    ) -> Option<Told> {
+    pub fn published(&mut self, model: &mut Model, token: Token, targets: Option<&[(QueueId, bool)]>) -> Option<Told> {
         let pending = self.pending.remove(&token)?;
         if let (Pending::Publish(Some(key)), Some(targets)) = (&pending, targets) {
             model.confirmed(*key, targets);
@@ -340,6 +335,7 @@ impl Connection {
 
 /// How to attach.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools)] // a request's flags
 pub struct AttachOptions {
     pub settled: bool,
     pub fresh: bool,

@@ -28,6 +28,7 @@ pub struct Model {
 
 /// A message as its producer sent it.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Sent {
     pub address: Address,
     pub durable: bool,
@@ -35,9 +36,12 @@ pub struct Sent {
     pub expires: bool,
     /// How often it was sent without a mark to recognise it by.
     pub copies: u32,
+    /// Its connection ended before the confirm: what follows on the next one does not wait for it.
+    pub left_open: bool,
 }
 
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 struct Queue {
     name: String,
     durable: bool,
@@ -81,6 +85,13 @@ impl Model {
     pub fn sends(&mut self, key: Key, sent: Sent, marked: bool) {
         let known = self.sent.entry(key).or_insert(sent);
         known.copies += u32::from(!marked || known.copies == 0);
+    }
+
+    /// The connection ended before the confirm.
+    pub fn left_open(&mut self, key: Key) {
+        if let Some(sent) = self.sent.get_mut(&key) {
+            sent.left_open = true;
+        }
     }
 
     /// A message was routed: every confirmed subscription must be among its targets.
@@ -255,7 +266,12 @@ impl Model {
         for (id, queue) in &mut self.queues {
             queue.owed.retain(|_, durable| *durable);
             queue.restarted(&self.sent);
-            if found.contains(id) || queue.gone {
+            if found.contains(id) {
+                // A deletion that was not committed did not happen.
+                (queue.gone, queue.ending) = (false, false);
+                continue;
+            }
+            if queue.gone {
                 continue;
             }
             if queue.permanent && !queue.ending && (queue.promised || !queue.owed.is_empty()) {
@@ -271,7 +287,8 @@ impl Model {
         let dead = |key| self.queues.values().any(|queue| queue.name == DEAD_LETTERS && queue.taken.contains(key));
         for queue in self.queues.values() {
             for key in queue.owed.keys() {
-                if !queue.taken.contains(key) && !(queue.rejected.contains(key) && dead(key)) {
+                let is_accounted_for = queue.taken.contains(key) || (queue.rejected.contains(key) && dead(key));
+                if !is_accounted_for {
                     return Err(format!("{key:?} was confirmed and is lost from {}", queue.name));
                 }
             }
@@ -319,8 +336,9 @@ impl Queue {
             return Err(format!("{key:?} at {seq:?} was handed out by {name} after {:?}", self.last_place));
         }
         self.last_place = seq;
-        // Retained copies follow a subscription, whenever they were published.
-        if sent.retain || name == DEAD_LETTERS {
+        // Retained copies follow a subscription, whenever they were published; after a restart they look
+        // like others.
+        if delivery.retained || (sent.retain && delivery.redelivered) || name == DEAD_LETTERS {
             return Ok(());
         }
         let copies = self.copies.entry(key).or_insert(0);
@@ -329,7 +347,7 @@ impl Queue {
             return Err(format!("{key:?} is in {name} {copies} times but was sent {} times", sent.copies));
         }
         let last = self.numbers.entry((key.producer, sent.address.clone())).or_insert(0);
-        if sent.copies == 1 && key.number <= *last {
+        if !sent.left_open && key.number <= *last {
             return Err(format!("{key:?} was handed out by {name} after number {last}"));
         }
         *last = key.number.max(*last);

@@ -90,7 +90,7 @@ impl Node {
         if let ShardCommand::Credit { limit, .. } = &mut command
             && self.fault == Some(Fault::IgnoreCredit)
         {
-            *limit += 1;
+            *limit = limit.saturating_add(1);
         }
         self.controls[usize::from(shard.0)].push_back(command);
     }
@@ -155,10 +155,8 @@ impl Node {
         let Some(command) = command else { return Ok(()) };
         match &command {
             ShardCommand::Delete { queue } => model.deleted(*queue)?,
-            ShardCommand::Attach { queue, session, consumer, settled, window_bytes, .. } => {
-                if !model.is_gone(*queue) {
-                    model.attached((*session, *consumer), *queue, *settled, *window_bytes);
-                }
+            ShardCommand::Attach { queue, session, consumer, settled, window_bytes, .. } if !model.is_gone(*queue) => {
+                model.attached((*session, *consumer), *queue, *settled, *window_bytes);
             }
             ShardCommand::Detach { session, consumer, .. } => model.detached((*session, *consumer)),
             _ => {}

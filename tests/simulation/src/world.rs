@@ -102,11 +102,8 @@ impl World {
         let journal = SimJournal::default();
         let memory = MemoryBudget::new(u64::MAX);
         let mut model = Model::default();
-        let config = ShardConfig {
-            id: ShardId(0),
-            limits,
-            confirm_before_commit: fault == Some(Fault::ConfirmBeforeCommit),
-        };
+        let config =
+            ShardConfig { id: ShardId(0), limits, confirm_before_commit: fault == Some(Fault::ConfirmBeforeCommit) };
         let core = start(Time(1), &journal, &mut model, shards, config)?;
         let mut node = Node::new(Time(1), core, batch_bytes_max, memory.clone());
         (node.fault, node.trace) = (fault, trace);
