@@ -281,5 +281,7 @@ fn unsubscribe(reader: &mut Reader<'_>, version: Version) -> Result<Packet, Deco
 fn unsuback(reader: &mut Reader<'_>, frame: &Bytes, version: Version) -> Result<Packet, DecodeError> {
     let packet_id = reader.packet_id()?;
     let properties = properties(reader, Place::UNSUBACK, version)?;
-    Ok(Packet::Unsuback(Unsuback { packet_id, codes: codes(reader, frame), properties }))
+    // Before MQTT 5 it has no payload.
+    let codes = if version == Version::V5 { codes(reader, frame) } else { Vec::new() };
+    Ok(Packet::Unsuback(Unsuback { packet_id, codes, properties }))
 }

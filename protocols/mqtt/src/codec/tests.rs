@@ -58,6 +58,7 @@ fn bad_packets_are_refused_with_the_right_reason() {
     let v4: &[(&str, &[u8])] = &[
         ("an empty topic", b"\x30\x02\0\0"),
         ("AUTH", b"\xF0\x00"),
+        ("UNSUBACK with a payload", b"\xB0\x03\0\x01\0"),
         ("DISCONNECT with a reason", b"\xE0\x01\0"),
         ("PUBACK with a reason", b"\x40\x03\0\x01\0"),
         ("no local", b"\x82\x06\0\x01\0\x01a\x04"),
