@@ -162,13 +162,14 @@ fn read_head(head: &[u8], command: Command, version: Version, count: usize) -> R
             return Err(FrameError::CarriageReturn);
         }
         let (name, value) = line.split_once(':').ok_or_else(|| FrameError::NoColon(shortened(line.as_bytes())))?;
+        let legacy = version == Version::V1_0 && !command.is_raw();
+        // 1.0 clients write `name: value`.
+        let (name, value) = if legacy { (name.trim(), value.trim()) } else { (name, value) };
         if name.is_empty() {
             return Err(FrameError::EmptyName);
         }
-        if command.is_raw() {
+        if legacy || command.is_raw() {
             headers.push(name, value);
-        } else if version == Version::V1_0 {
-            headers.push(name.trim(), value.trim()); // 1.0 clients write `name: value`
         } else {
             let bad = || FrameError::BadEscape(shortened(line.as_bytes()));
             headers.push(&unescape(name, version).ok_or_else(bad)?, &unescape(value, version).ok_or_else(bad)?);

@@ -42,6 +42,7 @@ fn bad_frames_get_a_text_that_says_what_is_wrong() {
         (V1_2, b"\rSEND\n", "unknown command \"\\rSEND\""),
         (V1_2, b"SEND\nno colon here\n\n\0", "a header line has no colon: \"no colon here\""),
         (V1_2, b"SEND\n:value\n\n\0", "a header has an empty name"),
+        (V1_0, b"SEND\n : value\n\n\0", "a header has an empty name"),
         (V1_2, b"SEND\na:\\t\n\n\0", "undefined escape sequence in header \"a:\\\\t\""),
         (V1_2, b"SEND\na:x\\\n\n\0", "undefined escape sequence in header \"a:x\\\\\""),
         (V1_1, b"SEND\na:\\r\n\n\0", "undefined escape sequence in header \"a:\\\\r\""),
