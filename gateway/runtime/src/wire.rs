@@ -9,6 +9,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 /// How many segments one write hands to the kernel.
 const SEGMENTS_MAX: usize = 32;
 
+/// What a segment costs beside its bytes: its place in the queue, which may be half empty.
+const SEGMENT_BYTES: usize = 2 * size_of::<Bytes>();
+
 /// Segments in order.
 #[derive(Debug, Default)]
 pub struct WriteQueue {
@@ -33,8 +36,10 @@ impl WriteQueue {
         self.segments.is_empty() && !self.unflushed
     }
 
+    /// Memory that it takes. A peer that asks for many short answers and reads none must not get more of
+    /// it than one that asks for long ones.
     pub fn len_bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.segments.len() * SEGMENT_BYTES
     }
 
     /// Writes some of it, or flushes. Cancel-safe: what is written is taken off at once. Returns how much.
@@ -69,5 +74,23 @@ impl WriteQueue {
             written -= front.len();
             self.segments.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_segments_count_with_what_they_cost() {
+        let mut queue = WriteQueue::default();
+        for _ in 0..1000 {
+            queue.extend(VecDeque::from([Bytes::from_static(b"\xd0\0")]));
+        }
+        assert_eq!(queue.len_bytes(), 1000 * (2 + SEGMENT_BYTES));
+        queue.advance(2 * 999 + 1);
+        assert_eq!(queue.len_bytes(), 1 + SEGMENT_BYTES);
+        queue.advance(1);
+        assert_eq!(queue.len_bytes(), 0);
     }
 }
