@@ -30,7 +30,7 @@ class Refused(OSError):
 
 
 class MqttBase:
-    def __init__(self, gateway, client_id, clean=True):
+    def __init__(self, gateway, client_id, clean=True, **callbacks):
         self.lost = threading.Event()
         opened = threading.Event()
         self.client = mqtt.Client(
@@ -40,6 +40,9 @@ class MqttBase:
         self.client.max_inflight_messages_set(1000)
         self.client.on_connect = lambda *_: opened.set()
         self.client.on_disconnect = lambda *_: self.lost.set()
+        # Before the connection is open: a session that resumes delivers at once.
+        for name, callback in callbacks.items():
+            setattr(self.client, name, callback)
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 0 if clean else 3600
         properties.ReceiveMaximum = 100
@@ -61,8 +64,7 @@ class MqttPublisher(MqttBase):
         self._lock = threading.Lock()
         self._on_confirm = on_confirm
         self._topic = address.mqtt
-        super().__init__(gateway, f"publisher-{next(_names)}")
-        self.client.on_publish = self._confirmed
+        super().__init__(gateway, f"publisher-{next(_names)}", on_publish=self._confirmed)
 
     def _confirmed(self, client, data, packet_id, reason, properties):
         if reason.is_failure:
@@ -93,10 +95,14 @@ class MqttConsumer(MqttBase):
 
     def __init__(self, gateway, address, on_delivery, on_settled):
         topic = address.kind == "topic"
-        super().__init__(gateway, f"consumer-{address.name}" if topic else f"consumer-{next(_names)}", clean=not topic)
         subscribed = threading.Event()
-        self.client.on_subscribe = lambda *_: subscribed.set()
-        self.client.on_message = lambda client, data, m: on_delivery(m.payload, m.dup, m.mid)
+        super().__init__(
+            gateway,
+            f"consumer-{address.name}" if topic else f"consumer-{next(_names)}",
+            clean=not topic,
+            on_subscribe=lambda *_: subscribed.set(),
+            on_message=lambda client, data, message: on_delivery(message.payload, message.dup, message.mid),
+        )
         self.client.subscribe(address.mqtt, qos=1)
         if not subscribed.wait(OPEN_SECONDS):
             self.close()

@@ -119,3 +119,4 @@ class StompPy(stomp.ConnectionListener):
     def close(self):
         if self.connection.is_connected():
             self.connection.disconnect()
+            self.disconnected.wait(SECONDS)  # after the receipt, which stomp.py does not wait for
