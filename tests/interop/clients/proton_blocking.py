@@ -84,10 +84,14 @@ def encode(sent):
     return message
 
 
+def plain(value):
+    """proton gives binary as memoryview."""
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
 def decode(message):
     body = message.body
     body = b"" if body is None else body.encode() if isinstance(body, str) else bytes(body)
-    correlation_id = message.correlation_id
     return Received(
         body=body,
         address=message.address,
@@ -95,11 +99,11 @@ def decode(message):
         redelivered=message.delivery_count > 0,
         # proton gives symbol("None") where there is none.
         content_type=None if message.content_type == "None" else str(message.content_type),
-        correlation_id=bytes(correlation_id) if isinstance(correlation_id, (bytes, memoryview)) else correlation_id,
-        message_id=message.id,
+        correlation_id=plain(message.correlation_id),
+        message_id=plain(message.id),
         reply_to=message.reply_to,
         subject=message.subject,
         priority=message.priority,
         expires_in_seconds=message.ttl or None,
-        properties=dict(message.properties or {}),
+        properties={name: plain(value) for name, value in (message.properties or {}).items()},
     )
