@@ -17,11 +17,12 @@ ALLOWED = {
     **{store: {"evergate-model", "evergate-journal"} for store in STORES},
     "evergate-core": {"evergate-model", "evergate-journal"},
     "evergate-runtime": {"evergate-model", "evergate-core", "evergate-journal"},
+    "evergate-simulation": {"evergate-model", "evergate-core", "evergate-journal"},
     "evergate-web-console": set(),
     "evergate-admin": {"evergate-model", "evergate-core", "evergate-runtime", "evergate-journal", "evergate-web-console"},
 }
 # What needs no clock, no socket and no runtime must not be able to reach for one.
-PURE = {"evergate-model", "evergate-core", *PROTOCOLS}
+PURE = {"evergate-model", "evergate-core", "evergate-simulation", *PROTOCOLS}
 NOT_PURE = {"tokio", "async-std", "mio", "sqlx", "axum", "hyper", "rustls"}
 
 
