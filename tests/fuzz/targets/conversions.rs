@@ -33,10 +33,12 @@ fn plant() {
     let stomp = stomp.map(|(_, bytes)| join(2, &[], &bytes));
     let amqp = amqp_bytes::messages().into_iter().map(|message| join(3, &[], &message));
     let plain = join(4, &[], b"\xff plain");
-    seeds::plant(mqtt.chain(stomp).chain(amqp).chain([plain]));
+    let published: Vec<Vec<u8>> = mqtt.chain(stomp).chain(amqp).chain([plain]).collect();
+    let consumed = |published: &Vec<u8>, versions: u8| [&[published[0] + versions * 5], &published[1..]].concat();
+    seeds::plant([0, 4, 8].iter().flat_map(|versions| published.iter().map(|one| consumed(one, *versions))));
 }
 
-/// Plan: who publishes.
+/// Plan: who publishes, and in which versions the others consume.
 fn run(data: &[u8]) {
     let Some(input) = Input::new(data) else { return };
     let messages = match input.plan % 5 {
@@ -62,7 +64,7 @@ fn run(data: &[u8]) {
             vec![Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), body))]
         }
     };
-    messages.iter().take(MESSAGES_MAX).for_each(receive::everywhere);
+    messages.iter().take(MESSAGES_MAX).for_each(|message| receive::everywhere(message, input.plan / 5));
 }
 
 fuzz_target!(init: plant(), |data: &[u8]| run(data));
