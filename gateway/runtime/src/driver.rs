@@ -100,10 +100,17 @@ impl Driver {
         let mut unwritten = WriteQueue::default();
         let mut events = Vec::new();
         let mut stop_told = false;
+        let mut read_since_yield = 0;
         loop {
             self.settle_output(&mut unwritten);
             if self.close.is_some() {
                 return self.farewell(&mut writer, &mut unwritten).await;
+            }
+            // The runtime lets a task read 128 times before others have their turn: with a peer that floods
+            // us with the shortest frames, that is too long for a shard that waits behind this task.
+            if read_since_yield >= READ_BYTES {
+                read_since_yield = 0;
+                tokio::task::yield_now().await;
             }
             if unwritten.is_empty() {
                 self.consumers.written(&self.gateway);
@@ -120,6 +127,7 @@ impl Driver {
                     Ok(0) => return Some(std::io::ErrorKind::UnexpectedEof.into()),
                     Ok(count) => {
                         add(&self.connection.figures.received_bytes, count as u64);
+                        read_since_yield += count;
                         let now = self.gateway.clock.now();
                         self.session.received(now, &mut input, &mut self.out);
                         input.reserve(READ_BYTES);

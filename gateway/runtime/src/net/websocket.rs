@@ -25,6 +25,9 @@ pub use upgrade::{Subprotocol, Upgrade, UpgradeRefused};
 /// Largest message sent: a longer write becomes several. It bounds the copy that a frame needs.
 const SENT_BYTES_MAX: usize = 64 * 1024;
 
+/// Messages without content, pings mostly, that are taken before others have their turn.
+const MESSAGES_A_TURN: usize = 64;
+
 /// An upgraded connection.
 #[derive(Debug)]
 pub struct WebSocket {
@@ -41,7 +44,7 @@ impl WebSocket {
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        loop {
+        for _ in 0..MESSAGES_A_TURN {
             let bytes = match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
                 None => return Poll::Ready(Ok(Bytes::new())),
                 Some(Ok(Message::Binary(bytes))) => bytes,
@@ -66,6 +69,8 @@ impl WebSocket {
                 return Poll::Ready(Ok(bytes));
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Tells the peer what is wrong before the connection ends (RFC 6455, section 7.1.7). Who does not

@@ -192,6 +192,25 @@ async fn a_ping_is_answered() {
 }
 
 #[tokio::test]
+async fn a_flood_of_pings_leaves_others_their_turn() {
+    let (mut client, mut server) = pair("mqtt").await;
+    let pings = 10 * MESSAGES_A_TURN;
+    for _ in 0..pings {
+        client.feed(Message::Ping(Bytes::new())).await.unwrap();
+    }
+    client.send(Message::Binary(Bytes::from_static(b"x"))).await.unwrap();
+    let mut turns = 0;
+    let byte = std::future::poll_fn(|cx| {
+        turns += 1;
+        let mut byte = [0];
+        let read = ready!(Pin::new(&mut server).poll_read(cx, &mut ReadBuf::new(&mut byte)));
+        Poll::Ready(read.map(|()| byte[0]))
+    });
+    assert_eq!(byte.await.unwrap(), b'x');
+    assert!(turns >= 10, "{pings} pings in {turns} turns");
+}
+
+#[tokio::test]
 async fn a_close_of_the_peer_is_answered_and_is_the_end_of_the_stream() {
     let (mut client, mut server) = pair("mqtt").await;
     client.close(None).await.unwrap();
