@@ -170,7 +170,8 @@ impl Seen {
 
     fn check(&mut self, id: u8) -> Result<(), DecodeError> {
         if !is_allowed(id, self.place) {
-            return Err(DecodeError::protocol("a property that this packet may not have"));
+            // 2.2.2.2: an identifier that is not valid for its packet type makes it malformed.
+            return Err(DecodeError::malformed("a property that this packet may not have"));
         }
         let may_repeat = id == id::USER_PROPERTY || (id == id::SUBSCRIPTION_ID && self.place == Place::PUBLISH);
         let bit = 1 << (id & 0x3F);

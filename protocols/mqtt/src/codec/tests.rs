@@ -37,7 +37,7 @@ fn bad_packets_are_refused_with_the_right_reason() {
         ("neither topic nor alias", b"\x30\x03\0\0\0", R::PROTOCOL_ERROR),
         ("[MQTT-3.3.2-8] topic alias 0", b"\x30\x07\0\x01a\x03\x23\0\0", R::TOPIC_ALIAS_INVALID),
         ("a property twice", b"\x30\x08\0\x01a\x04\x01\0\x01\0", R::PROTOCOL_ERROR),
-        ("a property of another packet", b"\x30\x07\0\x01a\x03\x13\0\0", R::PROTOCOL_ERROR),
+        ("2.2.2.2: a property of another packet", b"\x30\x07\0\x01a\x03\x13\0\0", R::MALFORMED_PACKET),
         ("an unknown property", b"\x30\x06\0\x01a\x02\x7f\0", R::MALFORMED_PACKET),
         ("payload format 2", b"\x30\x06\0\x01a\x02\x01\x02", R::PROTOCOL_ERROR),
         ("subscription id 0", b"\x82\x09\0\x01\x02\x0b\0\0\x01a\0", R::PROTOCOL_ERROR),
@@ -50,7 +50,7 @@ fn bad_packets_are_refused_with_the_right_reason() {
         ("[MQTT-3.10.3-2] UNSUBSCRIBE without filter", b"\xA2\x03\0\x01\0", R::PROTOCOL_ERROR),
         ("PINGREQ with a body", b"\xC0\x01\0", R::MALFORMED_PACKET),
         ("a string that ends too early", b"\x30\x02\0\x05", R::MALFORMED_PACKET),
-        ("a will delay in DISCONNECT", b"\xE0\x07\0\x05\x18\0\0\0\0", R::PROTOCOL_ERROR),
+        ("a will delay in DISCONNECT", b"\xE0\x07\0\x05\x18\0\0\0\0", R::MALFORMED_PACKET),
     ];
     for (what, bytes, reason) in v5 {
         assert_eq!(refused(bytes, Version::V5), *reason, "{what}");
