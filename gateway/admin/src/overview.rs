@@ -7,7 +7,9 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 
 use crate::AdminState;
-use crate::snapshot::{ConnectionRow, DestinationRow, JournalTotals, Memory, Node, Observe, Snapshot, Totals};
+use crate::snapshot::{
+    ConnectionRow, ConnectionState, DestinationRow, JournalTotals, Memory, Node, Observe, Snapshot, Totals,
+};
 
 /// Rows in one list, at most and unless told otherwise.
 pub(crate) const ROWS_MAX: usize = 1_000;
@@ -38,6 +40,8 @@ pub(crate) struct Overview {
     journal: JournalTotals,
     destinations: List<DestinationRow>,
     connections: List<ConnectionRow>,
+    /// Blocked connections, whatever the filter.
+    connections_blocked: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,8 +72,10 @@ impl Overview {
             Ok(()) => Readiness { ok: true, reason: None },
             Err(reason) => Readiness { ok: false, reason: Some(reason) },
         };
+        let blocked = |row: &&ConnectionRow| row.state == ConnectionState::Blocked;
         Self {
             ready,
+            connections_blocked: snapshot.connections.iter().filter(blocked).count(),
             node: snapshot.node,
             totals: snapshot.totals,
             memory: snapshot.memory,
@@ -116,14 +122,14 @@ pub(crate) fn busiest<T: Row>(rows: &mut Vec<T>, count: usize) {
 /// What both lists share.
 pub(crate) trait Row {
     /// What the filter looks at; the first decides between rows of the same weight.
-    fn texts(&self) -> [&str; 5];
-    /// A backlog counts as much as traffic.
+    fn texts(&self) -> [&str; 6];
+    /// A backlog counts as much as traffic, and being blocked more than either.
     fn weight(&self) -> u64;
 }
 
 impl Row for DestinationRow {
-    fn texts(&self) -> [&str; 5] {
-        [&self.name, self.kind.name(), "", "", ""]
+    fn texts(&self) -> [&str; 6] {
+        [&self.name, self.kind.name(), console_kind(&self.name), "", "", ""]
     }
 
     fn weight(&self) -> u64 {
@@ -132,11 +138,25 @@ impl Row for DestinationRow {
 }
 
 impl Row for ConnectionRow {
-    fn texts(&self) -> [&str; 5] {
-        [&self.client_id, &self.user, &self.remote, &self.protocol, &self.listener]
+    fn texts(&self) -> [&str; 6] {
+        [&self.client_id, &self.user, &self.remote, &self.protocol, &self.listener, self.state.name()]
     }
 
     fn weight(&self) -> u64 {
-        self.published_total.saturating_add(self.delivered_total)
+        match self.state {
+            ConnectionState::Blocked => u64::MAX,
+            ConnectionState::Running => self.published_total.saturating_add(self.delivered_total),
+        }
+    }
+}
+
+/// What the console calls a queue of this name, so that its filter finds what it shows (`names.ts`).
+fn console_kind(name: &str) -> &'static str {
+    match name.split_once('/') {
+        Some(("$session", _)) => "MQTT session",
+        Some(("$subscription", _)) => "Durable subscription",
+        Some(("$share", _)) => "Shared subscription",
+        Some(("$temporary", _)) => "Temporary queue",
+        _ => "",
     }
 }

@@ -37,7 +37,7 @@ pub struct Node {
     pub started_at_ms: u64,
     /// How long it has been running, by a clock that never steps back. Rates divide by its differences.
     pub uptime_ms: u64,
-    /// The kind of journal: `sqlite`, `postgres`, `memory`.
+    /// The kind of journal, as people say it: `SQLite`.
     pub journal: String,
 }
 
@@ -118,6 +118,16 @@ pub enum ConnectionState {
     Running,
     /// The gateway has stopped reading from it until something it fills has room again.
     Blocked,
+}
+
+impl ConnectionState {
+    /// The state's name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Blocked => "blocked",
+        }
+    }
 }
 
 /// One connection.

@@ -20,6 +20,7 @@ export interface Overview {
   }
   destinations: Rows<DestinationRow>
   connections: Rows<ConnectionRow>
+  connections_blocked: number
 }
 
 export interface Rows<T> {

@@ -1,4 +1,5 @@
-use super::support::{MadeUp, serve};
+use super::support::{MadeUp, connection, serve};
+use crate::snapshot::{ConnectionRow, ConnectionState};
 
 #[tokio::test]
 async fn health_says_live_and_ready() {
@@ -23,7 +24,7 @@ async fn not_ready_is_503_with_the_reason_and_still_live() {
 #[tokio::test]
 async fn the_overview_carries_the_whole_snapshot() {
     let answer = serve(MadeUp::default()).await.get("/api/overview").await.json();
-    assert_eq!(answer["node"]["journal"], "sqlite");
+    assert_eq!(answer["node"]["journal"], "SQLite");
     assert_eq!(answer["totals"]["published"], 10);
     assert_eq!(answer["memory"]["max_bytes"], 4096);
     assert_eq!(answer["journal"]["commit_seconds_max"], 0.125);
@@ -62,6 +63,21 @@ async fn a_filter_finds_rows_beyond_the_first_thousand_in_any_case() {
     assert_eq!((&other["destinations"]["matching"], &other["connections"]["matching"]), (&5_000.into(), &0.into()));
     let long = format!("/api/overview?filter={}", "a".repeat(300));
     assert_eq!(served.get(&long).await.json()["destinations"]["matching"], 0);
+}
+
+#[tokio::test]
+async fn blocked_connections_come_first_are_counted_and_found() {
+    let running =
+        |id: u64| ConnectionRow { id, published_total: 1_000_000, state: ConnectionState::Running, ..connection() };
+    let mut connections: Vec<ConnectionRow> = (2..2_000).map(running).collect();
+    connections.push(connection());
+    let served = serve(MadeUp { connections, ..MadeUp::default() }).await;
+    let all = served.get("/api/overview?limit=5").await.json();
+    assert_eq!((&all["connections"]["rows"][0]["id"], &all["connections_blocked"]), (&1.into(), &1.into()));
+    let found = served.get("/api/overview?connections=blocked").await.json();
+    assert_eq!(found["connections"]["matching"], 1);
+    let none = served.get("/api/overview?connections=nobody").await.json();
+    assert_eq!((&none["connections"]["matching"], &none["connections_blocked"]), (&0.into(), &1.into()));
 }
 
 #[tokio::test]

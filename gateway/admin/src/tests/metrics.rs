@@ -11,7 +11,7 @@ async fn metrics_are_open_metrics_text() {
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text; version=1.0.0"));
     assert!(answer.body.ends_with("# EOF\n"));
     for line in [
-        "evergate_build_info{version=\"0.1.0\",journal=\"sqlite\"} 1",
+        "evergate_build_info{version=\"0.1.0\",journal=\"SQLite\"} 1",
         "evergate_start_time_seconds 1700000000.5",
         "evergate_ready 1",
         "evergate_messages_published_total 10",

@@ -18,13 +18,20 @@ use crate::{
 pub struct MadeUp {
     pub destinations: usize,
     pub name_bytes: usize,
+    pub connections: Vec<ConnectionRow>,
     pub ready: Result<(), String>,
     pub looks: AtomicU64,
 }
 
 impl Default for MadeUp {
     fn default() -> Self {
-        Self { destinations: 3, name_bytes: 0, ready: Ok(()), looks: AtomicU64::new(0) }
+        Self {
+            destinations: 3,
+            name_bytes: 0,
+            connections: vec![connection()],
+            ready: Ok(()),
+            looks: AtomicU64::new(0),
+        }
     }
 }
 
@@ -36,11 +43,11 @@ impl Observe for MadeUp {
                 version: "0.1.0".into(),
                 started_at_ms: 1_700_000_000_500,
                 uptime_ms: look * 1000,
-                journal: "sqlite".into(),
+                journal: "SQLite".into(),
             },
             totals: Totals { published: 10 + look, delivered: 9, confirmed: 8, settled: 7, rejected: 6, dropped: 5 },
             destinations: (0..self.destinations).map(|i| destination(i, self.name_bytes)).collect(),
-            connections: vec![connection()],
+            connections: self.connections.clone(),
             memory: Memory { used_bytes: 1024, max_bytes: 4096 },
             journal: JournalTotals {
                 commits_total: 4,
@@ -72,7 +79,7 @@ fn destination(i: usize, name_bytes: usize) -> DestinationRow {
     }
 }
 
-fn connection() -> ConnectionRow {
+pub fn connection() -> ConnectionRow {
     ConnectionRow {
         id: 1,
         protocol: "MQTT 5".into(),
