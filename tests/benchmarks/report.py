@@ -47,11 +47,12 @@ def comparison(cases, brokers, figures):
                     f"{figure['p99_us'] / 1000:.2f}",
                     f"{figure['busy_p50_us'] / 1000:.1f}",
                     f"{figure['cpu_us']:.1f}",
+                    f"{figure['load_cpu_us']:.1f}",
                     ratio(name, found, "rabbitmq"),
                     ratio(name, found, "mosquitto"),
                 ]
             )
-    columns = ["case", "broker", "messages/s", "p50 ms", "p99 ms", "busy p50 ms", "CPU us/message", "x RabbitMQ", "x mosquitto"]
+    columns = ["case", "broker", "messages/s", "p50 ms", "p99 ms", "busy p50 ms", "CPU us/message", "load CPU us", "x RabbitMQ", "x mosquitto"]
     return rows(columns, body)
 
 

@@ -89,7 +89,7 @@ def main(options):
             tables.append(ceiling.table(brokers, 0.5 if options.quick else 1.5, failures))
         evergate = next((broker for broker in brokers if broker.name == "evergate-sqlite"), None)
         if evergate and not options.no_profile:
-            tables.append(profile.table(evergate, cases, LOAD, 1.0 if options.quick else 2.0, failures))
+            tables.append(profile.table(evergate, cases, LOAD, 1.0 if options.quick else 4.0, failures))
     finally:
         for broker in brokers:
             broker.stop()

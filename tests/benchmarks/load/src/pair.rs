@@ -70,17 +70,19 @@ pub fn run(plan: &Plan) -> io::Result<String> {
         publishers.push(spawn("publish", move || publish(publisher, &gate, &schedule, offset)));
     }
     thread::sleep(full.saturating_duration_since(Instant::now()));
-    let before = Processor::of(&plan.pids);
+    let itself = [std::process::id()];
+    let before = (Processor::of(&plan.pids), Processor::of(&itself));
     // Before the first error is told, everything has ended.
     let sent: Vec<_> = publishers.into_iter().map(join).collect();
     let received: Vec<_> = consumers.into_iter().map(join).collect();
-    let processor = Processor::of(&plan.pids).since(&before);
+    let broker_time = Processor::of(&plan.pids).since(&before.0);
+    let load_time = Processor::of(&itself).since(&before.1);
     let sent = sent.into_iter().collect::<io::Result<Vec<u64>>>()?;
     let received = received.into_iter().collect::<io::Result<Vec<Received>>>()?;
     if let Some(pair) = (0..sent.len()).find(|&pair| received[pair].count != sent[pair]) {
         return Err(wrong(format!("pair {pair}: sent {}, received {}", sent[pair], received[pair].count)));
     }
-    Ok(result::line(received, full - start, processor))
+    Ok(result::line(received, full - start, broker_time, load_time))
 }
 
 type Opened = Vec<(Publisher, Consumer)>;
@@ -224,7 +226,8 @@ fn consume(consumer: Consumer, gate: &Gate, start: Instant) -> io::Result<Receiv
     let mut received = Received::default();
     let mut out = Vec::new();
     while !received.complete {
-        if buffer.fill(&mut stream).map_err(|error| wrong(format!("after {} messages: {error}", received.count)))? == 0 {
+        if buffer.fill(&mut stream).map_err(|error| wrong(format!("after {} messages: {error}", received.count)))? == 0
+        {
             return Err(wrong(format!("consumer's connection closed after {} messages", received.count)));
         }
         let now = start.elapsed();

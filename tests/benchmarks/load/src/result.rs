@@ -45,7 +45,7 @@ impl Received {
 }
 
 /// One line of JSON. `full_start`: when the fast part began.
-pub fn line(received: Vec<Received>, full_start: Duration, processor: Duration) -> String {
+pub fn line(received: Vec<Received>, full_start: Duration, broker_time: Duration, load_time: Duration) -> String {
     let full: u64 = received.iter().map(|each| each.full).sum();
     let count: u64 = received.iter().map(|each| each.count).sum();
     let last = received.iter().map(|each| each.last).max().unwrap_or_default();
@@ -58,15 +58,17 @@ pub fn line(received: Vec<Received>, full_start: Duration, processor: Duration) 
     }
     paced.sort_unstable();
     busy.sort_unstable();
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / full.max(1) as f64;
     format!(
         "{{\"messages\": {count}, \"rate\": {:.0}, \"p50_us\": {:.0}, \"p99_us\": {:.0}, \"busy_p50_us\": {:.0}, \
-         \"busy_p99_us\": {:.0}, \"cpu_us\": {:.2}}}",
+         \"busy_p99_us\": {:.0}, \"cpu_us\": {:.2}, \"load_cpu_us\": {:.2}}}",
         full as f64 / seconds,
         percentile(&paced, 50),
         percentile(&paced, 99),
         percentile(&busy, 50),
         percentile(&busy, 99),
-        processor.as_secs_f64() * 1e6 / full.max(1) as f64,
+        each(broker_time),
+        each(load_time),
     )
 }
 

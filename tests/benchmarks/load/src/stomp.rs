@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
+use memchr::memchr;
+
 use crate::{Confirms, Consumer, Decoder, Encoder, PREFETCH, Plan, Progress, Publisher, connect, wrong};
 
 pub fn publisher(plan: &Plan, pair: u32) -> io::Result<Publisher> {
@@ -65,20 +67,33 @@ fn expect(stream: &mut TcpStream, command: &str) -> io::Result<()> {
     if text.lines().next() == Some(command) { Ok(()) } else { Err(wrong(format!("expected {command}, got {text}"))) }
 }
 
-/// The frame at the front, if it is whole: head (command and headers), body, bytes taken. Line ends before it are
-/// taken with it.
-fn next(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
-    let lead = bytes.iter().position(|byte| !matches!(byte, b'\n' | b'\r'))?;
-    let bytes = &bytes[lead..];
-    let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
-    let head = &bytes[..end];
-    let start = end + 2;
-    let size = match header(head, b"content-length:") {
-        Some(value) => std::str::from_utf8(value).ok()?.parse().ok()?,
-        None => bytes[start..].iter().position(|byte| *byte == 0)?,
-    };
-    bytes.get(start + size)?;
-    Some((head, &bytes[start..start + size], lead + start + size + 1))
+/// A whole frame: command and headers, body, and the bytes taken with the line ends before it.
+struct Frame<'a> {
+    head: &'a [u8],
+    body: &'a [u8],
+    size: usize,
+}
+
+/// The frame at the front, if it is whole.
+fn next(bytes: &[u8]) -> Option<Frame<'_>> {
+    let first = bytes.iter().position(|byte| !matches!(byte, b'\n' | b'\r'))?;
+    let mut line = first;
+    let mut length = None;
+    loop {
+        let end = line + memchr(b'\n', &bytes[line..])?;
+        if end == line {
+            break;
+        }
+        if let Some(value) = bytes[line..end].strip_prefix(b"content-length:") {
+            length = std::str::from_utf8(value).ok()?.parse::<usize>().ok();
+        }
+        line = end + 1;
+    }
+    let start = line + 1;
+    let length = length.or_else(|| memchr(0, &bytes[start..]))?;
+    // The NUL behind the body.
+    bytes.get(start + length)?;
+    Some(Frame { head: &bytes[first..line], body: &bytes[start..start + length], size: start + length + 1 })
 }
 
 fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
@@ -118,7 +133,7 @@ impl Confirms for Receipts {
 
     fn read(&mut self, bytes: &[u8], progress: &mut Progress) -> io::Result<usize> {
         let mut taken = 0;
-        while let Some((head, _, size)) = next(&bytes[taken..]) {
+        while let Some(Frame { head, size, .. }) = next(&bytes[taken..]) {
             if !head.starts_with(b"RECEIPT\n") {
                 return Err(wrong(format!("publisher got {}", String::from_utf8_lossy(head))));
             }
@@ -137,7 +152,7 @@ impl Decoder for Messages {
     fn read(&mut self, bytes: &[u8], message: &mut dyn FnMut(&[u8]), out: &mut Vec<u8>) -> io::Result<usize> {
         let mut taken = 0;
         let mut last = None;
-        while let Some((head, body, size)) = next(&bytes[taken..]) {
+        while let Some(Frame { head, body, size }) = next(&bytes[taken..]) {
             if !head.starts_with(b"MESSAGE\n") {
                 return Err(wrong(format!("consumer got {}", String::from_utf8_lossy(head))));
             }
