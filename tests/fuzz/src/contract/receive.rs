@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_model::{Body, Delivery, Encoding, Event, Message, Seq, Session, View};
+use evergate_model::{Address, Body, Delivery, Encoding, Event, Message, Seq, Session, View};
 use evergate_mqtt::codec::{Packet, Qos, Version};
 use evergate_stomp::codec::Command;
 
@@ -59,6 +59,9 @@ pub fn everywhere(message: &Arc<Message>, choice: u8) {
 }
 
 fn to_mqtt(message: &Arc<Message>, view: &View<'_>, version: Version) {
+    if Address::check_topic(&message.meta.address.name).is_err() {
+        return; // no MQTT client can subscribe to a queue of this name
+    }
     let connect = mqtt_bytes::bytes(&mqtt_bytes::connect(version), version);
     let subscribe = mqtt_bytes::bytes(&mqtt_bytes::subscribe(version, "$queue/q", Qos::ExactlyOnce), version);
     let wire = deliver(mqtt_bytes::session(), &[connect, subscribe].concat(), message);
