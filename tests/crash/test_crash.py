@@ -92,11 +92,13 @@ def test_nothing_confirmed_is_lost(house, protocol, kind):
             with_postgres = house.postgres and chance.random() < 0.5
             consumer.crashed(house.kill_postgres(publisher) if with_postgres else house.kill_gateway())
         publisher.wait_confirmed(publisher.target, STALLED_SECONDS)
-        consumer.wait_seen(publisher.target, STALLED_SECONDS)
+        consumer.wait_acknowledged(publisher.target, STALLED_SECONDS)
 
     # What was acknowledged stays so over one more crash.
     consumer.wait_quiet(SETTLED_AFTER_SECONDS + 0.5)
+    opened = consumer.opened
     consumer.crashed(house.kill_gateway())
+    consumer.wait_opened(opened + 1, STALLED_SECONDS)
     consumer.wait_quiet(2.0)
     publisher.end()
     consumer.end()

@@ -35,6 +35,7 @@ class Worker(threading.Thread):
         self.address = address
         self.changed = threading.Condition()
         self.error = None
+        self.opened = 0  # how often it got through to the gateway
         self._end = threading.Event()
 
     def run(self):
@@ -45,11 +46,15 @@ class Worker(threading.Thread):
                 except OSError:
                     time.sleep(RETRY_SECONDS)
                     continue
+                self.opened += 1
                 self.work(client)
                 client.close()
         except Exception as error:  # noqa: BLE001 - the test thread raises it again
             self.error = error
             raise
+
+    def wait_opened(self, count, seconds):
+        wait_progress(self, lambda: self.opened, count, seconds)
 
     def end(self):
         self._end.set()
@@ -114,6 +119,7 @@ class Consumer(Worker):
         self.batch = batch
         self.deliveries = []
         self.seen = set()
+        self.acknowledged = set()
         self._answered = {}
         self._pending = []
         self._judged = 0  # deliveries before this one belong to earlier lives of the gateway
@@ -153,6 +159,7 @@ class Consumer(Worker):
                 client.acknowledge([token for token, _ in batch])
                 for _, delivery in batch:
                     delivery.acknowledged_at = now
+                    self.acknowledged.add(delivery.number)
 
     def crashed(self, at):
         """The gateway died: of which acknowledgements did it know for certain?"""
@@ -172,6 +179,9 @@ class Consumer(Worker):
 
     def wait_seen(self, count, seconds):
         wait_progress(self, lambda: len(self.seen), count, seconds)
+
+    def wait_acknowledged(self, count, seconds):
+        wait_progress(self, lambda: len(self.acknowledged), count, seconds)
 
 
 def wait_progress(worker, value, wanted, seconds):

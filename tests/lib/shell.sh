@@ -85,11 +85,13 @@ node_test() { # directory
 
 as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
 
-need_package() { # file that it brings, package names…
-  [[ -e $1 ]] && return
-  shift
+install_packages() {
   as_root apt-get update -qq &&
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+need_package() { # file that it brings, package names…
+  [[ -e $1 ]] || install_packages "${@:2}"
 }
 
 need_postgresql() { need_package /usr/lib/postgresql/15/bin/postgres postgresql-15; }
@@ -101,6 +103,7 @@ need_cargo_tool() { command -v "$1" >/dev/null || cargo install --locked "$1"; }
 need_venv() {
   local stamp=$CACHE/venv/requirements.txt
   cmp -s tests/requirements.txt "$stamp" && return
+  python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv || return
   python3 -m venv "$CACHE/venv" &&
     "$PYTHON" -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt &&
     cp tests/requirements.txt "$stamp"
@@ -109,6 +112,7 @@ need_venv() {
 need_node_modules() { # directory with a package-lock.json
   local stamp=$1/node_modules/.evergate-lock
   cmp -s "$1/package-lock.json" "$stamp" && return
+  command -v npm >/dev/null || install_packages nodejs npm || return
   npm ci --prefix "$1" --no-audit --no-fund --loglevel=error &&
     cp "$1/package-lock.json" "$stamp"
 }
