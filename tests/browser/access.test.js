@@ -37,12 +37,21 @@ const get = (url, headers) =>
   })
 
 test('where there are accounts the page asks for one', async () => {
+  const basic = (user) => ({ Authorization: `Basic ${Buffer.from(user).toString('base64')}` })
+  for (const path of ['/', '/api/overview', '/api/live', '/metrics']) {
+    for (const headers of [{}, basic('anna:wrong'), basic('berta:secret of anna')]) {
+      const { statusCode, headers: answered } = await get(withAccount.http + path, headers)
+      assert.equal(statusCode, 401, path)
+      // This is what makes a browser ask.
+      assert.match(answered['www-authenticate'], /^Basic realm="Evergate"/)
+    }
+  }
+  assert.equal((await get(`${withAccount.http}/health/ready`, {})).statusCode, 200)
   for (const httpCredentials of [undefined, { username: 'anna', password: 'wrong' }]) {
     const page = await open(browser, { httpCredentials })
-    const answer = await page.goto(withAccount.http)
-    assert.equal(answer.status(), 401)
-    assert.match(answer.headers()['www-authenticate'], /^Basic /)
-    assert.equal(await page.getByText('Evergate').count(), 0)
+    // Chromium has nobody to ask and calls that an error of the network, or shows the 401.
+    await page.goto(withAccount.http).catch((error) => assert.match(error.message, /ERR_INVALID_AUTH_CREDENTIALS/))
+    assert.equal(await page.getByRole('heading', { name: 'Evergate' }).count(), 0)
     await page.context().close()
   }
 })
@@ -64,8 +73,6 @@ test('where there are accounts the panel asks for one, and says when it is wrong
   await subscribe(page, 'of/anna')
   await publish(page, 'of/anna', 'hers')
   await messages(page).getByText('hers').waitFor()
-  const row = page.getByRole('region', { name: 'Connections, table' }).getByRole('row').filter({ hasText: 'console-' })
-  await row.getByText('anna').waitFor()
   assert.deepEqual(page.errors, [])
   await page.context().close()
 })
