@@ -18,7 +18,7 @@ def socket(name, send, expect, after="mqtt"):
 REQUESTS = [
     http("binary", b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03\r\n\r\n", "400, closed"),
     http("MQTT", mqtt.connect5() + b"\r\n\r\n", "400, closed"),
-    http("HTTP/2 without being asked", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "…, closed"),
+    http("HTTP/2 without being asked", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "closed"),
     http("a version of the future", request("GET / HTTP/9.9", "Host: localhost:PORT"), "400, closed"),
     http("no version", b"GET /\r\n\r\n", "400, closed"),
     http("a header without a colon", get("nonsense"), "400, closed"),
@@ -26,7 +26,7 @@ REQUESTS = [
     http("a header with NUL", get("X: a\0b"), "400, closed"),
     http("10,000 headers", get(*(f"h{n}: v" for n in range(10_000))), "431, closed"),
     http("a header of 1 MiB", get("X: " + "v" * (1 << 20)), "431, closed"),
-    http("a path of 1 MiB", get(path="/" + "a" * (1 << 20)), "4, closed"),
+    http("a path of 1 MiB", get(path="/" + "a" * (1 << 20)), "431, closed"),
     http("a content-length below 0", request("POST /api/overview HTTP/1.1", "Host: localhost:PORT", "Content-Length: -1"), "400, closed"),
     http("two content-lengths", request("POST / HTTP/1.1", "Host: localhost:PORT", "Content-Length: 1", "Content-Length: 2"), "400, closed"),
     http("a content-length of 2^64", request("POST / HTTP/1.1", "Host: localhost:PORT", "Content-Length: 18446744073709551616"), "400, closed"),
@@ -70,7 +70,7 @@ UPGRADES = [
     http("no subprotocol", upgrade(Sec_WebSocket_Protocol=None), "400"),
     http("upgrade by POST", upgrade().replace(b"GET", b"POST", 1), "426"),
     http("upgrade of a page", upgrade(path="/"), "200"),
-    http("upgrade in HTTP/1.0", upgrade().replace(b"HTTP/1.1", b"HTTP/1.0", 1), "4"),
+    http("upgrade in HTTP/1.0", upgrade().replace(b"HTTP/1.1", b"HTTP/1.0", 1), "426, closed"),
 ]
 
 SOCKETS = [

@@ -41,7 +41,7 @@ SLOW = {
     "WebSocket, pings and no CONNECT": (web, "http", "mqtt", [web.message(b"x", opcode=9)]),
     "WebSocket, empty messages and no CONNECT": (web, "http", "mqtt", [web.message(b"")]),
     "WebSocket, a large frame a byte at a time": (
-        web, "http", "mqtt", [web.message(b"", length=16 << 20)] + [b"x"] * 100,
+        web, "http", "mqtt", [web.message(b"", length=4 << 20)] + [b"x"] * 100,
     ),
 }  # fmt: skip
 
