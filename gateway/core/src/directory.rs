@@ -96,6 +96,13 @@ pub enum DirectoryCommand {
         /// A number to set in the same commit.
         mark: Option<(ShardId, QueueId, u32)>,
     },
+    /// Answered by one `PublishPart` a shard, when all that was published before has reached it.
+    Fence {
+        /// Who asks.
+        session: SessionId,
+        /// Named in the answers.
+        token: Token,
+    },
     /// The directory's records up to here are committed.
     Durable(Position),
     /// `next_timeout()` has passed.
@@ -269,6 +276,7 @@ impl Directory {
             DirectoryCommand::PublishRetained { answer, client_id, message, mark } => {
                 self.publish_retained(answer, &client_id, message, mark, log, &mut out);
             }
+            DirectoryCommand::Fence { session, token } => publish::fence(self.shards, session, token, &mut out),
             DirectoryCommand::Durable(position) => {
                 self.durable = position;
                 while self.deferred.front().is_some_and(|(at, _)| *at <= position) {

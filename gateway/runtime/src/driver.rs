@@ -2,6 +2,7 @@
 
 mod consumers;
 mod requests;
+mod takeover;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,8 @@ use tokio::time::Instant;
 
 use crate::connections::{Connection, ConnectionFigures, add};
 use crate::driver::consumers::Consumers;
+pub(crate) use crate::driver::takeover::Gates;
+use crate::driver::takeover::{DirectoryLine, FENCE};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::publisher::{Answer, Publisher};
@@ -63,6 +66,7 @@ pub async fn drive(
         out: Output::default(),
         publisher: Publisher::new(id),
         consumers: Consumers::new(id, gateway.config.delivery_window_bytes),
+        directory: DirectoryLine::new(id),
         will: None,
         close: None,
         answers: Vec::new(),
@@ -83,6 +87,7 @@ struct Driver {
     out: Output,
     publisher: Publisher,
     consumers: Consumers,
+    directory: DirectoryLine,
     will: Option<Box<Will>>,
     close: Option<Close>,
     answers: Vec<Answer>,
@@ -197,7 +202,11 @@ impl Driver {
     }
 
     fn pump(&mut self) {
-        self.publisher.pump(&self.gateway, &self.connection.peer.lock().client_id, &mut self.answers);
+        {
+            let taken_over = self.directory.gate().lock();
+            let peer = self.connection.peer.lock();
+            self.publisher.pump(&self.gateway, &peer.client_id, *taken_over, &mut self.answers);
+        }
         self.give_answers();
     }
 
@@ -211,6 +220,7 @@ impl Driver {
 
     fn on_event(&mut self, event: SessionEvent) {
         match event {
+            SessionEvent::PublishPart { token: FENCE, .. } => self.directory.on_part(&self.gateway),
             SessionEvent::PublishPart { token, reached, error } => {
                 self.answers.extend(self.publisher.on_part(&self.gateway, token, reached, error));
                 self.give_answers();
@@ -286,6 +296,7 @@ impl Driver {
         if let Some(will) = self.will.take().filter(|_| !goodbye) {
             self.gateway.publish_will(*will, self.consumers.first_queue());
         }
+        self.directory.end(&self.gateway);
         self.gateway.directory.push(DirectoryCommand::Gone { session: self.id, failed: !goodbye });
         self.gateway.close_session(self.id);
         self.gateway.connections.remove(self.id);

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::connections::{Connections, add};
 use crate::core_tasks;
+use crate::driver::Gates;
 use crate::house::{self, HouseRequest};
 use crate::journal_task::{self, JournalFigures};
 use crate::mailbox::Mailbox;
@@ -104,6 +105,8 @@ pub struct Gateway {
     /// Set once: why everything must stop.
     stopping: watch::Sender<Option<Arc<str>>>,
     failed: watch::Sender<Option<Arc<str>>>,
+    /// Who has which queue for itself.
+    pub(crate) gates: Gates,
     /// Memory is short: queues keep little of it, until it is not.
     pub(crate) pressed: AtomicBool,
     /// Wills that wait for their client to come back, by the name of its queue.
@@ -143,6 +146,7 @@ impl Gateway {
             next_message: AtomicU64::new(core.counters.first_message().0 + 1),
             stopping: watch::Sender::new(None),
             failed: watch::Sender::new(None),
+            gates: Gates::default(),
             pressed: AtomicBool::new(false),
             wills: Mutex::new(HashMap::new()),
             config,

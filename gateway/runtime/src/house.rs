@@ -65,7 +65,7 @@ pub async fn run(gateway: Arc<Gateway>) {
                 SessionEvent::Event(_) | SessionEvent::Attached { .. } => {}
             }
         }
-        publisher.pump(&gateway, "", &mut answers);
+        publisher.pump(&gateway, "", false, &mut answers);
         for (token, result) in answers.drain(..) {
             let origin = origins.remove(&token);
             match (result, origin) {

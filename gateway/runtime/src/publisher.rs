@@ -75,8 +75,9 @@ impl Publisher {
     }
 
     /// Sends on what can be sent on. Messages to one address stay in order; those to another do not wait
-    /// for them.
-    pub fn pump(&mut self, gateway: &Gateway, client_id: &str, answers: &mut Vec<Answer>) {
+    /// for them. `taken_over`: another connection owns the client's session now; what this one marks there is
+    /// dropped, since the client sends it again.
+    pub fn pump(&mut self, gateway: &Gateway, client_id: &str, taken_over: bool, answers: &mut Vec<Answer>) {
         if self.waiting.is_empty() {
             return;
         }
@@ -85,6 +86,10 @@ impl Publisher {
         let mut blocked: HashSet<Address> = HashSet::new();
         let mut kept = VecDeque::new();
         while let Some(waiting) = self.waiting.pop_front() {
+            if taken_over && waiting.mark.is_some() {
+                self.bytes -= waiting.message.size_bytes();
+                continue;
+            }
             let address = &waiting.message.meta.address;
             if gateway.memory.is_exhausted() || (self.with_directory > 0 && !waiting.retain) {
                 kept.push_back(waiting);

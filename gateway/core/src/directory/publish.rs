@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Message, PublishError, QueueId, Token};
+use bytes::Bytes;
+use evergate_model::{Address, Encoding, Message, Meta, PublishError, QueueId, Token};
 
 use super::{Directory, Out, storage};
 use crate::effect::{DirectoryEffect, Group, Logged, SessionEvent, SessionId, ShardId};
@@ -64,6 +65,17 @@ impl Directory {
                 out.effects.push(effect);
             }
         }
+    }
+}
+
+/// An empty publish to every shard: it stands in line behind those before it.
+pub(super) fn fence(shards: u16, session: SessionId, token: Token, out: &mut Out<'_>) {
+    let meta = Meta::new(Address::queue(""));
+    let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new()));
+    for shard in 0..shards {
+        let (answer, message) = (Some((session, token)), message.clone());
+        let (targets, mark, group) = (Vec::new(), None, None);
+        out.shard(ShardId(shard), ShardCommand::Publish { answer, message, targets, mark, group });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evergate_core::{DirectoryCommand, SessionEvent};
-use evergate_model::{Access, Action, Event, Message, Publish, PublishError, Will};
+use evergate_model::{Access, Action, AttachAccess, Event, Message, Publish, PublishError, Will};
 
 use super::Driver;
 use crate::gateway::Gateway;
@@ -30,16 +30,22 @@ impl Driver {
                     will.abort();
                 }
                 let window_bytes = self.gateway.config.delivery_window_bytes;
-                self.gateway.directory.push(DirectoryCommand::Attach { session, attach, window_bytes });
+                if attach.access == AttachAccess::TakeOver {
+                    self.directory.fence(&self.gateway, &attach.queue.name);
+                }
+                self.directory.push(&self.gateway, DirectoryCommand::Attach { session, attach, window_bytes });
             }
             Action::Detach { consumer, delete, lifetime } => {
-                self.gateway.directory.push(DirectoryCommand::Detach { session, consumer, delete, lifetime });
+                let command = DirectoryCommand::Detach { session, consumer, delete, lifetime };
+                self.directory.push(&self.gateway, command);
             }
             Action::Bind { consumer, binding, retained, token } => {
-                self.gateway.directory.push(DirectoryCommand::Bind { session, consumer, binding, retained, token });
+                let command = DirectoryCommand::Bind { session, consumer, binding, retained, token };
+                self.directory.push(&self.gateway, command);
             }
             Action::Unbind { consumer, filter, token } => {
-                self.gateway.directory.push(DirectoryCommand::Unbind { session, consumer, filter, token });
+                let command = DirectoryCommand::Unbind { session, consumer, filter, token };
+                self.directory.push(&self.gateway, command);
             }
             Action::Will(will) => self.will = will,
             Action::Authenticate(credentials) => {
