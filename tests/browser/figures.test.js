@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { figure, launch, openConsole, rowOf, tableOf, until } from './browser.js'
+import { accessible, figure, launch, openConsole, rowOf, tableOf, until } from './browser.js'
 import { startGateway } from './gateway.js'
 
 let gateway
@@ -82,6 +82,7 @@ test('a publisher that the gateway holds back is pointed out', async () => {
   const page = await openConsole(browser, gateway, { bypassCSP: true })
   await rowOf(page, 'Connections', 'eager').getByText('blocked').waitFor()
   await page.getByText('1 blocked').waitFor()
+  await accessible(page)
   assert.match(await rowOf(page, 'Destinations', 'full').innerText(), /Queue/)
 
   // The publisher goes on as soon as somebody takes the messages.
