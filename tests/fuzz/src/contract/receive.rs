@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_model::{Address, Body, Delivery, Encoding, Event, Message, Seq, Session, View};
-use evergate_mqtt::codec::{Packet, Qos, Version};
-use evergate_stomp::codec::Command;
+use evergate_model::{Address, Body, Delivery, Encoding, Event, Message, Meta, Seq, Session, View};
+use evergate_mqtt::codec::{Packet, Publish, Qos, Version};
+use evergate_stomp::codec::{Command, Frame};
 
 use super::drive::{Driver, START};
 use super::input::Input;
@@ -48,6 +48,22 @@ const NAMED: [&str; 11] = [
     "creation-time",
 ];
 
+/// Headers that a MESSAGE writes itself, or that belong to one frame only.
+const RESERVED: [&str; 12] = [
+    "destination",
+    "receipt",
+    "receipt-id",
+    "transaction",
+    "content-length",
+    "subscription",
+    "ack",
+    "message-id",
+    "redelivered",
+    "persistent",
+    "priority",
+    "expires",
+];
+
 /// Delivers `message` to a consumer of each protocol, of the versions that `choice` picks. Its body
 /// arrives as it is.
 pub fn everywhere(message: &Arc<Message>, choice: u8) {
@@ -66,9 +82,28 @@ fn to_mqtt(message: &Arc<Message>, view: &View<'_>, version: Version) {
     let subscribe = mqtt_bytes::bytes(&mqtt_bytes::subscribe(version, "$queue/q", Qos::ExactlyOnce), version);
     let wire = deliver(mqtt_bytes::session(), &[connect, subscribe].concat(), message);
     match &mqtt_bytes::packets(&wire, version)[..] {
-        [Packet::Publish(publish)] => assert_eq!(publish.payload, view.body.bytes()),
+        [Packet::Publish(publish)] => {
+            assert_eq!(publish.payload, view.body.bytes());
+            if version == Version::V5 {
+                mqtt_properties(publish, view);
+            }
+        }
         [] => assert!(message.is_expired(START) || message.meta.address.name.len() > 60_000),
         other => panic!("one PUBLISH was expected: {other:?}"),
+    }
+}
+
+/// What has no place of its own arrives as a user property, if MQTT can write text of its length.
+fn mqtt_properties(publish: &Publish, view: &View<'_>) {
+    let meta = Meta::new(Address::queue("q"));
+    let back = Message::new(meta, Encoding::Mqtt5, publish.properties.head.clone(), publish.payload.clone());
+    let formats = crate::FORMATS.get();
+    let seen = formats.view(&back);
+    for (name, value) in &view.application {
+        let (name, text) = (name.replace('\0', "\u{fffd}"), value.to_text().replace('\0', "\u{fffd}"));
+        let fits = u16::try_from(name.len()).is_ok() && u16::try_from(text.len()).is_ok();
+        let arrived = seen.application.iter().any(|(known, value)| *known == name && value.to_text() == text);
+        assert!(arrived || !fits || NAMED.contains(&&*name) || name == "priority", "{name:?} did not arrive");
     }
 }
 
@@ -79,8 +114,24 @@ fn to_stomp(message: &Arc<Message>, view: &View<'_>, version: evergate_stomp::co
         [frame] => {
             assert_eq!(frame.command, Command::Message);
             assert_eq!(frame.body, view.body.bytes());
+            let header = |name| frame.headers.get(name);
+            assert_eq!(header("content-length"), Some(&*frame.body.len().to_string()));
+            if version == evergate_stomp::codec::Version::V1_2 {
+                assert_eq!(header("destination"), Some(&*message.meta.address.to_string().replace('\0', "\u{fffd}")));
+                stomp_headers(frame, view);
+            }
         }
         other => panic!("one MESSAGE was expected: {other:?}"),
+    }
+}
+
+/// What has no place of its own arrives as a header, unless its name means something else in a MESSAGE.
+fn stomp_headers(frame: &Frame, view: &View<'_>) {
+    for (name, value) in &view.application {
+        let (name, text) = (name.replace('\0', "\u{fffd}"), value.to_text().replace('\0', "\u{fffd}"));
+        let arrived = frame.headers.iter().any(|(known, value)| known == name && value == text);
+        let taken = name.is_empty() || RESERVED.contains(&&*name) || NAMED.contains(&&*name);
+        assert!(arrived || taken, "{name:?} did not arrive");
     }
 }
 
