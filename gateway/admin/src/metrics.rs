@@ -125,7 +125,12 @@ impl Scrape {
         page.one("memory_used", "Memory that messages take", bytes, &gauge(memory.used_bytes))?;
         page.one("memory_limit", "Memory that messages may take", bytes, &gauge(memory.max_bytes))?;
         page.one("journal_commits", "Commits of the journal", None, &ConstCounter::new(journal.commits_total))?;
-        page.one("journal_records", "Records in those commits", None, &ConstCounter::new(journal.records_total))?;
+        page.one(
+            "journal_messages",
+            "Messages stored by those commits",
+            None,
+            &ConstCounter::new(journal.messages_total),
+        )?;
         let (sum, max) = (ConstCounter::new(journal.commit_seconds_sum), ConstGauge::new(journal.commit_seconds_max));
         page.one("journal_commit", "Time spent in commits", seconds, &sum)?;
         page.one("journal_commit_max", "The longest commit since the start", seconds, &max)?;

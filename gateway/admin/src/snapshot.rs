@@ -173,8 +173,8 @@ pub struct Memory {
 pub struct JournalTotals {
     /// Commits that succeeded.
     pub commits_total: u64,
-    /// Records in them.
-    pub records_total: u64,
+    /// Messages stored by them.
+    pub messages_total: u64,
     /// Seconds spent in commits.
     pub commit_seconds_sum: f64,
     /// The longest commit, in seconds.

@@ -256,7 +256,11 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event) {
+        let introduced = matches!(event, Event::Authenticated(_));
         self.session.handle(self.gateway.clock.now(), event, &mut self.out);
+        if introduced {
+            *self.connection.peer.lock() = self.session.peer();
+        }
     }
 
     /// Writes the last words, within a bound, and shuts the socket.

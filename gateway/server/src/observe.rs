@@ -141,7 +141,7 @@ impl Observe for Observer {
             memory: Memory { used_bytes: gateway.memory.used_bytes(), max_bytes: gateway.memory.max_bytes() },
             journal: JournalTotals {
                 commits_total: journal.commits.load(Relaxed),
-                records_total: journal.messages.load(Relaxed),
+                messages_total: journal.messages.load(Relaxed),
                 commit_seconds_sum: seconds(journal.commit_micros.load(Relaxed)),
                 commit_seconds_max: seconds(journal.commit_micros_max.load(Relaxed)),
                 pending: gateway.journal_pending() as u64,

@@ -13,7 +13,7 @@ export interface Overview {
   memory: { used_bytes: number; max_bytes: number }
   journal: {
     commits_total: number
-    records_total: number
+    messages_total: number
     commit_seconds_sum: number
     commit_seconds_max: number
     pending: number

@@ -46,7 +46,7 @@ export function rates(before: Overview | null, now: Overview): Rates {
     published: rate(known?.totals.published, now.totals.published),
     delivered: rate(known?.totals.delivered, now.totals.delivered),
     commits,
-    records: rate(known?.journal.records_total, now.journal.records_total),
+    records: rate(known?.journal.messages_total, now.journal.records_total),
     commit_seconds: commits > 0 ? committing / commits : null,
     destinations: now.destinations.rows.map((row) => {
       const earlier = destinations.get(destinationKey(row))

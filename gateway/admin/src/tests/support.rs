@@ -51,7 +51,7 @@ impl Observe for MadeUp {
             memory: Memory { used_bytes: 1024, max_bytes: 4096 },
             journal: JournalTotals {
                 commits_total: 4,
-                records_total: 40,
+                messages_total: 40,
                 commit_seconds_sum: 0.25,
                 commit_seconds_max: 0.125,
                 pending: 3,

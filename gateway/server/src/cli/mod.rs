@@ -60,7 +60,7 @@ enum ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Read a password from standard input and print the [[user]] lines for it
+    /// Read a password from standard input and print the `[[user]]` lines for it
     Hash {
         /// Name of the user
         #[arg(default_value = "NAME")]

@@ -4,7 +4,7 @@ use clap::Args;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Target {
-    /// The gateway as mqtt://[user:password@]host[:port]
+    /// The gateway as `mqtt://[user:password@]host[:port]`
     #[arg(long, conflicts_with_all = ["host", "port"], value_parser = parse_url)]
     url: Option<Url>,
     /// The gateway's host
