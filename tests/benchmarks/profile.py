@@ -14,17 +14,19 @@ from benchmarks import report
 from benchmarks import run as runner
 
 FUNCTIONS = 12
+# Seconds that the load runs longer than the samples: perf takes a while to begin.
+SPARE = 1.5
 PERF = "/usr/bin/perf"
 
 
 def table(broker, cases, load, seconds, failures):
-    texts = ["Where the gateway's time goes (per cent of its CPU samples, by thread and by function; evergate-sqlite):"]
+    texts = ["Where the gateway's time goes (evergate-sqlite; per cent of its CPU samples by thread, part, function):"]
     wanted = [case for case in cases if case.pairs == max(each.pairs for each in cases)]
     for case in wanted:
-        arguments = runner.command(broker, case, f"profile-{case.protocol}-{case.mode}", 0, seconds)
+        arguments = runner.command(broker, case, f"profile-{case.protocol}-{case.mode}", 0, seconds + SPARE)
         client = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         time.sleep(0.5)  # connecting and warm-up
-        sampled = sample(broker.gateway.pid, seconds * 0.8)
+        sampled = sample(broker.gateway.pid, seconds)
         said = client.communicate(timeout=60)[1]
         if client.returncode != 0:
             failures.add(f"profile of {case}", said.strip())
@@ -41,13 +43,14 @@ def sample(pid, seconds):
             subprocess.run(record, check=True, capture_output=True, timeout=60)
         except (OSError, subprocess.SubprocessError):
             return by_thread(pid, seconds)
-        read = [PERF, "script", "-i", data, "-F", "comm,ip,sym"]
+        read = [PERF, "script", "-i", data, "-F", "comm,ip,sym,dso"]
         done = subprocess.run(read, check=True, capture_output=True, text=True, timeout=120)
-    threads, functions = collections.Counter(), collections.Counter()
+    threads, parts, functions = collections.Counter(), collections.Counter(), collections.Counter()
     for line in done.stdout.splitlines():
-        match = re.match(r"\s*(.+?)\s+[0-9a-f]{6,}\s+(.*)$", line)
+        match = re.match(r"\s*(.+?)\s+[0-9a-f]{6,}\s+(.*) \((.*)\)$", line)
         if match:
             threads[kind(match[1])] += 1
+            parts[part(match[2], match[3])] += 1
             functions[tidy(match[2])] += 1
     total = max(sum(functions.values()), 1)
     share = lambda count: f"{100 * count / total:.1f}"  # noqa: E731
@@ -55,12 +58,25 @@ def sample(pid, seconds):
     by_function = report.rows(
         ["function", "%"], [[f"`{name}`", share(count)] for name, count in functions.most_common(FUNCTIONS)]
     )
-    return f"{by_name}\n\n{by_function}"
+    by_part = report.rows(["part", "%"], [[name, share(count)] for name, count in parts.most_common(8)])
+    return f"{by_name}\n\n{by_part}\n\n{by_function}"
 
 
 def kind(thread):
     """Threads of one pool count together."""
     return re.sub(r"[-_ ]?\d+$", "", thread)
+
+
+def part(symbol, file):
+    """The package a function belongs to, as far as its name tells; else the file it is in."""
+    package = re.search(r"evergate_[a-z0-9]+|\btokio\w*|\bbytes::|\bsqlite3", symbol)
+    if package:
+        return package[0].rstrip(":")
+    if re.search(r"malloc|free|realloc|unlink_chunk", symbol):
+        return "allocator"
+    if file.startswith("[kernel") or file.startswith("[guest"):
+        return "kernel"
+    return "libc" if "libc" in file else "other"
 
 
 def tidy(symbol):
@@ -79,7 +95,8 @@ def by_thread(pid, seconds):
         used[kind(key[1])] += count - before.get(key, 0)
     total = max(sum(used.values()), 1)
     note = "(perf does not work here; CPU time by thread from /proc)\n\n"
-    return note + report.rows(["thread", "%"], [[name, f"{100 * count / total:.1f}"] for name, count in used.most_common(8)])
+    body = [[name, f"{100 * count / total:.1f}"] for name, count in used.most_common(8)]
+    return note + report.rows(["thread", "%"], body)
 
 
 def ticks(pid):

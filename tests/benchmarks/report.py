@@ -8,8 +8,9 @@ from pathlib import Path
 
 
 def rows(head, body):
-    """A Markdown table; columns after the first are aligned to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    """A Markdown table; columns of numbers are aligned to the right."""
+    text = ("case", "broker", "thread", "part", "function")
+    lines = [head, ["---" if name in text else "---:" for name in head], *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -21,7 +22,8 @@ def head(brokers, rounds, paced, full):
     versions = ", ".join(f"{broker.name} ({broker.version()})" for broker in brokers)
     return (
         f"{datetime.date.today()}, {os.cpu_count()} cores ({machine}), Linux {platform.release()}, load generator on the "
-        f"same machine over loopback.\n{versions}.\n\nMedians of {rounds} interleaved round{'s' if rounds > 1 else ''}. Bodies of 256 bytes. "
+        f"same machine over loopback.\n{versions}.\n\n"
+        f"Medians of {rounds} interleaved round{'s' if rounds > 1 else ''}. Bodies of 256 bytes. "
         f"Latency from due time to receipt at 1,000 messages a second in all ({paced} s); rate with full windows ({full} s).\n"
         "Before a durable message is confirmed, Evergate has synced it to disk (SQLite: WAL with synchronous=FULL; "
         "PostgreSQL: synchronous_commit=on);\nRabbitMQ has synced it or a consumer has acknowledged it; "
@@ -52,7 +54,8 @@ def comparison(cases, brokers, figures):
                     ratio(name, found, "mosquitto"),
                 ]
             )
-    columns = ["case", "broker", "messages/s", "p50 ms", "p99 ms", "busy p50 ms", "CPU us/message", "load CPU us", "x RabbitMQ", "x mosquitto"]
+    columns = ["case", "broker", "messages/s", "p50 ms", "p99 ms", "busy p50 ms", "CPU us/message", "load CPU us"]
+    columns += ["x RabbitMQ", "x mosquitto"]
     return rows(columns, body)
 
 

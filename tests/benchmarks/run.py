@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,7 @@ def main(options):
         print(f"no case has the words {options.only}", file=sys.stderr)
         return 2
     build()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through `finally`: no broker stays behind
     rounds = options.rounds or (1 if options.quick else 3)
     paced, full = (0.5, 1.0) if options.quick else (0.7, 1.5)
     failures = Failures()
