@@ -131,13 +131,17 @@ impl<'a> Reader<'a> {
             return self.body(code);
         }
         let descriptor = self.simple()?;
-        Ok(Item::Described { descriptor, value: self.raw()? })
+        Ok(Item::Described { descriptor, value: self.step(1)? })
     }
 
     /// Steps over one value and returns its bytes.
     pub fn raw(&mut self) -> Result<&'a [u8], DecodeError> {
+        self.step(0)
+    }
+
+    /// Steps over a value that has `depth` descriptors before it already.
+    fn step(&mut self, mut depth: u32) -> Result<&'a [u8], DecodeError> {
         let start = self.bytes;
-        let mut depth = 0;
         loop {
             let code = self.byte()?;
             if code != 0 {

@@ -134,9 +134,17 @@ fn nesting_ends_at_the_limit() {
     };
     assert_eq!(validate(&mut Reader::new(&nested(8)), 8), Ok(()));
     assert_eq!(validate(&mut Reader::new(&nested(9)), 8), Err(DecodeError::TooDeep));
-    // Around one value, descriptors nest no deeper than the reader goes.
-    let described = [0x00, 0x53, 1].repeat(40);
-    assert_eq!(Reader::new(&described).raw(), Err(DecodeError::TooDeep));
+}
+
+#[test]
+fn descriptors_around_one_value_nest_alike_deep_for_reading_and_stepping_over() {
+    let described = |depth: usize| [&[0x00, 0x53, 1].repeat(depth)[..], &[0x40]].concat();
+    let bytes = described(32);
+    assert!(Reader::new(&bytes).item().is_ok());
+    assert_eq!(Reader::new(&bytes).raw(), Ok(&bytes[..]));
+    let bytes = described(33);
+    assert_eq!(Reader::new(&bytes).item(), Err(DecodeError::TooDeep));
+    assert_eq!(Reader::new(&bytes).raw(), Err(DecodeError::TooDeep));
 }
 
 #[test]
