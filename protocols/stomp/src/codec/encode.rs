@@ -43,12 +43,16 @@ pub fn encode(frame: &Frame, version: Version, out: &mut BytesMut) {
 
 /// Appends header lines that are in 1.2 escaping, as `version` writes them.
 pub fn recode_head(head: &Bytes, version: Version, out: &mut BytesMut) {
-    if version == Version::V1_2 || memchr::memchr(b'\\', head).is_none() {
-        out.extend_from_slice(head); // without escapes all versions write the same
+    let escaped = memchr::memchr(b'\\', head).is_some();
+    if version == Version::V1_2 || (version == Version::V1_1 && !escaped) {
+        out.extend_from_slice(head); // without escapes both write the same
         return;
     }
     for (name, value) in head_lines(head) {
-        header(&name, &value, version, out);
+        // 1.0 clients cut off blanks: a name of nothing else would be none.
+        if version != Version::V1_0 || !name.trim().is_empty() {
+            header(&name, &value, version, out);
+        }
     }
 }
 

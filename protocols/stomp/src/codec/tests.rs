@@ -63,6 +63,19 @@ fn bad_frames_get_a_text_that_says_what_is_wrong() {
 }
 
 #[test]
+fn a_1_0_client_gets_no_header_whose_name_is_blank() {
+    let head = bytes::Bytes::from_static(b" :a\nb:c\n");
+    let written = |version| {
+        let mut out = bytes::BytesMut::new();
+        super::recode_head(&head, version, &mut out);
+        out
+    };
+    assert_eq!(written(Version::V1_0)[..], b"b:c\n"[..]);
+    assert_eq!(written(Version::V1_1)[..], head[..]);
+    assert_eq!(written(Version::V1_2)[..], head[..]);
+}
+
+#[test]
 fn line_ends_may_be_crlf_and_heartbeats_may_stand_between_frames() {
     let bytes = b"\n\r\nSEND\r\na:1\r\n\r\nbody\0\r\n\n\nACK\nid:2\n\n\0\n";
     let frames = decode_all(Limits::default(), Version::V1_2, &[bytes]).unwrap();
