@@ -12,7 +12,7 @@ use crate::performative::code;
 
 /// A new session.
 pub fn session() -> AmqpSession {
-    AmqpSession::new(AmqpConfig::default(), crate::FORMATS.get(), 7)
+    AmqpSession::new(AmqpConfig::default(), crate::formats(), 7)
 }
 
 /// A frame around `body`.

@@ -65,7 +65,7 @@ fn message(payload: &Bytes) {
     let Ok(incoming) = message::parse(payload, DEPTH_MAX) else { return };
     let meta = Meta { durable: incoming.durable, ..Meta::new(Address::queue("q")) };
     let message = Arc::new(Message::new(meta, Encoding::Amqp10, incoming.head.clone(), incoming.body.clone()));
-    let formats = crate::FORMATS.get();
+    let formats = crate::formats();
     let view = formats.view(&message);
     let delivery = Delivery {
         consumer: ConsumerId(0),

@@ -15,7 +15,7 @@ pub const NO_LIMIT: Limits = Limits { publish_bytes: usize::MAX, control_bytes: 
 
 /// A new session.
 pub fn session() -> MqttSession {
-    MqttSession::new(MqttConfig::default(), crate::FORMATS.get(), 7)
+    MqttSession::new(MqttConfig::default(), crate::formats(), 7)
 }
 
 /// The packet's bytes.

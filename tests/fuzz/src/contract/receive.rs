@@ -67,7 +67,7 @@ const RESERVED: [&str; 12] = [
 /// Delivers `message` to a consumer of each protocol, of the versions that `choice` picks. Its body
 /// arrives as it is.
 pub fn everywhere(message: &Arc<Message>, choice: u8) {
-    let formats = crate::FORMATS.get();
+    let formats = crate::formats();
     let view = formats.view(message);
     to_mqtt(message, &view, mqtt_bytes::VERSIONS[usize::from(choice % 3)]);
     to_stomp(message, &view, stomp_bytes::VERSIONS[usize::from(choice / 3 % 3)]);
@@ -97,7 +97,7 @@ fn to_mqtt(message: &Arc<Message>, view: &View<'_>, version: Version) {
 fn mqtt_properties(publish: &Publish, view: &View<'_>) {
     let meta = Meta::new(Address::queue("q"));
     let back = Message::new(meta, Encoding::Mqtt5, publish.properties.head.clone(), publish.payload.clone());
-    let formats = crate::FORMATS.get();
+    let formats = crate::formats();
     let seen = formats.view(&back);
     for (name, value) in &view.application {
         let (name, text) = (name.replace('\0', "\u{fffd}"), value.to_text().replace('\0', "\u{fffd}"));
@@ -149,7 +149,7 @@ fn to_amqp(message: &Arc<Message>, view: &View<'_>) {
     if message.encoding == Encoding::Amqp10 {
         return assert_eq!((&back.head, &back.body), (&message.head, &message.body));
     }
-    let formats = crate::FORMATS.get();
+    let formats = crate::formats();
     let seen = formats.view(&back);
     assert_eq!(seen.body.bytes(), view.body.bytes());
     assert_eq!(matches!(seen.body, Body::Text(_)), matches!(view.body, Body::Text(_)));

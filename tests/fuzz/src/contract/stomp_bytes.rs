@@ -17,7 +17,7 @@ pub const NO_LIMIT: Limits = Limits {
 
 /// A new session.
 pub fn session() -> StompSession {
-    StompSession::new(StompConfig::default(), crate::FORMATS.get(), 7)
+    StompSession::new(StompConfig::default(), crate::formats(), 7)
 }
 
 /// CONNECT.
