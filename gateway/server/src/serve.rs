@@ -191,7 +191,6 @@ fn mqtt(config: &Config) -> evergate_mqtt::MqttConfig {
         delivery_window: config.mqtt.delivery_window_messages,
         max_session_expiry_seconds: config.mqtt.session_expiry_seconds_max,
         max_keep_alive_seconds: config.mqtt.keep_alive_seconds_max,
-        ..Default::default()
     }
 }
 
