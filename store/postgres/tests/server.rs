@@ -62,9 +62,9 @@ async fn the_view_shows_exactly_what_is_live() {
     }
     let rows =
         client.query("SELECT queue_id, seq, address, durable, priority, body FROM evergate.live", &[]).await.unwrap();
-    let names = "SELECT queue_id, max(queue) FROM evergate.live GROUP BY 1 ORDER BY 1";
-    let names: Vec<Option<String>> = client.query(names, &[]).await.unwrap().iter().map(|row| row.get(1)).collect();
-    assert_eq!(names, [Some("orders".to_owned()), None]);
+    let queues = "SELECT queue_id, max(queue) FROM evergate.live GROUP BY 1 ORDER BY 1";
+    let queues: Vec<Option<String>> = client.query(queues, &[]).await.unwrap().iter().map(|row| row.get(1)).collect();
+    assert_eq!(queues, [Some("orders".to_owned()), None]);
     let mut seen: Vec<(i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     seen.sort_unstable();
     let expected: Vec<(i64, i64)> = (1..=60).map(|n| (1, n * 50)).chain((1..=30).map(|n| (2, n))).collect();
