@@ -17,7 +17,7 @@ def descriptors(gateway):
     return len(os.listdir(f"/proc/{gateway.pid}/fd"))
 
 
-def wait_for_descriptors(gateway, most, seconds=5):
+def wait_for_descriptors(gateway, most, seconds=30):
     """Connections end a moment after their peers. Returns how many are left."""
     deadline = time.monotonic() + seconds
     while descriptors(gateway) > most and time.monotonic() < deadline:

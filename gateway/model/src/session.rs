@@ -15,6 +15,11 @@ use crate::{ConsumerId, Delivery, Filter, Message, Seq, Time, Token};
 pub trait Session: Send {
     /// Takes what it can from `input` (leaves an incomplete frame there).
     fn received(&mut self, now: Time, input: &mut BytesMut, out: &mut Output);
+    /// Whether more input is of use now. False while what came before must be answered first: then the
+    /// socket is not read, so that what a peer sends meanwhile stays with the peer.
+    fn wants_input(&self) -> bool {
+        true
+    }
     /// Something happened in the gateway.
     fn handle(&mut self, now: Time, event: Event, out: &mut Output);
     /// `next_timeout()` has passed.

@@ -166,8 +166,12 @@ impl Driver {
         }
     }
 
-    /// Whether this connection may send more: its window of unanswered publishes has room.
+    /// Whether this connection may send more: its session wants it, and its window of unanswered publishes
+    /// has room.
     fn may_read(&self) -> bool {
+        if !self.session.wants_input() {
+            return false;
+        }
         let (messages, bytes) = self.publisher.load();
         let config = &self.gateway.config;
         messages < config.publish_window_messages && bytes < config.publish_window_bytes

@@ -308,6 +308,10 @@ impl Session for MqttSession {
         }
     }
 
+    fn wants_input(&self) -> bool {
+        !self.is_waiting()
+    }
+
     fn handle(&mut self, now: Time, event: Event, out: &mut Output) {
         if matches!(self.state, State::Closed) {
             return;
