@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use evergate_journal::Record;
 use evergate_model::{
-    Attach, AttachAccess, Binding, ConsumerId, Event, Filter, Lifetime, Message, PublishError, QueueId, Retained, Time,
-    Token,
+    Address, Attach, AttachAccess, Binding, ConsumerId, Event, Filter, Lifetime, Message, PublishError, QueueId,
+    Retained, Time, Token,
 };
 
 use crate::consumer::ConsumerKey;
@@ -219,7 +219,7 @@ impl Directory {
             expires_at: None,
             attaching: Position(0),
         };
-        if can_be_published_to(&name) {
+        if !Address::is_private_queue(&name) {
             routes.add_queue(name.clone(), info.target(id));
         }
         for binding in &info.bindings {
@@ -380,7 +380,7 @@ impl Directory {
             attaching: Position(0),
         };
         out.shard(shard, ShardCommand::Create { queue: id, name: name.clone(), durable });
-        if can_be_published_to(&name) {
+        if !Address::is_private_queue(&name) {
             out.routes.add_queue(name.clone(), info.target(id));
         }
         self.names.insert(name, id);
@@ -478,12 +478,6 @@ impl Directory {
         self.logged.0 += self.records.len() as u64;
         log.extend(self.records.drain(..).map(|record| Logged { record: Some(record), group: None }));
     }
-}
-
-/// The queues of sessions and subscriptions begin with `$`: nobody publishes to them by name. Temporary
-/// queues are reply addresses.
-fn can_be_published_to(name: &str) -> bool {
-    !name.starts_with('$') || name.starts_with(attach::TEMPORARY_PREFIX)
 }
 
 /// Which shard owns the queue of that name: FNV-1a, the same on every node and in every release.

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Attach, AttachAccess, AttachError, Attached, Event, Lifetime, QueueId, QueueSpec, Time};
+use evergate_model::{
+    Attach, AttachAccess, AttachError, Attached, Event, Lifetime, QueueId, QueueSpec, TEMPORARY_PREFIX, Time,
+};
 
 use super::{Directory, Out, QueueInfo, storage};
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, Logged, SessionEvent, SessionId};
 use crate::shard::ShardCommand;
-
-/// Temporary queues are named by the gateway.
-pub const TEMPORARY_PREFIX: &str = "$temporary/";
 
 impl Directory {
     pub(super) fn attach(
