@@ -379,7 +379,7 @@ impl Directory {
             expires_at: None,
             attaching: Position(0),
         };
-        out.shard(shard, ShardCommand::Create { queue: id, name: name.clone(), durable });
+        out.shard(shard, ShardCommand::Create { queue: id, name: name.clone(), durable, settings: Arc::default() });
         if !Address::is_private_queue(&name) {
             out.routes.add_queue(name.clone(), info.target(id));
         }

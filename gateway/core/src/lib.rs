@@ -23,4 +23,4 @@ pub use queue::{QueueLimits, QueueStats};
 pub use recovery::{Counters, RecoveredCore, recover};
 pub use routes::{Routes, Target};
 pub use sequencer::Sequencer;
-pub use shard::{Shard, ShardCommand, ShardConfig, ShardTarget};
+pub use shard::{ConsumerWants, Shard, ShardCommand, ShardConfig, ShardTarget};

@@ -166,7 +166,6 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
 
     use super::*;
 
@@ -176,7 +175,7 @@ mod tests {
 
     fn binding(filter: &str, durable: bool, no_local: Option<&str>) -> Binding {
         let filter = Filter::new(filter).unwrap();
-        Binding { filter, durable, no_local: no_local.map(Arc::from), options: Bytes::new() }
+        Binding { no_local: no_local.map(Arc::from), ..Binding::new(filter, durable) }
     }
 
     fn found(routes: &Routes, topic: &str, client_id: &str) -> Vec<(u64, bool)> {

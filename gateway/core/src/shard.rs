@@ -4,7 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
-use evergate_model::{AttachError, Attached, ConsumerId, Event, Message, QueueId, Seq, Settle, Time, Token};
+use evergate_model::{
+    AttachError, Attached, ConsumerId, Event, Message, QueueId, QueueSettings, Selector, Seq, Settle, StreamStart,
+    Time, Token,
+};
 
 use crate::consumer::{Consumer, ConsumerKey};
 use crate::directory::delete_queue_row;
@@ -22,6 +25,15 @@ pub enum ShardCommand {
         name: Arc<str>,
         /// It survives a restart.
         durable: bool,
+        /// How it behaves.
+        settings: Arc<QueueSettings>,
+    },
+    /// How a queue behaves from now on.
+    Change {
+        /// Which.
+        queue: QueueId,
+        /// How it behaves.
+        settings: Arc<QueueSettings>,
     },
     /// The queue, its messages and marks are gone; consumers are told.
     Delete {
@@ -36,8 +48,8 @@ pub enum ShardCommand {
         session: SessionId,
         /// Which.
         consumer: ConsumerId,
-        /// Settle deliveries as they go out.
-        settled: bool,
+        /// What it wants.
+        wants: ConsumerWants,
         /// Bytes it may be sent at first.
         window_bytes: u64,
         /// For the answer: what the directory knows. Marks are added here.
@@ -135,6 +147,21 @@ pub enum ShardCommand {
     Pressure(bool),
 }
 
+/// What a consumer asked for when it attached.
+#[derive(Clone, Debug, Default)]
+pub struct ConsumerWants {
+    /// Deliveries are settled as they go out.
+    pub settled: bool,
+    /// Deliveries are copies: nothing is taken.
+    pub browse: bool,
+    /// Only these messages.
+    pub selector: Option<Selector>,
+    /// It is served before those of lower priority.
+    pub priority: i32,
+    /// Where it begins on a stream.
+    pub start: StreamStart,
+}
+
 /// One of the queues that a publish goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardTarget {
@@ -225,14 +252,15 @@ impl Shard {
                 let key = ConsumerKey { session, consumer };
                 self.with_queue(now, queue, log, effects, |queue| queue.window(key, limit_bytes));
             }
-            ShardCommand::Create { queue, name, durable } => {
+            ShardCommand::Create { queue, name, durable, settings: _ } => {
                 let mut made = Queue::new(queue, name, durable, self.config.limits);
                 made.press(self.pressed);
                 self.queues.insert(queue, made);
             }
+            ShardCommand::Change { .. } => {}
             ShardCommand::Delete { queue } => self.delete(queue, log, effects),
-            ShardCommand::Attach { queue, session, consumer, settled, window_bytes, found } => {
-                self.attach(queue, ConsumerKey { session, consumer }, settled, window_bytes, found, effects);
+            ShardCommand::Attach { queue, session, consumer, wants, window_bytes, found } => {
+                self.attach(queue, ConsumerKey { session, consumer }, wants.settled, window_bytes, found, effects);
             }
             ShardCommand::Detach { queue, session, consumer, failed, answer } => {
                 let key = ConsumerKey { session, consumer };

@@ -20,12 +20,12 @@ fn spec(name: &str, durable: bool, lifetime: Lifetime) -> QueueSpec {
 
 fn attach(queue: QueueSpec, access: AttachAccess) -> Attach {
     let (consumer, bindings) = (ConsumerId(1), Vec::new());
-    Attach { consumer, queue, bindings, access, fresh: false, settled: false, browse: false }
+    Attach { bindings, access, ..Attach::new(consumer, queue) }
 }
 
 fn binding(filter: &str) -> Binding {
     let filter = Filter::new(filter).unwrap();
-    Binding { filter, durable: true, no_local: None, options: Bytes::new() }
+    Binding::new(filter, true)
 }
 
 fn retained(topic: &str, body: &'static str, durable: bool) -> DirectoryCommand {

@@ -46,16 +46,13 @@ fn session(journal: &MemoryJournal) -> QueueId {
         filter: Filter::new(filter).unwrap(),
         durable: true,
         no_local: no_local.map(Arc::from),
+        selector: None,
         options: Bytes::from_static(&[0, 0x7f, 0xff]),
     };
     let attach = Attach {
-        consumer: ConsumerId(1),
-        queue: QueueSpec { name: "$session/a".into(), durable: true, lifetime },
         bindings: vec![binding("a b/#", None), binding("mine", Some("me"))],
         access: AttachAccess::TakeOver,
-        fresh: false,
-        settled: false,
-        browse: false,
+        ..Attach::new(ConsumerId(1), QueueSpec { name: "$session/a".into(), durable: true, lifetime })
     };
     names.apply(DirectoryCommand::Attach { session: SessionId(1), attach, window_bytes: 1 });
     let mut meta = message(5, true).meta.clone();

@@ -107,7 +107,7 @@ fn what_is_rejected_goes_to_the_dead_letters_and_then_leaves() {
 #[test]
 fn who_rejects_a_dead_letter_discards_it() {
     let mut bench = Bench::new(LIMITS);
-    bench.apply(ShardCommand::Create { queue: Q, name: "_DMQ".into(), durable: true });
+    bench.apply(ShardCommand::Create { queue: Q, name: "_DMQ".into(), durable: true, settings: Default::default() });
     bench.consumer(1, 3);
     bench.publish(false);
     bench.settle(settle(1, 1, 1, Outcome::Reject { reason: "".into() }));
@@ -124,7 +124,14 @@ fn a_settle_and_its_mark_are_confirmed_after_their_commit() {
     bench.commit();
     assert_eq!(bench.told(), ["Done(Token(8))"]);
     let (session, consumer, found) = (SessionId(2), ConsumerId(1), Attached::default());
-    bench.apply(ShardCommand::Attach { queue: Q, session, consumer, settled: false, window_bytes: 0, found });
+    bench.apply(ShardCommand::Attach {
+        queue: Q,
+        session,
+        consumer,
+        wants: Default::default(),
+        window_bytes: 0,
+        found,
+    });
     let marks = bench.effects.drain(..).find_map(|effect| match effect {
         ShardEffect::Tell(_, SessionEvent::Attached { result: Ok((_, _, found)), .. }) => Some(found.marks),
         _ => None,

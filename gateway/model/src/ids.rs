@@ -43,6 +43,10 @@ pub struct ConsumerId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
+/// A transaction's id. Never used twice, also across restarts: its outcome can be asked for later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId(pub u64);
+
 /// One message handed to one consumer.
 #[derive(Clone, Debug)]
 pub struct Delivery {

@@ -9,17 +9,22 @@ mod format;
 mod ids;
 mod memory;
 mod message;
+mod selector;
 mod session;
+mod settings;
 mod value;
 
 pub use address::{Address, AddressError, AddressKind, RESERVED_PREFIX, TEMPORARY_PREFIX};
 pub use filter::{Filter, FilterError};
 pub use format::{Body, Encoding, Format, Formats, View};
-pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token};
+pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token, TransactionId};
 pub use memory::{MemoryBudget, MemoryPermit};
-pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES};
+pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES, RareMeta};
+pub use selector::{Selector, SelectorError};
 pub use session::{
     Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event, Lifetime,
-    Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained, Session, Settle, Will, Wire,
+    Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained, Session, Settle, StreamStart,
+    TransactionError, Will, Wire,
 };
+pub use settings::{Consumers, DedupWindow, Dispatch, OnFull, Policy, QueueKind, QueueSettings, Redelivery, Unwanted};
 pub use value::Value;

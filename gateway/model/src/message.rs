@@ -24,12 +24,53 @@ pub struct Meta {
     pub expires_at: Option<Time>,
     /// When the gateway took it; zero before.
     pub ingress: Time,
+    /// What few messages have.
+    pub rare: Option<Box<RareMeta>>,
+}
+
+/// The wishes that few messages carry, out of the way of all the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RareMeta {
+    /// Not to be delivered before (scheduled delivery).
+    pub deliver_at: Option<Time>,
+    /// Messages of one group go to one consumer, in order (`JMSXGroupID`).
+    pub group_id: Option<Arc<str>>,
+    /// The publisher's own identity for this message: a second one with it, within a destination's window,
+    /// is confirmed and not stored.
+    pub dedup_id: Option<Arc<str>>,
+    /// May be thrown away before anything else when there is no room (delivery mode DISCARDABLE). Never durable.
+    pub discardable: bool,
 }
 
 impl Meta {
     /// A message to `address` with everything else as usual: transient, priority 4, no expiry.
     pub fn new(address: Address) -> Self {
-        Self { id: MessageId(0), address, durable: false, priority: 4, expires_at: None, ingress: Time(0) }
+        Self { id: MessageId(0), address, durable: false, priority: 4, expires_at: None, ingress: Time(0), rare: None }
+    }
+
+    /// What few messages have, to be filled in.
+    pub fn rare_mut(&mut self) -> &mut RareMeta {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Not to be delivered before.
+    pub fn deliver_at(&self) -> Option<Time> {
+        self.rare.as_ref()?.deliver_at
+    }
+
+    /// Its message group.
+    pub fn group_id(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.group_id.as_ref()
+    }
+
+    /// The publisher's own identity for it.
+    pub fn dedup_id(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.dedup_id.as_ref()
+    }
+
+    /// Whether it may be thrown away first.
+    pub fn is_discardable(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.discardable)
     }
 }
 

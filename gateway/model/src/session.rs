@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{ConsumerId, Delivery, Filter, Message, Seq, Time, Token};
+use crate::{ConsumerId, Delivery, Filter, Message, Selector, Seq, Time, Token, TransactionId};
 
 /// One connection's protocol state machine: bytes and events in, bytes and actions out.
 /// It has no socket and no clock.
@@ -169,6 +169,28 @@ pub enum Action {
         /// If given, answered by `Event::Done` after the commit.
         token: Option<Token>,
     },
+    /// Starts a transaction of this session; answered by `Event::Begun`. Publishes and settles that name it
+    /// take effect with its commit, all at once. It is rolled back when the session ends.
+    Begin {
+        /// Named in the answer.
+        token: Token,
+    },
+    /// Answered by `Event::Committed`, after the commit. Also asks for the outcome of an earlier one, of
+    /// this session or of another, that was committed and whose answer was lost.
+    Commit {
+        /// Which.
+        transaction: TransactionId,
+        /// Named in the answer.
+        token: Token,
+    },
+    /// Undoes it: nothing was published; deliveries settled in it are the consumer's again, unsettled.
+    /// Answered by `Event::Done`.
+    Rollback {
+        /// Which.
+        transaction: TransactionId,
+        /// Named in the answer.
+        token: Token,
+    },
     /// Sets (or clears) what is published if the connection ends without `Close::Goodbye`, or is told
     /// to publish it anyway by a close that is not a goodbye.
     Will(Option<Box<Will>>),
@@ -208,6 +230,8 @@ pub struct Publish {
     pub retain: bool,
     /// A number to set on that consumer's queue in the same commit (MQTT QoS 2 packet id).
     pub mark: Option<(ConsumerId, u32)>,
+    /// Published when this transaction commits. `Published` then comes as soon as the transaction holds it.
+    pub transaction: Option<TransactionId>,
 }
 
 /// Why a message was not taken. None of it is stored.
@@ -224,6 +248,36 @@ pub enum PublishError {
     Unavailable,
     /// A limit of the gateway (number of queues, …) says no; text for the peer.
     Limit(String),
+    /// The destination is full and its policy is to refuse.
+    Full {
+        /// Its name.
+        destination: Arc<str>,
+    },
+    /// No such destination, and policy does not let it come into being.
+    NotFound,
+    /// The transaction cannot take it.
+    Transaction(TransactionError),
+}
+
+/// Why a transaction did not, or cannot, commit. Nothing of it took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionError {
+    /// There is no such transaction, or its outcome is no longer known.
+    Unknown,
+    /// It grew beyond a limit, grew too old, or one of its parts failed: it can only be rolled back. Text for the peer.
+    RolledBack(String),
+    /// The gateway is stopping, or its journal failed: the outcome can be asked for later.
+    Unavailable,
+}
+
+impl fmt::Display for TransactionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("there is no such transaction, or it ended too long ago to be remembered"),
+            Self::RolledBack(text) => f.write_str(text),
+            Self::Unavailable => f.write_str("the gateway cannot commit now; the outcome can be asked for later"),
+        }
+    }
 }
 
 impl fmt::Display for PublishError {
@@ -235,6 +289,9 @@ impl fmt::Display for PublishError {
             Self::TooLarge { limit_bytes } => write!(f, "the message is larger than the limit of {limit_bytes} bytes"),
             Self::Unavailable => f.write_str("the gateway cannot store messages now"),
             Self::Limit(text) => f.write_str(text),
+            Self::Full { destination } => write!(f, "{destination} is full, and its policy is to refuse messages then"),
+            Self::NotFound => f.write_str("there is no such destination, and its policy does not create it"),
+            Self::Transaction(error) => error.fmt(f),
         }
     }
 }
@@ -293,8 +350,48 @@ pub struct Attach {
     pub fresh: bool,
     /// Settle each delivery as accepted when it is handed out (at most once).
     pub settled: bool,
-    /// Deliver without taking (AMQP copy mode). Not settled.
+    /// Deliver without taking (AMQP copy mode). Not settled. On a stream every consumer does so.
     pub browse: bool,
+    /// Deliver only what this selects; the rest stays for others.
+    pub selector: Option<Selector>,
+    /// A consumer is served only while those of higher priority have no room. 0 is usual.
+    pub priority: i32,
+    /// Where to begin, on a stream.
+    pub start: StreamStart,
+}
+
+impl Attach {
+    /// A competing consumer of `queue` with everything else as usual.
+    pub fn new(consumer: ConsumerId, queue: QueueSpec) -> Self {
+        Self {
+            consumer,
+            queue,
+            bindings: Vec::new(),
+            access: AttachAccess::Shared,
+            fresh: false,
+            settled: false,
+            browse: false,
+            selector: None,
+            priority: 0,
+            start: StreamStart::Next,
+        }
+    }
+}
+
+/// Where a consumer of a stream begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamStart {
+    /// The oldest message that is kept.
+    First,
+    /// The newest message that is there.
+    Last,
+    /// What is published from now on.
+    #[default]
+    Next,
+    /// The message of this place, or the first behind it.
+    Offset(Seq),
+    /// The first message that the gateway took at this time or later.
+    Time(Time),
 }
 
 /// What other consumers a queue may have beside this one.
@@ -317,8 +414,17 @@ pub struct Binding {
     pub durable: bool,
     /// Skip what this client id published.
     pub no_local: Option<Arc<str>>,
+    /// Only what this selects comes through.
+    pub selector: Option<Selector>,
     /// The protocol's own options, kept with the binding and given back in `Attached`.
     pub options: Bytes,
+}
+
+impl Binding {
+    /// A binding with everything else as usual.
+    pub fn new(filter: Filter, durable: bool) -> Self {
+        Self { filter, durable, no_local: None, selector: None, options: Bytes::new() }
+    }
 }
 
 /// Which retained messages follow a bind.
@@ -359,6 +465,15 @@ pub struct Settle {
     pub mark: Option<u32>,
     /// If given, answered by `Event::Done` after the commit.
     pub token: Option<Token>,
+    /// Takes effect when this transaction commits. `Done` then comes as soon as the transaction holds it.
+    pub transaction: Option<TransactionId>,
+}
+
+impl Settle {
+    /// A word on `first..=last` that sets no mark, asks for no answer and takes effect at once.
+    pub fn new(consumer: ConsumerId, first: Seq, last: Seq, outcome: Outcome) -> Self {
+        Self { consumer, first, last, outcome, mark: None, token: None, transaction: None }
+    }
 }
 
 /// What became of a delivery (AMQP 1.0 part 3, section 3.4).
@@ -428,6 +543,20 @@ pub enum Event {
     },
     /// `Bind`, `Mark` or `Settle` is in force and, if durable, committed.
     Done(Token),
+    /// The answer to `Begin`.
+    Begun {
+        /// Whose answer.
+        token: Token,
+        /// The new transaction, or why there is none.
+        result: Result<TransactionId, TransactionError>,
+    },
+    /// The answer to `Commit`.
+    Committed {
+        /// Whose answer.
+        token: Token,
+        /// Whether it is committed.
+        result: Result<(), TransactionError>,
+    },
     /// The answer to `Unbind`.
     Unbound {
         /// Whose answer.

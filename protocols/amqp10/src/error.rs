@@ -62,8 +62,9 @@ impl From<&PublishError> for AmqpError {
         let condition = match error {
             PublishError::Reserved => NOT_ALLOWED,
             PublishError::TooLarge { .. } => MESSAGE_SIZE_EXCEEDED,
-            PublishError::Limit(_) => RESOURCE_LIMIT_EXCEEDED,
-            PublishError::Unavailable => INTERNAL_ERROR,
+            PublishError::Limit(_) | PublishError::Full { .. } => RESOURCE_LIMIT_EXCEEDED,
+            PublishError::NotFound => NOT_FOUND,
+            PublishError::Unavailable | PublishError::Transaction(_) => INTERNAL_ERROR,
         };
         Self::new(condition, error.to_string())
     }

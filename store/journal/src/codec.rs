@@ -1,16 +1,23 @@
 //! A message as compact bytes: for stores that keep it whole and for retained messages in keyed state.
 //!
 //! Version 1: version, flags, encoding, priority (a byte each); id, ingress and, if flagged, expiry (8 bytes
-//! each, little endian); address, count of annotations, their names and values, head, body, each after its
-//! length as a varint.
+//! each, little endian); address, count of annotations, their names and values, if flagged what few messages
+//! have, head, body, each after its length as a varint.
 
 use bytes::Bytes;
-use evergate_model::{Address, AddressKind, Annotation, Encoding, Message, MessageId, Meta, Time};
+use evergate_model::{Address, AddressKind, Annotation, Encoding, Message, MessageId, Meta, RareMeta, Time};
 
 const VERSION: u8 = 1;
 const DURABLE: u8 = 1;
 const TOPIC: u8 = 2;
 const EXPIRES: u8 = 4;
+const RARE: u8 = 8;
+
+/// What of [`RareMeta`] there is.
+const DELIVER_AT: u8 = 1;
+const GROUP_ID: u8 = 2;
+const DEDUP_ID: u8 = 4;
+const DISCARDABLE: u8 = 8;
 
 /// Why stored bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +49,11 @@ pub fn encode_message(message: &Message) -> Vec<u8> {
 /// At least as many bytes as [`encode_message`] makes.
 pub fn encoded_size_max(message: &Message) -> usize {
     let annotations: usize = message.annotations.iter().map(|a| a.name.len() + a.value.len() + 10).sum();
-    message.head.len() + message.body.len() + message.meta.address.name.len() + annotations + 48
+    let rare = message.meta.rare.as_ref().map_or(0, |rare| {
+        let texts = [&rare.group_id, &rare.dedup_id];
+        29 + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+    });
+    message.head.len() + message.body.len() + message.meta.address.name.len() + annotations + rare + 48
 }
 
 /// Adds the message's bytes to `out`.
@@ -58,6 +69,9 @@ pub fn append_message(out: &mut Vec<u8>, message: &Message) {
     if meta.expires_at.is_some() {
         flags |= EXPIRES;
     }
+    if meta.rare.is_some() {
+        flags |= RARE;
+    }
     out.extend_from_slice(&[VERSION, flags, message.encoding as u8, meta.priority]);
     out.extend_from_slice(&meta.id.0.to_le_bytes());
     out.extend_from_slice(&meta.ingress.0.to_le_bytes());
@@ -65,7 +79,7 @@ pub fn append_message(out: &mut Vec<u8>, message: &Message) {
         out.extend_from_slice(&at.0.to_le_bytes());
     }
     put_bytes(out, meta.address.name.as_bytes());
-    append_annotations(out, &message.annotations);
+    append_notes(out, message);
     put_bytes(out, &message.head);
     put_bytes(out, &message.body);
 }
@@ -78,7 +92,7 @@ pub fn decode_message(bytes: &Bytes) -> Result<Message, DecodeError> {
         return Err(DecodeError::Version(version));
     }
     let flags = reader.byte()?;
-    if flags & !(DURABLE | TOPIC | EXPIRES) != 0 {
+    if flags & !(DURABLE | TOPIC | EXPIRES | RARE) != 0 {
         return Err(DecodeError::Damaged);
     }
     let encoding = reader.byte()?;
@@ -89,32 +103,63 @@ pub fn decode_message(bytes: &Bytes) -> Result<Message, DecodeError> {
     let expires_at = if flags & EXPIRES == 0 { None } else { Some(Time(reader.fixed()?)) };
     let kind = if flags & TOPIC == 0 { AddressKind::Queue } else { AddressKind::Topic };
     let address = Address { kind, name: reader.text()? };
-    let annotations = reader.annotations()?;
+    let notes = reader.notes(flags & RARE != 0)?;
     let head = reader.bytes()?;
     let body = reader.bytes()?;
     if !reader.is_empty() {
         return Err(DecodeError::Excess);
     }
-    let meta = Meta { id, address, durable: flags & DURABLE != 0, priority, expires_at, ingress };
+    let meta = Meta { id, address, durable: flags & DURABLE != 0, priority, expires_at, ingress, rare: notes.rare };
     let mut message = Message::new(meta, encoding, head, body);
-    message.annotations = annotations;
+    message.annotations = notes.annotations;
     Ok(message)
 }
 
-/// Adds annotations alone, for stores that have a column of them.
-pub fn append_annotations(out: &mut Vec<u8>, annotations: &[Annotation]) {
-    put_varint(out, annotations.len() as u64);
-    for annotation in annotations {
+/// What few messages have: annotations, and the rare wishes of their publishers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// What the broker added.
+    pub annotations: Vec<Annotation>,
+    /// What the publisher wished.
+    pub rare: Option<Box<RareMeta>>,
+}
+
+/// Whether the message has any [`Notes`].
+pub fn has_notes(message: &Message) -> bool {
+    !message.annotations.is_empty() || message.meta.rare.is_some()
+}
+
+/// Adds the message's notes alone, for stores that have a column of them.
+pub fn append_notes(out: &mut Vec<u8>, message: &Message) {
+    put_varint(out, message.annotations.len() as u64);
+    for annotation in &message.annotations {
         put_bytes(out, annotation.name.as_bytes());
         put_bytes(out, annotation.value.as_bytes());
     }
+    let Some(rare) = &message.meta.rare else { return };
+    let flags = [
+        (rare.deliver_at.is_some(), DELIVER_AT),
+        (rare.group_id.is_some(), GROUP_ID),
+        (rare.dedup_id.is_some(), DEDUP_ID),
+        (rare.discardable, DISCARDABLE),
+    ];
+    out.push(flags.iter().filter(|(there, _)| *there).map(|(_, flag)| flag).sum());
+    if let Some(at) = rare.deliver_at {
+        out.extend_from_slice(&at.0.to_le_bytes());
+    }
+    for text in [&rare.group_id, &rare.dedup_id].into_iter().flatten() {
+        put_bytes(out, text.as_bytes());
+    }
 }
 
-/// Reads annotations alone.
-pub fn decode_annotations(bytes: &Bytes) -> Result<Vec<Annotation>, DecodeError> {
+/// Reads notes alone.
+pub fn decode_notes(bytes: &Bytes) -> Result<Notes, DecodeError> {
     let mut reader = Reader::new(bytes.clone());
-    let annotations = reader.annotations()?;
-    if reader.is_empty() { Ok(annotations) } else { Err(DecodeError::Excess) }
+    let mut notes = Notes { annotations: reader.annotations()?, rare: None };
+    if !reader.is_empty() {
+        notes.rare = Some(Box::new(reader.rare()?));
+    }
+    if reader.is_empty() { Ok(notes) } else { Err(DecodeError::Excess) }
 }
 
 /// Adds a number in 1 to 10 bytes, seven bits each, lowest first.
@@ -195,6 +240,25 @@ impl Reader {
         Ok(std::str::from_utf8(&bytes).map_err(|_| DecodeError::Damaged)?.into())
     }
 
+    fn notes(&mut self, has_rare: bool) -> Result<Notes, DecodeError> {
+        let annotations = self.annotations()?;
+        let rare = if has_rare { Some(Box::new(self.rare()?)) } else { None };
+        Ok(Notes { annotations, rare })
+    }
+
+    fn rare(&mut self) -> Result<RareMeta, DecodeError> {
+        let flags = self.byte()?;
+        if flags & !(DELIVER_AT | GROUP_ID | DEDUP_ID | DISCARDABLE) != 0 {
+            return Err(DecodeError::Damaged);
+        }
+        Ok(RareMeta {
+            deliver_at: if flags & DELIVER_AT == 0 { None } else { Some(Time(self.fixed()?)) },
+            group_id: if flags & GROUP_ID == 0 { None } else { Some(self.text()?) },
+            dedup_id: if flags & DEDUP_ID == 0 { None } else { Some(self.text()?) },
+            discardable: flags & DISCARDABLE != 0,
+        })
+    }
+
     fn annotations(&mut self) -> Result<Vec<Annotation>, DecodeError> {
         let count = self.varint()?;
         let mut annotations = Vec::new();
@@ -219,6 +283,9 @@ mod tests {
         let head = Bytes::from_static(b"h\0");
         let mut message = Message::new(meta, Encoding::Mqtt5, head, Bytes::from(vec![0; 300]));
         message.annotations.push(Annotation { name: "dead-letter-reason".into(), value: "expired".into() });
+        let (group_id, dedup_id) = (Some("g".into()), Some("\u{e9}".into()));
+        let deliver_at = Some(Time(u64::MAX));
+        *message.meta.rare_mut() = RareMeta { deliver_at, group_id, dedup_id, discardable: true };
         message
     }
 
@@ -259,6 +326,18 @@ mod tests {
         let mut newer = good;
         newer[0] = 2;
         assert!(matches!(decode_message(&newer.into()), Err(DecodeError::Version(2))));
+    }
+
+    #[test]
+    fn notes_come_back_with_and_without_the_rare_ones() {
+        let mut message = sample();
+        for _ in 0..2 {
+            let mut out = Vec::new();
+            append_notes(&mut out, &message);
+            let notes = decode_notes(&out.into()).unwrap();
+            assert_eq!((&notes.annotations, &notes.rare), (&message.annotations, &message.meta.rare));
+            message.meta.rare = None;
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_journal::codec::decode_annotations;
+use evergate_journal::codec::decode_notes;
 use evergate_journal::index::PackId;
 use evergate_journal::{JournalError, StoredMessage};
 use evergate_model::{Address, AddressKind, Encoding, Message, MessageId, Meta, QueueId, Seq, Time};
@@ -110,12 +110,15 @@ impl Fields<'_> {
                 None => None,
             },
             ingress: Time(wide(ingress?)?),
+            rare: None,
         };
         // Copies: slices would keep the whole row in memory.
         let (head, body) = (Bytes::copy_from_slice(head?), Bytes::copy_from_slice(body?));
         let mut message = Message::new(meta, Encoding::from_number(small(encoding?)?)?, head, body);
         if let Some(annotations) = annotations {
-            message.annotations = decode_annotations(&Bytes::copy_from_slice(annotations)).ok()?;
+            let notes = decode_notes(&Bytes::copy_from_slice(annotations)).ok()?;
+            message.annotations = notes.annotations;
+            message.meta.rare = notes.rare;
         }
         Some(message)
     }

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use evergate_journal::StoredMessage;
-use evergate_journal::codec::append_annotations;
+use evergate_journal::codec::{append_notes, has_notes};
 use evergate_journal::index::PackId;
 use evergate_model::AddressKind;
 use tokio_postgres::types::{ToSql, Type};
@@ -33,10 +33,14 @@ pub fn cost(stored: &StoredMessage) -> usize {
         [] => 0,
         all => padded(all.iter().map(|one| one.name.len() + one.value.len() + 10).sum::<usize>() + 5),
     };
+    let rare = message.meta.rare.as_ref().map_or(0, |rare| {
+        let texts = [&rare.group_id, &rare.dedup_id];
+        padded(texts.into_iter().flatten().map(|text| text.len()).sum::<usize>() + 29)
+    });
     let expiry = if message.meta.expires_at.is_some() { 8 } else { 0 };
     let bytes = padded(message.head.len()) + padded(message.body.len()) + padded(message.meta.address.name.len());
     // 8-byte id, ingress and size; three 2-byte numbers; bits for NULLs; for each target 4, 8 and 8 bytes.
-    bytes + annotations + expiry + 24 + 6 + 1 + stored.targets.len() * 20
+    bytes + annotations + rare + expiry + 24 + 6 + 1 + stored.targets.len() * 20
 }
 
 /// A row being filled.
@@ -115,11 +119,11 @@ impl PackWriter {
             seqs.push_u64(seq.0);
         }
         addresses.push(meta.address.name.as_bytes());
-        if message.annotations.is_empty() {
+        if !has_notes(message) {
             annotations.push_null();
         } else {
             let mut bytes = Vec::new();
-            append_annotations(&mut bytes, &message.annotations);
+            append_notes(&mut bytes, message);
             annotations.push(&bytes);
         }
         heads.push(&message.head);

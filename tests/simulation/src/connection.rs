@@ -131,7 +131,7 @@ impl Connection {
             _ => AttachAccess::Shared,
         };
         let bindings = filter.into_iter().map(|filter| binding(filter, true)).collect();
-        let attach = Attach { consumer, queue, bindings, access, fresh, settled, browse: false };
+        let attach = Attach { bindings, access, fresh, settled, ..Attach::new(consumer, queue) };
         node.to_directory.push_back(DirectoryCommand::Attach { session: self.session, attach, window_bytes });
         let state = Consumer {
             kind,
@@ -210,7 +210,7 @@ impl Connection {
         if let Some(number) = mark {
             model.mark(queue, number, None);
         }
-        let settle = Settle { consumer, first, last, outcome, mark, token };
+        let settle = Settle { mark, token, ..Settle::new(consumer, first, last, outcome) };
         node.control(shard, ShardCommand::Settle { queue, session: self.session, settle });
     }
 
@@ -277,6 +277,7 @@ impl Connection {
                     model.credit((self.session, consumer), delivered);
                 }
             }
+            Event::Begun { .. } | Event::Committed { .. } => return Err("nobody asked for a transaction".into()),
             Event::Done(token) | Event::Unbound { token, .. } => {
                 let pending = self.pending.remove(&token).ok_or_else(|| format!("{token:?} was answered twice"))?;
                 if let Pending::Accept { queue, places, .. } = &pending {
@@ -345,5 +346,5 @@ pub struct AttachOptions {
 }
 
 pub fn binding(filter: Filter, durable: bool) -> Binding {
-    Binding { filter, durable, no_local: None, options: bytes::Bytes::new() }
+    Binding::new(filter, durable)
 }

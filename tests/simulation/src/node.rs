@@ -140,7 +140,7 @@ impl Node {
                 DirectoryEffect::Tell(session, event) => self.tell(session, event),
                 DirectoryEffect::Shard(shard, command) => {
                     expect_whole(journal, &command);
-                    if let ShardCommand::Create { queue, name, durable } = &command {
+                    if let ShardCommand::Create { queue, name, durable, .. } = &command {
                         model.created(*queue, name, *durable);
                     }
                     self.controls[usize::from(shard.0)].push_back(command);
@@ -155,8 +155,8 @@ impl Node {
         let Some(command) = command else { return Ok(()) };
         match &command {
             ShardCommand::Delete { queue } => model.deleted(*queue)?,
-            ShardCommand::Attach { queue, session, consumer, settled, window_bytes, .. } if !model.is_gone(*queue) => {
-                model.attached((*session, *consumer), *queue, *settled, *window_bytes);
+            ShardCommand::Attach { queue, session, consumer, wants, window_bytes, .. } if !model.is_gone(*queue) => {
+                model.attached((*session, *consumer), *queue, wants.settled, *window_bytes);
             }
             ShardCommand::Detach { session, consumer, .. } => model.detached((*session, *consumer)),
             _ => {}

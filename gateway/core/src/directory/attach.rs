@@ -9,7 +9,7 @@ use evergate_model::{
 use super::{Directory, Out, QueueInfo, storage};
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, Logged, SessionEvent, SessionId};
-use crate::shard::ShardCommand;
+use crate::shard::{ConsumerWants, ShardCommand};
 
 impl Directory {
     pub(super) fn attach(
@@ -25,8 +25,14 @@ impl Directory {
         match self.attach_to(key, attach, out) {
             Ok((id, found)) => {
                 self.log(log);
-                let settled = attach.settled;
-                let command = ShardCommand::Attach { queue: id, session, consumer, settled, window_bytes, found };
+                let wants = ConsumerWants {
+                    settled: attach.settled,
+                    browse: attach.browse,
+                    selector: attach.selector.clone(),
+                    priority: attach.priority,
+                    start: attach.start,
+                };
+                let command = ShardCommand::Attach { queue: id, session, consumer, wants, window_bytes, found };
                 let Some(info) = self.queues.get_mut(&id) else { return };
                 let effect = DirectoryEffect::Shard(info.shard, command);
                 if info.durable {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evergate_journal::{Record, StateChange, Table, codec};
-use evergate_model::{Binding, Filter, Lifetime, Message, QueueId};
+use evergate_model::{Binding, Filter, Lifetime, Message, QueueId, Selector};
 use serde::{Deserialize, Serialize};
 
 use super::QueueInfo;
@@ -23,6 +23,8 @@ struct StoredBinding {
     durable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     no_local: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    selector: Option<String>,
     /// The protocol's options, in hexadecimal.
     options: String,
 }
@@ -65,7 +67,8 @@ pub fn put_binding(id: QueueId, binding: &Binding) -> Record {
         options.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
     }
     let no_local = binding.no_local.as_deref().map(str::to_owned);
-    let stored = StoredBinding { durable: binding.durable, no_local, options };
+    let selector = binding.selector.as_ref().map(|selector| selector.as_str().to_owned());
+    let stored = StoredBinding { durable: binding.durable, no_local, selector, options };
     put(Table::Binding, binding_key(id, &binding.filter), &stored)
 }
 
@@ -80,6 +83,10 @@ pub fn decode_binding(key: &str, value: &[u8]) -> Option<(QueueId, Binding)> {
         filter: Filter::new(filter).ok()?,
         durable: stored.durable,
         no_local: stored.no_local.map(Into::into),
+        selector: match stored.selector {
+            Some(text) => Some(Selector::parse(&text).ok()?),
+            None => None,
+        },
         options: options?.into(),
     };
     Some((QueueId(id.parse().ok()?), binding))

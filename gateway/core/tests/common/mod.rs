@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_core::{
-    Counters, Directory, DirectoryCommand, DirectoryEffect, DirectoryLimits, Logged, Position, QueueLimits, QueueStats,
-    Routes, SessionEvent, SessionId, Shard, ShardCommand, ShardConfig, ShardEffect, ShardId, ShardTarget,
+    ConsumerWants, Counters, Directory, DirectoryCommand, DirectoryEffect, DirectoryLimits, Logged, Position,
+    QueueLimits, QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand, ShardConfig, ShardEffect, ShardId,
+    ShardTarget,
 };
 use evergate_journal::Record;
 use evergate_model::{
@@ -30,7 +31,7 @@ pub fn message(number: u64, durable: bool) -> Arc<Message> {
 pub const SIZE: u64 = evergate_model::OVERHEAD_BYTES;
 
 pub fn settle(consumer: u32, first: u64, last: u64, outcome: Outcome) -> Settle {
-    Settle { consumer: ConsumerId(consumer), first: Seq(first), last: Seq(last), outcome, mark: None, token: None }
+    Settle::new(ConsumerId(consumer), Seq(first), Seq(last), outcome)
 }
 
 /// One shard with the durable queue `Q`.
@@ -46,7 +47,7 @@ impl Bench {
     pub fn new(limits: QueueLimits) -> Self {
         let config = ShardConfig { id: ShardId(0), limits, confirm_before_commit: false };
         let mut bench = Self { shard: Shard::new(config), log: Vec::new(), effects: Vec::new(), now: NOW, numbers: 0 };
-        bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable: true });
+        bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable: true, settings: Arc::default() });
         bench
     }
 
@@ -78,7 +79,8 @@ impl Bench {
     pub fn consumer_with(&mut self, consumer: u32, limit: u64, settled: bool, window_bytes: u64) {
         let (session, consumer) = (SessionId(1), ConsumerId(consumer));
         let found = Attached::default();
-        self.apply(ShardCommand::Attach { queue: Q, session, consumer, settled, window_bytes, found });
+        let wants = ConsumerWants { settled, ..ConsumerWants::default() };
+        self.apply(ShardCommand::Attach { queue: Q, session, consumer, wants, window_bytes, found });
         self.credit(consumer.0, limit, false);
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evergate_core::{DirectoryCommand, SessionEvent};
-use evergate_model::{Access, Action, AttachAccess, Event, Message, Publish, PublishError, Will};
+use evergate_model::{Access, Action, AttachAccess, Event, Message, Publish, PublishError, TransactionError, Will};
 
 use super::Driver;
 use crate::gateway::Gateway;
@@ -47,6 +47,14 @@ impl Driver {
                 let command = DirectoryCommand::Unbind { session, consumer, filter, token };
                 self.directory.push(&self.gateway, command);
             }
+            Action::Begin { token } => {
+                let error = TransactionError::RolledBack("transactions are not supported yet".into());
+                self.tell(Event::Begun { token, result: Err(error) });
+            }
+            Action::Commit { token, .. } => {
+                self.tell(Event::Committed { token, result: Err(TransactionError::Unknown) });
+            }
+            Action::Rollback { token, .. } => self.tell(Event::Done(token)),
             Action::Will(will) => self.will = will,
             Action::Authenticate(credentials) => {
                 let (authenticator, mailbox) = (self.authenticator.clone(), self.mailbox.clone());
@@ -71,12 +79,12 @@ impl Driver {
         if !self.consumers.forward(&self.gateway, consumer, action)
             && let Some(token) = token
         {
-            self.session.handle(self.gateway.clock.now(), Event::Done(token), &mut self.out);
+            self.tell(Event::Done(token));
         }
     }
 
     fn publish(&mut self, publish: Publish) {
-        let Publish { token, message, retain, mark } = publish;
+        let Publish { token, message, retain, mark, transaction: _ } = publish;
         if let Err(error) = self.check(&message) {
             self.gateway.count_refused();
             self.answers.push((token, Err(error)));

@@ -232,15 +232,7 @@ impl Channel {
 }
 
 fn request(link: LinkId, queue: QueueSpec) -> Request {
-    Request {
-        consumer: link.consumer(),
-        queue,
-        bindings: Vec::new(),
-        access: AttachAccess::Shared,
-        fresh: false,
-        settled: false,
-        browse: false,
-    }
+    Request::new(link.consumer(), queue)
 }
 
 fn durable(name: String) -> QueueSpec {
@@ -248,7 +240,7 @@ fn durable(name: String) -> QueueSpec {
 }
 
 fn binding(filter: Filter, durable: bool, no_local: Option<Arc<str>>) -> Binding {
-    Binding { filter, durable, no_local, options: Bytes::new() }
+    Binding { no_local, ..Binding::new(filter, durable) }
 }
 
 /// Unique in the gateway; beginning with `$`, so that `#` does not match it.

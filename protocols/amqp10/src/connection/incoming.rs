@@ -195,7 +195,7 @@ impl Incoming {
         context.publishing.insert(token, Publishing { place, delivery_id, settled });
         self.pending += 1;
         let message = Message::new(meta, Encoding::Amqp10, incoming.head, incoming.body);
-        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None }));
+        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction: None }));
         Ok(false)
     }
 }

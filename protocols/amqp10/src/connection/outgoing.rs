@@ -164,7 +164,7 @@ impl Outgoing {
 }
 
 fn settle(consumer: ConsumerId, seq: Seq, outcome: Outcome) -> Action {
-    Action::Settle(Settle { consumer, first: seq, last: seq, outcome, mark: None, token: None })
+    Action::Settle(Settle::new(consumer, seq, seq, outcome))
 }
 
 impl Channel {

@@ -66,7 +66,8 @@ impl AmqpSession {
                     channel.settled(&settling, context, out);
                 }
             }
-            Event::Unbound { .. } => {}
+            // Not asked for here.
+            Event::Unbound { .. } | Event::Begun { .. } | Event::Committed { .. } => {}
             Event::TakenOver { consumer } => {
                 let error = AmqpError::new(crate::error::STOLEN, "the link was attached elsewhere");
                 self.lost(consumer, &error, out);

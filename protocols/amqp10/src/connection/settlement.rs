@@ -102,6 +102,7 @@ impl Channel {
             outcome,
             mark: None,
             token,
+            transaction: None,
         }));
         link.settled_some((run.last - run.first + 1) as u32, context, out);
     }

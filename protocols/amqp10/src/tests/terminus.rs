@@ -139,7 +139,7 @@ fn a_null_source_resumes_the_subscription_that_exists() {
     let attach = attach(&mut client, &frame);
     assert_eq!(&*attach.queue.name, "$subscription/client-1/r");
     let filter = Filter::new("a/#").unwrap();
-    let binding = Binding { filter, durable: true, no_local: None, options: bytes::Bytes::new() };
+    let binding = Binding::new(filter, true);
     let attached = Attached { existed: true, bindings: vec![binding], ..Attached::default() };
     client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
     assert_eq!(client.reply().described(5).unwrap().1[0], "/topic/a/#");

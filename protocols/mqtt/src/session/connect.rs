@@ -104,18 +104,15 @@ impl MqttSession {
                 return self.refuse_connect(reason, "name or password refused", Close::Unauthorized, out);
             }
         }
+        let queue = QueueSpec {
+            name: format!("$session/{}", self.identity.client_id).into(),
+            durable: self.identity.is_persistent(),
+            lifetime: self.identity.lifetime(),
+        };
         out.actions.push(Action::Attach(Attach {
-            consumer: OWN,
-            queue: QueueSpec {
-                name: format!("$session/{}", self.identity.client_id).into(),
-                durable: self.identity.is_persistent(),
-                lifetime: self.identity.lifetime(),
-            },
-            bindings: Vec::new(),
             access: AttachAccess::TakeOver,
             fresh: connect.clean_start, // [MQTT-3.1.2-4]
-            settled: false,
-            browse: false,
+            ..Attach::new(OWN, queue)
         }));
         self.state = State::Attaching(connect);
     }

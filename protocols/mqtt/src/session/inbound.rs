@@ -103,7 +103,7 @@ impl MqttSession {
         let codec::Publish { qos, retain, topic, properties, payload, .. } = publish;
         let message = message(now, &topic, qos, retain, properties, payload);
         self.inbound.unanswered += 1;
-        out.actions.push(Action::Publish(Publish { token, message, retain, mark }));
+        out.actions.push(Action::Publish(Publish { token, message, retain, mark, transaction: None }));
     }
 
     fn resolve_alias(&mut self, publish: &mut codec::Publish) -> Result<(), (ReasonCode, &'static str)> {
@@ -135,8 +135,11 @@ impl MqttSession {
                 let reason = match &error {
                     PublishError::Reserved => ReasonCode::NOT_AUTHORIZED,
                     // PUBACK and PUBREC have no «packet too large».
-                    PublishError::TooLarge { .. } | PublishError::Limit(_) => ReasonCode::QUOTA_EXCEEDED,
-                    PublishError::Unavailable => ReasonCode::IMPLEMENTATION_SPECIFIC,
+                    PublishError::TooLarge { .. } | PublishError::Limit(_) | PublishError::Full { .. } => {
+                        ReasonCode::QUOTA_EXCEEDED
+                    }
+                    PublishError::NotFound => ReasonCode::TOPIC_NAME_INVALID,
+                    PublishError::Unavailable | PublishError::Transaction(_) => ReasonCode::IMPLEMENTATION_SPECIFIC,
                 };
                 self.replies.answer(token, Some(reason), Some(error.to_string()));
             }

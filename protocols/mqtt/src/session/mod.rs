@@ -332,7 +332,7 @@ impl Session for MqttSession {
                     self.replies.answer(token, None, None);
                 }
             }
-            Event::Drained { .. } => {} // never asked for
+            Event::Drained { .. } | Event::Begun { .. } | Event::Committed { .. } => {} // never asked for
             Event::TakenOver { consumer } if consumer == OWN => {
                 // [MQTT-3.1.4-3]
                 let what = "another connection has the same client identifier";

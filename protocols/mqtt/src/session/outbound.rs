@@ -231,7 +231,7 @@ impl MqttSession {
 
     fn settle_as(&self, consumer: ConsumerId, seq: Seq, outcome: Outcome, out: &mut Output) {
         if self.consumers.contains_key(&consumer) {
-            let settle = Settle { consumer, first: seq, last: seq, outcome, mark: None, token: None };
+            let settle = Settle::new(consumer, seq, seq, outcome);
             out.actions.push(Action::Settle(settle));
         }
     }
@@ -292,6 +292,7 @@ impl MqttSession {
                     outcome: Outcome::Accept,
                     mark: Some(RELEASE_MARK + u32::from(packet_id)),
                     token: Some(token),
+                    transaction: None,
                 }));
             }
             // PUBREL was sent, and gets lost only with its connection; a second PUBREC gets a second one.

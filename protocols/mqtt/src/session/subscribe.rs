@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Action, Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Filter, Lifetime, Output, QueueSpec,
-    Retained, Token,
+    Action, Attach, AttachError, Attached, Binding, ConsumerId, Filter, Lifetime, Output, QueueSpec, Retained, Token,
 };
 
 use super::outbound::{Consumer, SharedSource};
@@ -75,7 +74,8 @@ impl MqttSession {
 
     fn binding(&self, filter: Filter, options: Options) -> Binding {
         let no_local = options.no_local.then(|| Arc::clone(&self.identity.client_id));
-        Binding { filter, durable: options.qos != Qos::AtMostOnce, no_local, options: options.encode() }
+        let durable = options.qos != Qos::AtMostOnce;
+        Binding { no_local, options: options.encode(), ..Binding::new(filter, durable) }
     }
 
     fn source_named(&self, text: &str) -> Option<ConsumerId> {
@@ -110,7 +110,7 @@ impl MqttSession {
             Target::Shared(filter) => {
                 let durable = self.identity.is_persistent() && options.qos != Qos::AtMostOnce;
                 let lifetime = if durable { self.identity.lifetime() } else { Lifetime::Attached };
-                let binding = Binding { filter: filter.clone(), durable, no_local: None, options: bytes::Bytes::new() };
+                let binding = Binding::new(filter.clone(), durable);
                 (QueueSpec { name: text.into(), durable, lifetime }, vec![binding])
             }
             Target::Queue(name) => (QueueSpec::named(Arc::clone(name)), Vec::new()),
@@ -118,15 +118,7 @@ impl MqttSession {
         };
         let source = SharedSource { text: text.into(), target, options, slot };
         self.consumers.insert(consumer, Consumer::new(Some(source)));
-        out.actions.push(Action::Attach(Attach {
-            consumer,
-            queue,
-            bindings,
-            access: AttachAccess::Shared,
-            fresh: false,
-            settled: false,
-            browse: false,
-        }));
+        out.actions.push(Action::Attach(Attach { bindings, ..Attach::new(consumer, queue) }));
     }
 
     pub(super) fn consumer_attached(

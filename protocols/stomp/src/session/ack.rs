@@ -54,6 +54,7 @@ impl StompSession {
                 outcome: outcome.clone(),
                 mark: None,
                 token: token.take(),
+                transaction: None,
             }));
         }
         out.actions[first_action..].reverse();

@@ -233,7 +233,11 @@ impl StompSession {
             Event::Deleted { consumer } => self.on_lost(consumer, "its queue was deleted"),
             Event::Stopping { reason } => Err(Fault::refused(&*reason).with_close(Close::Gateway(reason.to_string()))),
             // Never asked for.
-            Event::Authenticated(_) | Event::Drained { .. } | Event::Unbound { .. } => Ok(()),
+            Event::Authenticated(_)
+            | Event::Drained { .. }
+            | Event::Unbound { .. }
+            | Event::Begun { .. }
+            | Event::Committed { .. } => Ok(()),
         }
     }
 }

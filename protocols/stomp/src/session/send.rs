@@ -50,7 +50,7 @@ impl StompSession {
         let token = self.pending.add(receipt);
         self.publishing += 1;
         let message = Message::new(meta, Encoding::Stomp, head, frame.body);
-        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None }));
+        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction: None }));
         Ok(None)
     }
 

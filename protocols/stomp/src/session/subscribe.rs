@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use evergate_model::{
     Action, Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Credit, Filter, Lifetime, Output,
     QueueSpec,
@@ -93,7 +92,7 @@ impl StompSession {
                 (queue, access, Some(filter))
             }
         };
-        let binding = |filter| Binding { filter, durable: true, no_local: None, options: Bytes::new() };
+        let binding = |filter| Binding::new(filter, true);
         Ok(attach(queue, filter.map(binding).into_iter().collect(), access))
     }
 
@@ -215,7 +214,7 @@ fn is_true(frame: &Frame, name: &str) -> bool {
 }
 
 fn attach(queue: QueueSpec, bindings: Vec<Binding>, access: AttachAccess) -> Attach {
-    Attach { consumer: ConsumerId(0), queue, bindings, access, fresh: false, settled: false, browse: false }
+    Attach { bindings, access, ..Attach::new(ConsumerId(0), queue) }
 }
 
 fn shared_queue(group: &str, filter: &Filter, durable: bool) -> Result<QueueSpec, Fault> {

@@ -218,12 +218,8 @@ fn a_resumed_session_has_its_subscriptions_again() {
 
 #[test]
 fn a_binding_of_another_program_is_left_alone() {
-    let binding = Binding {
-        filter: Filter::new("a").unwrap(),
-        durable: true,
-        no_local: None,
-        options: Bytes::from_static(b"\x09whatever"),
-    };
+    let options = Bytes::from_static(b"\x09whatever");
+    let binding = Binding { options, ..Binding::new(Filter::new("a").unwrap(), true) };
     let mut peer = Peer::resumed(persistent(), MqttConfig::default(), stored(vec![binding], vec![]));
     peer.deliver(0, 1, &message("a", Qos::AtLeastOnce));
     assert_eq!(peer.take(), []);

@@ -1,0 +1,330 @@
+//! How queues behave: [`QueueSettings`] is what one queue goes by, [`Policy`] is what an operator says about
+//! all queues whose name matches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Filter, FilterError};
+
+/// What happens to a message for a queue that is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFull {
+    /// Publishers wait until a quarter is free.
+    #[default]
+    Block,
+    /// The publisher is told that it is full.
+    Reject,
+    /// The oldest message that nobody holds makes room (with `messages_max`: a ring).
+    DropOldest,
+    /// The oldest message that nobody holds goes to `_DMQ`.
+    DeadLetterOldest,
+}
+
+/// What happens to a message that expired or was handed out too often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unwanted {
+    /// It goes to `_DMQ`, with the reason.
+    #[default]
+    DeadLetter,
+    /// It is gone.
+    Discard,
+}
+
+/// Who of a queue's consumers is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consumers {
+    /// All, in turn; those of higher priority first.
+    #[default]
+    Competing,
+    /// One; the others stand by. The highest priority is served, among equals who came first.
+    SingleActive,
+    /// A second one is refused.
+    Exclusive,
+}
+
+/// When a durable message is handed to consumers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dispatch {
+    /// After its commit: what was delivered is never forgotten.
+    #[default]
+    Committed,
+    /// At once: less latency; after a crash a message may have been delivered that nobody has.
+    Eager,
+}
+
+/// How a queue keeps its messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum QueueKind {
+    /// Each message until a consumer has settled it.
+    #[default]
+    Work,
+    /// For each value of an application property only the newest message.
+    LastValue {
+        /// The property's name.
+        key: Arc<str>,
+    },
+    /// Every message, for replay, until it is older or more than this. Consumers do not take.
+    Stream {
+        /// How long.
+        age_max: Option<Duration>,
+        /// How many bytes.
+        bytes_max: Option<u64>,
+    },
+}
+
+/// The window in which a second message with the same identity is confirmed and not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DedupWindow {
+    /// How many identities are remembered.
+    pub count: u32,
+    /// How long each is remembered.
+    pub time: Duration,
+    /// The publisher's message id counts as identity where it sent no dedup id.
+    pub by_message_id: bool,
+}
+
+/// How the pause before a redelivery grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redelivery {
+    /// Deliveries before the message is unwanted. `None`: no limit.
+    pub deliveries_max: Option<u32>,
+    /// Pause before the second delivery.
+    pub delay: Duration,
+    /// Each further pause is so many percent of the one before; 100: all are equal.
+    pub factor_percent: u32,
+    /// No pause is longer. Zero: no bound but the factor's own.
+    pub delay_max: Duration,
+}
+
+impl Redelivery {
+    /// The pause after `failed` failed deliveries.
+    pub fn pause(&self, failed: u32) -> Duration {
+        let mut pause = self.delay;
+        let bound = if self.delay_max.is_zero() { Duration::from_secs(86_400) } else { self.delay_max };
+        for _ in 1..failed.min(64) {
+            if pause >= bound || self.factor_percent <= 100 {
+                break;
+            }
+            pause = pause.saturating_mul(self.factor_percent) / 100;
+        }
+        pause.min(bound)
+    }
+}
+
+/// What one queue goes by. Bytes of a message: [`crate::Message::size_bytes`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// At this many messages it is full.
+    pub messages_max: u64,
+    /// At this many bytes likewise.
+    pub bytes_max: u64,
+    /// What happens then.
+    pub on_full: OnFull,
+    /// A message without an expiry of its own gets this one; a longer one of its own is cut to it.
+    pub time_to_live: Option<Duration>,
+    /// What happens to expired messages.
+    pub on_expiry: Unwanted,
+    /// When a message is handed out again.
+    pub redelivery: Redelivery,
+    /// What happens to messages handed out too often.
+    pub on_failure: Unwanted,
+    /// How it keeps messages.
+    pub kind: QueueKind,
+    /// Who is served.
+    pub consumers: Consumers,
+    /// When.
+    pub dispatch: Dispatch,
+    /// Duplicate detection.
+    pub dedup: Option<DedupWindow>,
+    /// Comes into being when somebody sends to it or consumes from it.
+    pub auto_create: bool,
+    /// Goes when it has neither messages nor consumers for this long. `None`: never.
+    pub auto_delete_after: Option<Duration>,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            messages_max: 10_000_000,
+            bytes_max: 16 << 30,
+            on_full: OnFull::Block,
+            time_to_live: None,
+            on_expiry: Unwanted::DeadLetter,
+            redelivery: Redelivery { factor_percent: 100, ..Redelivery::default() },
+            on_failure: Unwanted::DeadLetter,
+            kind: QueueKind::Work,
+            consumers: Consumers::Competing,
+            dispatch: Dispatch::Committed,
+            dedup: None,
+            auto_create: true,
+            auto_delete_after: None,
+        }
+    }
+}
+
+/// What an operator says about the queues whose name matches: `[[policy]]` in the configuration, and the
+/// `settings` of the administration. What it leaves out stays as it is. Times are in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)] // the fields are those of QueueSettings, and described there
+pub struct Policy {
+    /// Which queues: a name, or a pattern with `+` and `#`. Of several policies that match, what a later one
+    /// says counts.
+    #[serde(rename = "match")]
+    pub matches: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_full: Option<OnFull>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_to_live_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_expiry: Option<Unwanted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliveries_max: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redelivery_delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redelivery_factor_percent: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redelivery_delay_max_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Unwanted>,
+    /// Makes it a last-value queue over this application property.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_value_key: Option<String>,
+    /// Makes it a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_age_max_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_bytes_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<Consumers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dispatch: Option<Dispatch>,
+    /// Turns duplicate detection on: how many identities are remembered. 0: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_time_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_by_message_id: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_create: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_delete_after_ms: Option<u64>,
+}
+
+/// Remembered when a policy turns duplicate detection on and says no more.
+const DEDUP_TIME: Duration = Duration::from_secs(600);
+const DEDUP_COUNT: u32 = 100_000;
+
+impl Policy {
+    /// The pattern, checked.
+    pub fn filter(&self) -> Result<Filter, FilterError> {
+        Filter::new(self.matches.as_str())
+    }
+
+    /// Whether it concerns the queue of this name.
+    pub fn concerns(&self, name: &str) -> bool {
+        self.filter().is_ok_and(|filter| filter.matches(name))
+    }
+
+    /// Puts what it says into `settings`.
+    pub fn apply(&self, settings: &mut QueueSettings) {
+        let millis = Duration::from_millis;
+        set(&mut settings.messages_max, self.messages_max);
+        set(&mut settings.bytes_max, self.bytes_max);
+        set(&mut settings.on_full, self.on_full);
+        set(&mut settings.on_expiry, self.on_expiry);
+        set(&mut settings.on_failure, self.on_failure);
+        set(&mut settings.consumers, self.consumers);
+        set(&mut settings.dispatch, self.dispatch);
+        set(&mut settings.auto_create, self.auto_create);
+        set(&mut settings.redelivery.delay, self.redelivery_delay_ms.map(millis));
+        set(&mut settings.redelivery.factor_percent, self.redelivery_factor_percent);
+        set(&mut settings.redelivery.delay_max, self.redelivery_delay_max_ms.map(millis));
+        // Zero takes back what an earlier policy said.
+        set(&mut settings.time_to_live, self.time_to_live_ms.map(|ms| (ms > 0).then(|| millis(ms))));
+        set(&mut settings.redelivery.deliveries_max, self.deliveries_max.map(|count| (count > 0).then_some(count)));
+        set(&mut settings.auto_delete_after, self.auto_delete_after_ms.map(|ms| (ms > 0).then(|| millis(ms))));
+        self.apply_kind(settings);
+        self.apply_dedup(settings);
+    }
+
+    fn apply_kind(&self, settings: &mut QueueSettings) {
+        if let Some(key) = &self.last_value_key {
+            let key = key.as_str().into();
+            settings.kind = QueueKind::LastValue { key };
+        }
+        match self.stream {
+            Some(true) => settings.kind = QueueKind::Stream { age_max: None, bytes_max: None },
+            Some(false) if matches!(settings.kind, QueueKind::Stream { .. }) => settings.kind = QueueKind::Work,
+            _ => {}
+        }
+        if let QueueKind::Stream { age_max, bytes_max } = &mut settings.kind {
+            set(age_max, self.stream_age_max_ms.map(|ms| Some(Duration::from_millis(ms))));
+            set(bytes_max, self.stream_bytes_max.map(Some));
+        }
+    }
+
+    fn apply_dedup(&self, settings: &mut QueueSettings) {
+        match self.dedup_count {
+            Some(0) => settings.dedup = None,
+            Some(count) => {
+                let window = DedupWindow { count, time: DEDUP_TIME, by_message_id: false };
+                settings.dedup.get_or_insert(window).count = count;
+            }
+            None if self.dedup_time_ms.is_some() || self.dedup_by_message_id.is_some() => {
+                let window = DedupWindow { count: DEDUP_COUNT, time: DEDUP_TIME, by_message_id: false };
+                settings.dedup.get_or_insert(window);
+            }
+            None => {}
+        }
+        if let Some(window) = &mut settings.dedup {
+            set(&mut window.time, self.dedup_time_ms.map(Duration::from_millis));
+            set(&mut window.by_message_id, self.dedup_by_message_id);
+        }
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_policy_counts_and_leaves_the_rest() {
+        let mut settings = QueueSettings::default();
+        let first = Policy { messages_max: Some(5), dedup_count: Some(7), ..Policy::default() };
+        let second = Policy { messages_max: Some(6), dedup_time_ms: Some(1), ..Policy::default() };
+        first.apply(&mut settings);
+        second.apply(&mut settings);
+        assert_eq!(settings.messages_max, 6);
+        let window = DedupWindow { count: 7, time: Duration::from_millis(1), by_message_id: false };
+        assert_eq!(settings.dedup, Some(window));
+    }
+
+    #[test]
+    fn pauses_grow_to_their_bound() {
+        let secs = Duration::from_secs;
+        let redelivery = Redelivery { deliveries_max: None, delay: secs(1), factor_percent: 200, delay_max: secs(5) };
+        let pauses: Vec<_> = (1..=5).map(|failed| redelivery.pause(failed).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 5, 5]);
+    }
+}
