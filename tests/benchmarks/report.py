@@ -24,7 +24,8 @@ def head(brokers, rounds, paced, full):
         f"{datetime.date.today()}, {os.cpu_count()} cores ({machine}), Linux {platform.release()}, load generator on the "
         f"same machine over loopback.\n{versions}.\n\n"
         f"Medians of {rounds} interleaved round{'s' if rounds > 1 else ''}. Bodies of 256 bytes. "
-        f"Latency from due time to receipt at 1,000 messages a second in all ({paced} s); rate with full windows ({full} s).\n"
+        f"Latency at 1,000 messages a second in all ({paced} s), from the time a message was due: delivery, to its receipt by the "
+        f"consumer;\nconfirm, to the publisher's confirm; alone, the same while nobody consumes. Rate with full windows ({full} s).\n"
         "Before a durable message is confirmed, Evergate has synced it to disk (SQLite: WAL with synchronous=FULL; "
         "PostgreSQL: synchronous_commit=on);\nRabbitMQ has synced it or a consumer has acknowledged it; "
         "mosquitto has it in memory only."
@@ -45,18 +46,22 @@ def comparison(cases, brokers, figures):
                     str(case),
                     name,
                     f"{figure['rate']:,.0f}",
-                    f"{figure['p50_us'] / 1000:.2f}",
-                    f"{figure['p99_us'] / 1000:.2f}",
-                    f"{figure['busy_p50_us'] / 1000:.1f}",
+                    *(latency(figure, kind) for kind in ("", "confirm_", "alone_")),
                     f"{figure['cpu_us']:.1f}",
                     f"{figure['load_cpu_us']:.1f}",
                     ratio(name, found, "rabbitmq"),
                     ratio(name, found, "mosquitto"),
                 ]
             )
-    columns = ["case", "broker", "messages/s", "p50 ms", "p99 ms", "busy p50 ms", "CPU us/message", "load CPU us"]
-    columns += ["x RabbitMQ", "x mosquitto"]
+    columns = ["case", "broker", "messages/s", "delivery p50, p99 ms", "confirm p50, p99 ms", "alone p50, p99 ms"]
+    columns += ["CPU us/message", "load CPU us", "x RabbitMQ", "x mosquitto"]
     return rows(columns, body)
+
+
+def latency(figure, kind):
+    """Median and 99th percentile in milliseconds; nothing where there are none."""
+    p50, p99 = (figure.get(f"{kind}{part}_us", 0) / 1000 for part in ("p50", "p99"))
+    return f"{p50:.2f}, {p99:.2f}" if p99 else ""
 
 
 def ratio(name, found, other):

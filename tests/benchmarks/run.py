@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import ceiling, profile, report
+from benchmarks import ceiling, floor, profile, report
 from benchmarks.brokers import Evergate, Mosquitto, RabbitMQ
 from lib.gateway import ROOT, binary
 
@@ -66,9 +66,10 @@ def main(options):
     build()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through `finally`: no broker stays behind
     rounds = options.rounds or (1 if options.quick else 3)
-    paced, full = (0.5, 1.0) if options.quick else (0.7, 1.5)
+    paced, full = (0.5, 1.0) if options.quick else (0.7, 1.2)
     failures = Failures()
     figures = {}
+    floors = []
     brokers = []
     tables = []
     try:
@@ -80,12 +81,14 @@ def main(options):
             brokers.append(STARTERS[name]())
             print(f"started {name}: {brokers[-1].version()}", flush=True)
         for number in range(rounds):
+            floors.append(floor.measure())
             for case in cases:
                 # Interleaved, and each round in another order: what disturbs the machine meets all of them.
                 turn = number % len(brokers)
                 for broker in brokers[turn:] + brokers[:turn]:
                     measure(broker, case, number, (paced, full), figures, failures)
         tables.append(report.head(brokers, rounds, paced, full))
+        tables.append(floor.line(floors))
         tables.append(report.comparison(cases, brokers, figures))
         if not options.no_ceiling:
             tables.append(ceiling.table(brokers, 0.5 if options.quick else 1.5, failures))
@@ -131,17 +134,29 @@ def measure(broker, case, number, seconds, figures, failures):
         return
     name = f"bench-{case.protocol}-{case.mode}-{case.pairs}-{number}"
     try:
-        done = subprocess.run(command(broker, case, name, *seconds), capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        failures.add(f"{broker.name}, {case}", "not done in 60 s")
+        result = run(command(broker, case, name, *seconds))
+        if case.mode == "durable":
+            # Nobody consumes meanwhile: no broker can confirm because a consumer has acknowledged.
+            alone = run([*command(broker, case, f"{name}-alone", seconds[0], 0), "--later"])
+            result |= {"alone_p50_us": alone["confirm_p50_us"], "alone_p99_us": alone["confirm_p99_us"]}
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        failures.add(f"{broker.name}, {case}", error)
         return
-    if done.returncode != 0:
-        failures.add(f"{broker.name}, {case}", done.stderr.strip())
-        return
-    result = json.loads(done.stdout)
     figures.setdefault((case, broker.name), []).append(result)
+    confirm = (
+        f"  confirm {result['confirm_p50_us'] / 1000:6.2f}, alone {result['alone_p50_us'] / 1000:6.2f} ms"
+        if case.mode == "durable"
+        else ""
+    )
     print(
-        f"{case!s:26} {broker.name:18} {result['rate']:>9,.0f}/s  paced p50 {result['p50_us'] / 1000:7.2f} ms"
-        f"  p99 {result['p99_us'] / 1000:8.2f} ms  {result['cpu_us']:6.2f} us CPU",
+        f"{case!s:26} {broker.name:18} {result['rate']:>9,.0f}/s  delivery {result['p50_us'] / 1000:6.2f} ms{confirm}"
+        f"  {result['cpu_us']:6.2f} us CPU",
         flush=True,
     )
+
+
+def run(arguments):
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+    return json.loads(done.stdout)

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 
 use self::encode::{Fields, code, frame};
 use self::frame::{Performative, message_body, next};
-use crate::{Confirms, Consumer, Decoder, Encoder, PREFETCH, Plan, Progress, Publisher, connect, wrong};
+use crate::{Confirms, Consumer, Decoder, Encoder, PREFETCH, Plan, Progress, Publisher, READ_BYTES, connect, wrong};
 
 const SASL: &[u8] = b"AMQP\x03\x01\x00\x00";
 const AMQP: &[u8] = b"AMQP\x00\x01\x00\x00";
@@ -16,6 +16,9 @@ const AMQP: &[u8] = b"AMQP\x00\x01\x00\x00";
 const INCOMING_WINDOW: u32 = 0x0fff_ffff;
 
 pub fn publisher(plan: &Plan, pair: u32) -> io::Result<Publisher> {
+    if plan.destinations != 1 {
+        return Err(wrong("AMQP has one destination here"));
+    }
     let mut stream = hello(plan, &format!("{}-{pair}-p", plan.name))?;
     attach(&mut stream, plan, pair, false)?;
     let mut credit = Credit::new(plan.durable);
@@ -41,6 +44,7 @@ pub fn consumer(plan: &Plan, pair: u32) -> io::Result<Consumer> {
     stream.write_all(&out)?;
     Ok(Consumer {
         stream,
+        buffer: READ_BYTES,
         decoder: Box::new(Deliveries { accept: plan.durable, received: 0, granted: 0 }),
         goodbye: Box::new(|mut stream| {
             let mut out = Vec::new();
@@ -57,7 +61,7 @@ pub fn consumer(plan: &Plan, pair: u32) -> io::Result<Consumer> {
 }
 
 fn hello(plan: &Plan, container: &str) -> io::Result<TcpStream> {
-    let mut stream = connect(&plan.address)?;
+    let mut stream = connect(plan)?;
     stream.write_all(SASL)?;
     header(&mut stream, SASL)?;
     expect(&mut stream, code::MECHANISMS)?;
@@ -150,7 +154,7 @@ struct Transfers {
 }
 
 impl Encoder for Transfers {
-    fn message(&mut self, body: &[u8], out: &mut Vec<u8>) {
+    fn message(&mut self, _: usize, body: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         // size, data offset, type, channel; transfer: handle 0, delivery-id, delivery-tag, message-format 0, settled.
         out.extend_from_slice(&[0, 0, 0, 0, 2, 0, 0, 0, 0x00, 0x53, code::TRANSFER, 0xc0, 15, 5, 0x43, 0x70]);
@@ -202,7 +206,7 @@ impl Credit {
                 if performative.described(4) != Some(code::ACCEPTED) {
                     return Err(wrong("a message was not accepted"));
                 }
-                progress.confirmed += last - first + 1;
+                progress.confirm(first..last + 1);
             }
             code::CLOSE if performative.number(0).is_none() && performative.described(0).is_none() => {}
             _ => return Err(wrong(format!("publisher got performative {:#x}", performative.code))),

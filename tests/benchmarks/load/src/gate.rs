@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::Thread;
 use std::time::Instant;
 
@@ -18,6 +18,8 @@ pub struct Gate {
     /// The number the publisher waits to be allowed; 0: it does not wait.
     wanted: AtomicU64,
     publisher: OnceLock<Thread>,
+    /// The broker closed the publisher's connection.
+    closed: AtomicBool,
 }
 
 impl Gate {
@@ -30,6 +32,7 @@ impl Gate {
             delivery_window,
             wanted: AtomicU64::new(0),
             publisher: OnceLock::new(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -50,6 +53,18 @@ impl Gate {
     pub fn add_received(&self, count: u64) {
         self.received.fetch_add(count, SeqCst);
         self.wake();
+    }
+
+    /// Where consumers are counted together.
+    pub fn set_received(&self, count: u64) {
+        self.received.fetch_max(count, SeqCst);
+        self.wake();
+    }
+
+    /// Nothing more will be confirmed.
+    pub fn close(&self) {
+        self.closed.store(true, SeqCst);
+        self.publisher.get().inspect(|thread| thread.unpark());
     }
 
     pub fn set_credit(&self, credit: u64) {
@@ -88,9 +103,10 @@ impl Gate {
         self.wanted.store(wanted, SeqCst);
         while !ready() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || self.closed.load(SeqCst) {
                 return Err(wrong(format!(
-                    "publisher stalled: confirmed {}, received {}, credit {}",
+                    "publisher {}: confirmed {}, received {}, credit {}",
+                    if left.is_zero() { "stalled" } else { "cut off" },
                     self.confirmed(),
                     self.received.load(SeqCst),
                     self.credit.load(SeqCst)

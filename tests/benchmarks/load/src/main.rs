@@ -1,47 +1,44 @@
-//! Load for message brokers: pairs of one publisher and one consumer, each pair with a queue of its own.
+//! Load for message brokers. The same code drives every broker.
 //!
-//! The same code drives every broker. One run is one case (protocol, durable or not, number of pairs) against one
-//! broker; its result is one line of JSON. A message that is lost, repeated or out of order fails the run.
+//! One run is one mode with its options against one broker; its result is one line of JSON. A message that is lost,
+//! repeated or out of order fails the run.
 
 mod amqp;
+mod backlog;
+mod bystand;
+mod fanout;
 mod gate;
+mod histogram;
 mod mqtt;
 mod pair;
+mod plan;
 mod processor;
+mod protocol;
 mod result;
+mod source;
 mod stomp;
+mod wire;
 
 use std::io::{self, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use self::plan::{Mode, Plan};
+use self::protocol::Protocol;
 
 /// A broker that says nothing for this long while it owes something has failed the run.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Bytes of a message's body.
-pub const BODY_BYTES: usize = 256;
-
 /// Messages that a consumer may hold unacknowledged, in every protocol.
 pub const PREFETCH: u32 = 1024;
 
-/// What to do, from the command line.
-pub struct Plan {
-    pub protocol: String,
-    pub address: String,
-    pub durable: bool,
-    pub pairs: u32,
-    /// Prefix of queues and client names: makes a run independent of those before it.
-    pub name: String,
-    /// Messages a second, all pairs together, while latency is measured.
-    pub rate: f64,
-    pub paced: Duration,
-    pub full: Duration,
-    /// Unconfirmed messages of a publisher (durable only).
-    pub window: u64,
-    /// Processes whose CPU time is the broker's.
-    pub pids: Vec<u32>,
-}
+/// Bytes of what a connection reads at once.
+pub const READ_BYTES: usize = 256 * 1024;
+
+/// Between two attempts to connect.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// One end of a pair on the wire.
 pub struct Publisher {
@@ -55,22 +52,46 @@ pub struct Publisher {
 pub struct Consumer {
     pub stream: TcpStream,
     pub decoder: Box<dyn Decoder>,
+    /// Bytes to read at once.
+    pub buffer: usize,
     /// Ends the connection in order; the broker's answer is awaited if there is one.
     pub goodbye: Box<dyn FnOnce(TcpStream) -> io::Result<()> + Send>,
 }
 
+impl Consumer {
+    pub fn goodbye(self) -> io::Result<()> {
+        match (self.goodbye)(self.stream) {
+            // Some brokers close with a reset: no fault once everything is received.
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Writes messages.
 pub trait Encoder: Send {
-    fn message(&mut self, body: &[u8], out: &mut Vec<u8>);
+    /// `destination`: which of the pair's.
+    fn message(&mut self, destination: usize, body: &[u8], out: &mut Vec<u8>);
     fn goodbye(&mut self, out: &mut Vec<u8>);
 }
 
 /// What a broker tells a publisher.
 #[derive(Default)]
 pub struct Progress {
-    pub confirmed: u64,
+    /// Messages of this connection, counted from 0.
+    pub confirmed: Vec<Range<u64>>,
     /// New absolute number of messages that may be sent.
     pub credit: Option<u64>,
+}
+
+impl Progress {
+    /// Notes messages as confirmed.
+    pub fn confirm(&mut self, messages: Range<u64>) {
+        match self.confirmed.last_mut() {
+            Some(last) if last.end == messages.start => last.end = messages.end,
+            _ => self.confirmed.push(messages),
+        }
+    }
 }
 
 /// Reads what a broker answers to a publisher. Takes whole frames, returns the bytes taken.
@@ -89,56 +110,35 @@ pub fn wrong(text: impl Into<String>) -> io::Error {
     io::Error::other(text.into())
 }
 
-pub fn connect(address: &str) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
+/// Connects; tries again for as long as the plan says.
+pub fn connect(plan: &Plan) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + plan.connect;
+    let stream = loop {
+        match TcpStream::connect(&plan.address) {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(RETRY),
+            outcome => break outcome?,
+        }
+    };
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
 
-fn plan() -> Result<Plan, String> {
-    let mut plan = Plan {
-        protocol: String::new(),
-        address: String::new(),
-        durable: false,
-        pairs: 1,
-        name: "bench".into(),
-        rate: 1000.0,
-        paced: Duration::from_secs(1),
-        full: Duration::from_secs(2),
-        window: 1024,
-        pids: Vec::new(),
+fn run(plan: &Plan) -> Result<String, String> {
+    let protocol = Protocol::named(&plan.protocol).ok_or_else(|| format!("unknown protocol {}", plan.protocol))?;
+    let outcome = match plan.mode {
+        Mode::Pairs => pair::run(plan, &protocol),
+        Mode::Fill => backlog::fill(plan, &protocol),
+        Mode::Drain => backlog::drain(plan, &protocol),
+        Mode::Fanout => fanout::run(plan, &protocol),
+        Mode::Bystand => bystand::run(plan, &protocol),
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(option) = arguments.next() {
-        if option == "--durable" {
-            plan.durable = true;
-            continue;
-        }
-        let value = arguments.next().ok_or_else(|| format!("{option} needs a value"))?;
-        let number = || value.parse::<f64>().map_err(|_| format!("{option} needs a number"));
-        match option.as_str() {
-            "--protocol" => plan.protocol = value,
-            "--address" => plan.address = value,
-            "--name" => plan.name = value,
-            "--pairs" => plan.pairs = number()? as u32,
-            "--rate" => plan.rate = number()?,
-            "--window" => plan.window = number()? as u64,
-            "--paced-seconds" => plan.paced = Duration::from_secs_f64(number()?),
-            "--full-seconds" => plan.full = Duration::from_secs_f64(number()?),
-            "--pids" => {
-                plan.pids = value.split(',').filter_map(|pid| pid.parse().ok()).collect();
-            }
-            _ => return Err(format!("unknown option {option}")),
-        }
-    }
-    Ok(plan)
+    outcome.map_err(|error| error.to_string())
 }
 
 fn main() -> ExitCode {
-    let outcome = plan().and_then(|plan| pair::run(&plan).map_err(|error| error.to_string()));
-    match outcome {
+    match Plan::from(std::env::args().skip(1)).and_then(|plan| run(&plan)) {
         Ok(line) => {
             let _ = writeln!(io::stdout(), "{line}");
             ExitCode::SUCCESS

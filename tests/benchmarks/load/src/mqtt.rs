@@ -3,64 +3,116 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-use crate::{Confirms, Consumer, Decoder, Encoder, Plan, Progress, Publisher, connect, wrong};
+use crate::bystand::filter;
+use crate::{Confirms, Consumer, Decoder, Encoder, Plan, Progress, Publisher, READ_BYTES, connect, wrong};
 
 const CONNACK: u8 = 0x20;
 const PUBLISH: u8 = 0x30;
 const PUBACK: u8 = 0x40;
 const SUBACK: u8 = 0x90;
+/// In one SUBSCRIBE.
+const FILTERS_MAX: usize = 100;
 const DISCONNECT: [u8; 2] = [0xe0, 0];
 
 pub fn publisher(plan: &Plan, pair: u32) -> io::Result<Publisher> {
     let stream = hello(plan, &format!("{}-{pair}-p", plan.name), true)?;
-    let mut head = Vec::new();
-    text(&topic(plan, pair), &mut head);
+    let topic = |number| {
+        let mut bytes = Vec::new();
+        text(&topic(plan, pair, number), &mut bytes);
+        bytes
+    };
     Ok(Publisher {
         stream,
-        encoder: Box::new(Publish { topic: head, packet_id: plan.durable.then_some(0) }),
-        confirms: Box::new(Pubacks { durable: plan.durable }),
+        encoder: Box::new(Publish {
+            topics: (0..plan.destinations).map(topic).collect(),
+            packet_id: plan.durable.then_some(0),
+        }),
+        confirms: Box::new(Pubacks { durable: plan.durable, count: 0 }),
         credit: u64::MAX,
     })
 }
 
+/// A session that persists if messages are durable; but not for queues, which are there without it.
 pub fn consumer(plan: &Plan, pair: u32) -> io::Result<Consumer> {
     let client = format!("{}-{pair}-c", plan.name);
-    let mut stream = hello(plan, &client, !plan.durable)?;
-    let mut body = vec![0, 1];
-    text(&topic(plan, pair), &mut body);
-    body.push(u8::from(plan.durable));
-    stream.write_all(&packet(0x82, &body))?;
-    let suback = expect(&mut stream, SUBACK)?;
-    if suback.last().is_none_or(|code| *code > 1) {
-        return Err(wrong("SUBSCRIBE refused"));
+    let persists = plan.durable && !plan.queues;
+    let mut stream = hello(plan, &client, !persists)?;
+    // A session that comes back may be sent messages at once; it is subscribed already.
+    if !(persists && plan.later) {
+        subscribe_to_all(&mut stream, plan, pair)?;
     }
-    let again = (plan.address.clone(), plan.durable);
+    let again = Plan { address: plan.address.clone(), ..Plan::default() };
     Ok(Consumer {
         stream,
         decoder: Box::new(Publishes),
+        buffer: READ_BYTES,
         goodbye: Box::new(move |mut stream| {
             stream.write_all(&DISCONNECT)?;
             drop(stream);
             // A persistent session ends when its client comes back with a clean one.
-            let (address, durable) = again;
-            if durable {
-                hello_at(&address, &client, true)?.write_all(&DISCONNECT)?;
+            if persists {
+                hello(&again, &client, true)?.write_all(&DISCONNECT)?;
             }
             Ok(())
         }),
     })
 }
 
-fn topic(plan: &Plan, pair: u32) -> String {
-    format!("{}/{pair}", plan.name)
+/// A persistent session that is subscribed and away. A queue needs none.
+pub fn prepare(plan: &Plan, pair: u32) -> io::Result<()> {
+    if plan.queues {
+        return Ok(());
+    }
+    let mut stream = hello(plan, &format!("{}-{pair}-c", plan.name), false)?;
+    subscribe_to_all(&mut stream, plan, pair)?;
+    stream.write_all(&DISCONNECT)
+}
+
+/// One of many: with little memory.
+pub fn subscriber(plan: &Plan, number: u32) -> io::Result<Consumer> {
+    let mut stream = hello(plan, &format!("{}-{number}-s", plan.name), true)?;
+    subscribe_to_all(&mut stream, plan, 0)?;
+    let goodbye = |mut stream: TcpStream| stream.write_all(&DISCONNECT);
+    Ok(Consumer { stream, decoder: Box::new(Publishes), buffer: 16 * 1024, goodbye: Box::new(goodbye) })
+}
+
+/// A connection with subscriptions of one session, that gets nothing.
+pub fn bystander(plan: &Plan, connection: u32) -> io::Result<TcpStream> {
+    let mut stream = hello(plan, &format!("{}-{connection}-b", plan.name), true)?;
+    let filters: Vec<_> = (0..plan.filters).map(|number| filter(plan, connection, number)).collect();
+    subscribe(&mut stream, &filters, 1)?;
+    Ok(stream)
+}
+
+fn subscribe_to_all(stream: &mut TcpStream, plan: &Plan, pair: u32) -> io::Result<()> {
+    let filters: Vec<_> = (0..plan.destinations).map(|number| topic(plan, pair, number)).collect();
+    subscribe(stream, &filters, u8::from(plan.durable))
+}
+
+fn subscribe(stream: &mut TcpStream, filters: &[String], qos: u8) -> io::Result<()> {
+    for filters in filters.chunks(FILTERS_MAX) {
+        let mut body = vec![0, 1];
+        for filter in filters {
+            text(filter, &mut body);
+            body.push(qos);
+        }
+        stream.write_all(&packet(0x82, &body))?;
+        let suback = expect(stream, SUBACK)?;
+        if suback.len() != 2 + filters.len() || suback[2..].iter().any(|code| *code > 1) {
+            return Err(wrong("SUBSCRIBE refused"));
+        }
+    }
+    Ok(())
+}
+
+fn topic(plan: &Plan, pair: u32, number: u64) -> String {
+    let prefix = if plan.queues { "$queue/" } else { "" };
+    let Plan { name, destinations, .. } = plan;
+    if *destinations == 1 { format!("{prefix}{name}/{pair}") } else { format!("{prefix}{name}/{pair}/{number}") }
 }
 
 fn hello(plan: &Plan, client: &str, clean: bool) -> io::Result<TcpStream> {
-    hello_at(&plan.address, client, clean)
-}
-
-fn hello_at(address: &str, client: &str, clean: bool) -> io::Result<TcpStream> {
-    let mut stream = connect(address)?;
+    let mut stream = connect(plan)?;
     let mut body = b"\0\x04MQTT\x04".to_vec();
     // User name, password; clean session if asked; no keep-alive.
     body.extend([0xc0 | u8::from(clean) << 1, 0, 0]);
@@ -120,16 +172,17 @@ fn next(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
 }
 
 struct Publish {
-    topic: Vec<u8>,
+    topics: Vec<Vec<u8>>,
     packet_id: Option<u16>,
 }
 
 impl Encoder for Publish {
-    fn message(&mut self, body: &[u8], out: &mut Vec<u8>) {
+    fn message(&mut self, destination: usize, body: &[u8], out: &mut Vec<u8>) {
+        let topic = &self.topics[destination];
         let qos = self.packet_id.is_some();
         out.push(PUBLISH | u8::from(qos) << 1);
-        length(self.topic.len() + 2 * usize::from(qos) + body.len(), out);
-        out.extend_from_slice(&self.topic);
+        length(topic.len() + 2 * usize::from(qos) + body.len(), out);
+        out.extend_from_slice(topic);
         if let Some(id) = &mut self.packet_id {
             *id = id.wrapping_add(1).max(1);
             out.extend_from_slice(&id.to_be_bytes());
@@ -144,6 +197,18 @@ impl Encoder for Publish {
 
 struct Pubacks {
     durable: bool,
+    count: u64,
+}
+
+impl Pubacks {
+    /// The message that a packet id stands for: of those that it could be, the nearest to the number confirmed.
+    fn message(&self, id: &[u8]) -> io::Result<u64> {
+        const IDS: u64 = 65535;
+        let id: [u8; 2] = id.try_into().map_err(|_| wrong("PUBACK of a bad size"))?;
+        let place = u64::from(u16::from_be_bytes(id)).checked_sub(1).ok_or_else(|| wrong("packet id 0"))?;
+        let nearest = self.count + (place + IDS - self.count % IDS) % IDS;
+        Ok(if nearest > self.count + IDS / 2 && nearest >= IDS { nearest - IDS } else { nearest })
+    }
 }
 
 impl Confirms for Pubacks {
@@ -153,11 +218,13 @@ impl Confirms for Pubacks {
 
     fn read(&mut self, bytes: &[u8], progress: &mut Progress) -> io::Result<usize> {
         let mut taken = 0;
-        while let Some((first, _, size)) = next(&bytes[taken..]) {
+        while let Some((first, id, size)) = next(&bytes[taken..]) {
             if first != PUBACK {
                 return Err(wrong(format!("publisher got packet {first:#x}")));
             }
-            progress.confirmed += 1;
+            let message = self.message(id)?;
+            progress.confirm(message..message + 1);
+            self.count += 1;
             taken += size;
         }
         Ok(taken)

@@ -5,17 +5,19 @@ use std::net::TcpStream;
 
 use memchr::memchr;
 
-use crate::{Confirms, Consumer, Decoder, Encoder, PREFETCH, Plan, Progress, Publisher, connect, wrong};
+use crate::bystand::filter;
+use crate::{Confirms, Consumer, Decoder, Encoder, PREFETCH, Plan, Progress, Publisher, READ_BYTES, connect, wrong};
 
 pub fn publisher(plan: &Plan, pair: u32) -> io::Result<Publisher> {
-    let mut head = format!("SEND\ndestination:{}\ncontent-length:", queue(plan, pair)).into_bytes();
-    head.extend(crate::BODY_BYTES.to_string().bytes());
-    if plan.durable {
-        head.extend(b"\npersistent:true\nreceipt:");
-    }
+    let receipt = if plan.durable { "\npersistent:true\nreceipt:" } else { "" };
+    let head =
+        |number| format!("SEND\ndestination:{}\ncontent-length:{}{receipt}", queue(plan, pair, number), plan.body);
     Ok(Publisher {
         stream: hello(plan)?,
-        encoder: Box::new(Send { head, receipt: plan.durable.then_some(0) }),
+        encoder: Box::new(Send {
+            heads: (0..plan.destinations).map(|number| head(number).into_bytes()).collect(),
+            receipt: plan.durable.then_some(0),
+        }),
         confirms: Box::new(Receipts { durable: plan.durable }),
         credit: u64::MAX,
     })
@@ -24,14 +26,13 @@ pub fn publisher(plan: &Plan, pair: u32) -> io::Result<Publisher> {
 pub fn consumer(plan: &Plan, pair: u32) -> io::Result<Consumer> {
     let mut stream = hello(plan)?;
     let ack = if plan.durable { "client" } else { "auto" };
-    write!(
-        stream,
-        "SUBSCRIBE\nid:0\ndestination:{}\nack:{ack}\nprefetch-count:{PREFETCH}\nreceipt:s\n\n\0",
-        queue(plan, pair)
-    )?;
-    expect(&mut stream, "RECEIPT")?;
+    for number in 0..plan.destinations {
+        let queue = queue(plan, pair, number);
+        subscribe(&mut stream, number, &queue, &format!("ack:{ack}\nprefetch-count:{PREFETCH}\n"))?;
+    }
     Ok(Consumer {
         stream,
+        buffer: READ_BYTES,
         decoder: Box::new(Messages { acknowledge: plan.durable }),
         goodbye: Box::new(|mut stream| {
             stream.write_all(b"DISCONNECT\nreceipt:d\n\n\0")?;
@@ -40,12 +41,27 @@ pub fn consumer(plan: &Plan, pair: u32) -> io::Result<Consumer> {
     })
 }
 
-fn queue(plan: &Plan, pair: u32) -> String {
-    format!("/queue/{}-{pair}", plan.name)
+/// A connection whose subscriptions have a queue each, and get nothing.
+pub fn bystander(plan: &Plan, connection: u32) -> io::Result<TcpStream> {
+    let mut stream = hello(plan)?;
+    for number in 0..plan.filters {
+        subscribe(&mut stream, number.into(), &format!("/topic/{}", filter(plan, connection, number)), "")?;
+    }
+    Ok(stream)
+}
+
+fn subscribe(stream: &mut TcpStream, id: u64, destination: &str, headers: &str) -> io::Result<()> {
+    write!(stream, "SUBSCRIBE\nid:{id}\ndestination:{destination}\n{headers}receipt:s\n\n\0")?;
+    expect(stream, "RECEIPT")
+}
+
+fn queue(plan: &Plan, pair: u32, number: u64) -> String {
+    let Plan { name, destinations, .. } = plan;
+    if *destinations == 1 { format!("/queue/{name}-{pair}") } else { format!("/queue/{name}-{pair}-{number}") }
 }
 
 fn hello(plan: &Plan) -> io::Result<TcpStream> {
-    let mut stream = connect(&plan.address)?;
+    let mut stream = connect(plan)?;
     stream.write_all(b"CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\nheart-beat:0,0\n\n\0")?;
     expect(&mut stream, "CONNECTED")?;
     Ok(stream)
@@ -101,13 +117,14 @@ fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 struct Send {
-    head: Vec<u8>,
+    /// Of each destination.
+    heads: Vec<Vec<u8>>,
     receipt: Option<u64>,
 }
 
 impl Encoder for Send {
-    fn message(&mut self, body: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.head);
+    fn message(&mut self, destination: usize, body: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.heads[destination]);
         if let Some(receipt) = &mut self.receipt {
             *receipt += 1;
             let _ = write!(out, "{receipt}");
@@ -137,7 +154,11 @@ impl Confirms for Receipts {
             if !head.starts_with(b"RECEIPT\n") {
                 return Err(wrong(format!("publisher got {}", String::from_utf8_lossy(head))));
             }
-            progress.confirmed += 1;
+            let receipt = header(head, b"receipt-id:").and_then(|id| std::str::from_utf8(id).ok()?.parse::<u64>().ok());
+            // The goodbye's receipt is no number.
+            if let Some(receipt) = receipt {
+                progress.confirm(receipt - 1..receipt);
+            }
             taken += size;
         }
         Ok(taken)
