@@ -10,8 +10,8 @@ class Delivery:
     number: int
     redelivered: bool
     intact: bool = True
-    acknowledged_at: float | None = None  # whether or not the gateway learned of it before it died
-    settled: bool = False  # it certainly learned: it answered, or lived on long enough after
+    acknowledged: bool = False  # whether or not the gateway learned of it before it died
+    settled: bool = False  # it learned, and said so
 
 
 @dataclass
@@ -30,7 +30,7 @@ def violations(history):
 
 def lost(history):
     delivered = {delivery.number for delivery in history.deliveries}
-    acknowledged = {delivery.number for delivery in history.deliveries if delivery.acknowledged_at is not None}
+    acknowledged = {delivery.number for delivery in history.deliveries if delivery.acknowledged}
     for number in sorted(history.confirmed - delivered):
         yield f"lost: {number} was confirmed and never delivered"
     for number in sorted((history.confirmed & delivered) - acknowledged):

@@ -1,12 +1,15 @@
 """Publishers with confirms and consumers with acknowledgements, over three off-the-shelf clients.
 
 A publisher has `send(number, body)`; it calls `on_confirm(number)`. A consumer calls
-`on_delivery(body, redelivered, token)` and has `acknowledge(tokens)`; it calls `on_settled(tokens)` if the
-protocol answers acknowledgements. Both have `lost` (set when the connection is gone) and `close`. Opening
-raises OSError or one of its kind while the gateway is down. Nothing reconnects by itself: the worker does.
+`on_delivery(body, redelivered, token)` and has `acknowledge(tokens)`; it calls `on_settled(tokens)` when the gateway
+has answered, so that it has committed them. Both have `lost` (set when the connection is gone) and `close`, after which
+no thread and no descriptor of theirs is left. Opening raises OSError or one of its kind while the gateway is down.
+Nothing reconnects by itself: the worker does.
 """
 
 import itertools
+import logging
+import os
 import threading
 from collections import deque
 
@@ -14,9 +17,11 @@ import paho.mqtt.client as mqtt
 import stomp
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from proton import Message
+from proton import Delivery, Link, Message
 from proton.handlers import MessagingHandler
-from proton.reactor import ApplicationEvent, Container, DurableSubscription, EventInjector
+from proton.reactor import ApplicationEvent, Container, DurableSubscription, EventInjector, LinkOption
+
+logging.getLogger("stomp.py").setLevel(logging.CRITICAL)  # that connections are lost is what is tested
 
 OPEN_SECONDS = 5
 _names = itertools.count(1)
@@ -46,7 +51,11 @@ class MqttBase:
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 0 if clean else 3600
         properties.ReceiveMaximum = 100
-        self.client.connect("127.0.0.1", gateway.ports["mqtt"], clean_start=clean, properties=properties)
+        try:
+            self.client.connect("127.0.0.1", gateway.ports["mqtt"], clean_start=clean, properties=properties)
+        except OSError:
+            self.close()
+            raise
         self.client.loop_start()
         if not opened.wait(OPEN_SECONDS):
             self.close()
@@ -55,6 +64,7 @@ class MqttBase:
     def close(self):
         self.client.disconnect()
         self.client.loop_stop()
+        self.client._reset_sockets()  # noqa: SLF001 - paho leaves them to the garbage collector
 
 
 class MqttPublisher(MqttBase):
@@ -90,27 +100,67 @@ class MqttPublisher(MqttBase):
             self._on_confirm(number)
 
 
+BARRIER = b"barrier"
+
+
 class MqttConsumer(MqttBase):
-    """On a topic its session persists: it is the durable subscription."""
+    """On a topic its session persists: it is the durable subscription.
+
+    MQTT has no answer to PUBACK. But what a connection sends takes effect on one queue in that order, and is
+    committed in that order. So the consumer publishes a barrier to the queue that it consumes: the confirm of
+    that says that the PUBACKs before it are committed.
+    """
 
     def __init__(self, gateway, address, on_delivery, on_settled):
         topic = address.kind == "topic"
         subscribed = threading.Event()
+        self._on_delivery = on_delivery
+        self._on_settled = on_settled
+        self._topic = address.mqtt
+        self._lock = threading.Lock()
+        self._before_barrier = []  # acknowledged before the barrier that is on its way
+        self._behind_barrier = []
         super().__init__(
             gateway,
             f"consumer-{address.name}" if topic else f"consumer-{next(_names)}",
             clean=not topic,
             on_subscribe=lambda *_: subscribed.set(),
-            on_message=lambda client, data, message: on_delivery(message.payload, message.dup, message.mid),
+            on_message=self._delivered,
+            on_publish=self._passed,
         )
         self.client.subscribe(address.mqtt, qos=1)
         if not subscribed.wait(OPEN_SECONDS):
             self.close()
             raise Refused("no SUBACK")
 
+    def _delivered(self, client, data, message):
+        if message.payload == BARRIER:
+            client.ack(message.mid, 1)
+        else:
+            self._on_delivery(message.payload, message.dup, message.mid)
+
     def acknowledge(self, tokens):
         for packet_id in tokens:
             self.client.ack(packet_id, 1)
+        with self._lock:
+            self._behind_barrier += tokens
+        self._next_barrier()
+
+    def _next_barrier(self):
+        with self._lock:
+            if self._before_barrier or not self._behind_barrier:
+                return
+            self._before_barrier, self._behind_barrier = self._behind_barrier, []
+        self.client.publish(self._topic, BARRIER, qos=1)  # without the lock: paho holds one of its own in callbacks
+
+    def _passed(self, client, data, packet_id, reason, properties):
+        if reason.is_failure:
+            self.lost.set()
+            return
+        with self._lock:
+            passed, self._before_barrier = self._before_barrier, []
+        self._on_settled(passed)
+        self._next_barrier()
 
 
 # --- STOMP with receipts ---------------------------------------------------------------------------------
@@ -123,10 +173,18 @@ class StompBase(stomp.ConnectionListener):
             [("127.0.0.1", gateway.ports["stomp"])], auto_decode=False, reconnect_attempts_max=1, timeout=OPEN_SECONDS
         )
         self.connection.set_listener("", self)
+        self._reader = None
+        self.connection.transport.override_threading(self._read)
         try:
             self.connection.connect(wait=True, headers={"client-id": client_id} if client_id else {})
-        except stomp.exception.StompException as error:
+        except (stomp.exception.StompException, OSError) as error:
+            self.close()
             raise Refused(str(error)) from error
+
+    def _read(self, loop):
+        self._reader = threading.Thread(target=loop, daemon=True)
+        self._reader.start()
+        return self._reader
 
     def on_disconnected(self):
         self.lost.set()
@@ -141,7 +199,12 @@ class StompBase(stomp.ConnectionListener):
             self.lost.set()
 
     def close(self):
-        self._guarded(self.connection.disconnect)
+        if self._reader and not self.lost.is_set():
+            self._guarded(self.connection.disconnect)
+            self.lost.wait(OPEN_SECONDS)
+        self._guarded(self.connection.transport.disconnect_socket)
+        if self._reader:
+            self._reader.join(OPEN_SECONDS)
 
 
 class StompPublisher(StompBase):
@@ -199,6 +262,33 @@ class StompConsumer(StompBase):
 # --- AMQP unsettled -----------------------------------------------------------------------------------------
 
 
+class Injector(EventInjector):
+    """Proton's own never closes its pipe."""
+
+    def __init__(self):
+        super().__init__()
+        self._lock = threading.Lock()
+        self._released = False
+
+    def trigger(self, event):
+        with self._lock:
+            if self._released:
+                raise BrokenPipeError
+            super().trigger(event)
+
+    def close(self):
+        with self._lock:
+            if not self._released:
+                super().close()
+
+    def release(self):
+        """When nobody reads it any more."""
+        with self._lock:
+            self._released = True
+            for descriptor in self.pipe:
+                os.close(descriptor)
+
+
 class AmqpBase(MessagingHandler):
     """One container, on a thread of its own; other threads reach it through its injector."""
 
@@ -207,7 +297,7 @@ class AmqpBase(MessagingHandler):
         self.lost = threading.Event()
         self.opened = threading.Event()
         self._url = f"127.0.0.1:{gateway.ports['amqp']}"
-        self._injector = EventInjector()
+        self._injector = Injector()
         self._container = Container(self)
         self._container.container_id = container_id
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -221,6 +311,7 @@ class AmqpBase(MessagingHandler):
         try:
             self._container.run()
         finally:
+            self._injector.release()
             self.lost.set()
             self.opened.set()
 
@@ -235,7 +326,8 @@ class AmqpBase(MessagingHandler):
     def on_transport_error(self, event):
         self._end()
 
-    def on_connection_error(self, event):
+    def on_connection_remote_close(self, event):
+        event.connection.close()  # not left to proton: that answers some errors with silence, and waits
         self._end()
 
     def on_link_error(self, event):
@@ -300,26 +392,42 @@ class AmqpPublisher(AmqpBase):
     on_released = on_modified = on_rejected
 
 
+class AnswerSettlements(LinkOption):
+    """The consumer does not settle first: it waits for the gateway's word on what it accepted."""
+
+    def apply(self, link):
+        link.rcv_settle_mode = Link.RCV_SECOND
+
+
 class AmqpConsumer(AmqpBase):
     """On a topic a durable subscription, by the link's name."""
 
     def __init__(self, gateway, address, on_delivery, on_settled):
         self._address = address
         self._on_delivery = on_delivery
+        self._on_settled = on_settled
         self._acknowledged = deque()
+        # Proton's objects stay on its own thread: others know them by number.
+        self._numbers = itertools.count(1)
+        self._deliveries = {}
+        self._tokens = {}
         topic = address.kind == "topic"
         container_id = f"consumer-{address.name}" if topic else f"consumer-{next(_names)}"
         super().__init__(gateway, container_id, prefetch=100)
 
     def open_link(self, container):
         topic = self._address.kind == "topic"
-        options = {"name": f"s-{self._address.name}", "options": DurableSubscription()} if topic else {}
-        container.create_receiver(self.connection, self._address.canonical, **options)
+        name = f"s-{self._address.name}" if topic else None
+        options = [AnswerSettlements(), *([DurableSubscription()] if topic else [])]
+        container.create_receiver(self.connection, self._address.canonical, name=name, options=options)
 
     def on_message(self, event):
         message = event.message
         redelivered = message.delivery_count > 0 or not message.first_acquirer
-        self._on_delivery(bytes(message.body), redelivered, event.delivery)
+        token = next(self._numbers)
+        self._deliveries[token] = event.delivery
+        self._tokens[event.delivery] = token
+        self._on_delivery(bytes(message.body), redelivered, token)
 
     def acknowledge(self, tokens):
         self._acknowledged.extend(tokens)
@@ -327,7 +435,13 @@ class AmqpConsumer(AmqpBase):
 
     def on_wake(self, event):
         while self._acknowledged:
-            self.accept(self._acknowledged.popleft())
+            self._deliveries.pop(self._acknowledged.popleft()).update(Delivery.ACCEPTED)
+
+    def on_settled(self, event):
+        token = self._tokens.pop(event.delivery, None)
+        if token and event.delivery.remote_state == Delivery.ACCEPTED:
+            self._on_settled([token])
+        event.delivery.settle()
 
 
 PROTOCOLS = {

@@ -9,8 +9,7 @@ def run(sends, deliveries, confirmed=None):
 
 
 def delivered(number, redelivered=False, acknowledged=True, settled=True, intact=True):
-    at = 1.0 if acknowledged else None
-    return Delivery(number, redelivered, intact, acknowledged_at=at, settled=acknowledged and settled)
+    return Delivery(number, redelivered, intact, acknowledged, settled=acknowledged and settled)
 
 
 def test_a_clean_run_has_no_violations():

@@ -6,12 +6,14 @@ CRASH_MESSAGES a round (5,000), CRASH_ROUNDS (3), CRASH_SEED (random; a failure 
 import os
 import random
 import time
+from collections import Counter
 
 import pytest
 
 from crash.checker import violations
 from crash.clients import PROTOCOLS
-from crash.workers import SETTLED_AFTER_SECONDS, Consumer, Publisher, history_of
+from crash.conftest import RESULT
+from crash.workers import Consumer, Publisher, history_of
 from interop.messages import Address
 from lib.gateway import Gateway
 from lib.postgres import Postgres
@@ -22,6 +24,7 @@ SEED = int(os.environ.get("CRASH_SEED", random.SystemRandom().randrange(10**9)))
 STALLED_SECONDS = 60
 GATEWAY_ENDS_SECONDS = 20
 IN_FLIGHT_SECONDS = 0.5  # for confirms that were on their way when the journal died
+QUIET_SECONDS = 0.5
 
 pytestmark = pytest.mark.timeout(600 + ROUNDS * MESSAGES // 50)
 
@@ -35,9 +38,7 @@ class House:
 
     def kill_gateway(self):
         self.gateway.kill()
-        died_at = time.monotonic()
         self.gateway.start()
-        return died_at
 
     def kill_postgres(self, publisher):
         """Without its journal the gateway confirms nothing, and ends or at least says that it is not ready."""
@@ -54,7 +55,6 @@ class House:
             self.gateway.kill()
         self.postgres.start()
         self.gateway.start()
-        return died_at
 
     def remove(self):
         self.gateway.remove()
@@ -71,47 +71,86 @@ def house(request):
 
 @pytest.mark.parametrize("kind", ["queue", "topic"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_nothing_confirmed_is_lost(house, protocol, kind):
+def test_nothing_confirmed_is_lost(house, protocol, kind, record_property):
     print(f"see it again: CRASH_SEED={SEED} CRASH_MESSAGES={MESSAGES} CRASH_ROUNDS={ROUNDS}")
     chance = random.Random(f"{SEED} {protocol} {kind} {bool(house.postgres)}")
     address = Address(kind, f"crash-{protocol}")
     publisher = Publisher(protocol, house.gateway, address)
     consumer = Consumer(protocol, house.gateway, address, batch=chance.choice([1, 10, 50]))
-    subscribe_first(consumer)
-    publisher.start()
-    for _ in range(ROUNDS):
-        before = publisher.target
-        publisher.target += MESSAGES
-        moments = [
-            (publisher.wait_confirmed, before + chance.randrange(MESSAGES)),
-            (consumer.wait_seen, before + chance.randrange(MESSAGES)),
-        ]
-        for wait, count in moments:
-            wait(count, STALLED_SECONDS)
-            time.sleep(chance.random() * 0.05)
-            with_postgres = house.postgres and chance.random() < 0.5
-            consumer.crashed(house.kill_postgres(publisher) if with_postgres else house.kill_gateway())
-        publisher.wait_confirmed(publisher.target, STALLED_SECONDS)
-        consumer.wait_acknowledged(publisher.target, STALLED_SECONDS)
+    descriptors, since = open_descriptors(), time.monotonic()
+    try:
+        subscribe_first(consumer)
+        publisher.start()
+        for _ in range(ROUNDS):
+            publish_through_crashes(house, publisher, consumer, chance)
+        crash_when_all_is_settled(house, publisher, consumer)
+        publisher.end()
+        consumer.end()
+    finally:
+        history = history_of(publisher, consumer)
+        record_property(RESULT, summary(history, time.monotonic() - since))
+        print(house.gateway.log[-4000:])
 
-    # What was acknowledged stays so over one more crash.
-    consumer.wait_quiet(SETTLED_AFTER_SECONDS + 0.5)
-    opened = consumer.opened
-    consumer.crashed(house.kill_gateway())
-    consumer.wait_opened(opened + 1, STALLED_SECONDS)
-    consumer.wait_quiet(2.0)
-    publisher.end()
-    consumer.end()
-
-    found = violations(history_of(publisher, consumer))
-    repeated = len(consumer.deliveries) - len(consumer.seen)
-    resent = sum(publisher.sends.values()) - len(publisher.sends)
-    print(f"{len(publisher.confirmed)} confirmed, {resent} sent again, {repeated} delivered again")
+    found = violations(history)
     assert not found, f"{len(found)} violations, the first:\n" + "\n".join(found[:20])
     assert len(publisher.confirmed) == publisher.target >= ROUNDS * MESSAGES
+    assert open_descriptors() <= descriptors, "clients of killed rounds left descriptors open"
 
 
 def subscribe_first(consumer):
     """A durable subscription must be there before the first message is."""
     consumer.open().close()
     consumer.start()
+
+
+def publish_through_crashes(house, publisher, consumer, chance):
+    before = publisher.target
+    publisher.target += MESSAGES
+    moments = [
+        (publisher.wait_confirmed, before + chance.randrange(MESSAGES)),
+        (consumer.wait_seen, before + chance.randrange(MESSAGES)),
+    ]
+    for wait, count in moments:
+        wait(count, STALLED_SECONDS)
+        time.sleep(chance.random() * 0.05)
+        if house.postgres and chance.random() < 0.5:
+            house.kill_postgres(publisher)
+        else:
+            house.kill_gateway()
+    wait_all_settled(publisher, consumer)
+
+
+def crash_when_all_is_settled(house, publisher, consumer):
+    """What was acknowledged stays so: behind it a last message comes, and nothing before that or after."""
+    house.kill_gateway()
+    publisher.target += 1
+    wait_all_settled(publisher, consumer)
+    consumer.wait_quiet(QUIET_SECONDS)
+
+
+def wait_all_settled(publisher, consumer):
+    publisher.wait_confirmed(publisher.target, STALLED_SECONDS)
+    consumer.wait_acknowledged(publisher.target, STALLED_SECONDS)
+    consumer.wait_settled(STALLED_SECONDS)
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def summary(history, seconds):
+    """A line of the table at the end."""
+    kinds = Counter(violation.split(":")[0] for violation in violations(history))
+    return {
+        "rounds": ROUNDS,
+        "confirmed": len(history.confirmed),
+        "lost": kinds.pop("lost", 0),
+        "duplicates": kinds.pop("duplicate", 0),
+        "unflagged": kinds.pop("unflagged", 0),
+        "flagged redelivered": sum(delivery.redelivered for delivery in history.deliveries),
+        "came again": len(history.deliveries) - len({delivery.number for delivery in history.deliveries}),
+        "sent again": sum(history.sends.values()) - len(history.sends),
+        "order": "broken" if kinds.pop("disorder", 0) else "kept",
+        "other": sum(kinds.values()),
+        "seconds": round(seconds),
+    }

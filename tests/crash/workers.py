@@ -8,9 +8,6 @@ from crash.checker import Delivery, History
 from crash.clients import PROTOCOLS
 
 RETRY_SECONDS = 0.05
-# Without an answer to it, an acknowledgement counts as known to the gateway when the gateway lived on this
-# long after it: many commits.
-SETTLED_AFTER_SECONDS = 2.0
 UNCONFIRMED_MAX = 500
 
 
@@ -35,7 +32,6 @@ class Worker(threading.Thread):
         self.address = address
         self.changed = threading.Condition()
         self.error = None
-        self.opened = 0  # how often it got through to the gateway
         self._end = threading.Event()
 
     def run(self):
@@ -46,15 +42,13 @@ class Worker(threading.Thread):
                 except OSError:
                     time.sleep(RETRY_SECONDS)
                     continue
-                self.opened += 1
-                self.work(client)
-                client.close()
+                try:
+                    self.work(client)
+                finally:
+                    client.close()
         except Exception as error:  # noqa: BLE001 - the test thread raises it again
             self.error = error
             raise
-
-    def wait_opened(self, count, seconds):
-        wait_progress(self, lambda: self.opened, count, seconds)
 
     def end(self):
         self._end.set()
@@ -120,14 +114,13 @@ class Consumer(Worker):
         self.deliveries = []
         self.seen = set()
         self.acknowledged = set()
-        self._answered = {}
-        self._pending = []
-        self._judged = 0  # deliveries before this one belong to earlier lives of the gateway
+        self._pending = []  # of this connection, not acknowledged
+        self._unanswered = {}  # of this connection, acknowledged
 
     def open(self):
         with self.changed:
             self._pending = []
-            self._answered = {}
+            self._unanswered = {}
         return self.kind(self.gateway, self.address, self._on_delivery, self._on_settled)
 
     def _on_delivery(self, body, redelivered, token):
@@ -143,8 +136,10 @@ class Consumer(Worker):
     def _on_settled(self, tokens):
         with self.changed:
             for token in tokens:
-                if token in self._answered:
-                    self._answered.pop(token).settled = True
+                if token in self._unanswered:
+                    self._unanswered.pop(token).settled = True
+            if not self._unanswered:
+                self.changed.notify_all()
 
     def work(self, client):
         while self.going(client):
@@ -152,29 +147,23 @@ class Consumer(Worker):
                 if len(self._pending) < self.batch:
                     self.changed.wait(self.QUIET_SECONDS)
                 batch, self._pending = self._pending[: self.batch], self._pending[self.batch :]
-                for token, delivery in batch:
-                    self._answered[token] = delivery
+                self._unanswered.update(batch)
             if batch:
-                now = time.monotonic()
                 client.acknowledge([token for token, _ in batch])
                 for _, delivery in batch:
-                    delivery.acknowledged_at = now
+                    delivery.acknowledged = True
                     self.acknowledged.add(delivery.number)
 
-    def crashed(self, at):
-        """The gateway died: of which acknowledgements did it know for certain?"""
-        with self.changed:
-            for delivery in self.deliveries[self._judged :]:
-                if delivery.acknowledged_at is not None:
-                    delivery.settled |= delivery.acknowledged_at < at - SETTLED_AFTER_SECONDS
-            self._judged = len(self.deliveries)
+    def wait_settled(self, seconds):
+        """Until the gateway has answered all acknowledgements of all that has come."""
+        wait_progress(self, lambda: -len(self._pending) - len(self._unanswered), 0, seconds)
 
     def wait_quiet(self, seconds):
-        """Until nothing has come for so long, and everything is acknowledged."""
-        count, since = -1, 0.0
+        """Until nothing has come for so long."""
+        count, since = -1, time.monotonic()
         while time.monotonic() - since < seconds:
             time.sleep(0.05)
-            if len(self.deliveries) != count or self._pending:
+            if len(self.deliveries) != count:
                 count, since = len(self.deliveries), time.monotonic()
 
     def wait_seen(self, count, seconds):
@@ -194,7 +183,7 @@ def wait_progress(worker, value, wanted, seconds):
         if value() != last:
             last, since = value(), time.monotonic()
         elif time.monotonic() - since > seconds:
-            raise TimeoutError(f"{type(worker).__name__}: {last} of {wanted}, and no progress for {seconds} s")
+            raise TimeoutError(f"{type(worker).__name__}: {last}, not {wanted}, and no progress for {seconds} s")
 
 
 def history_of(publisher, consumer):
