@@ -1,6 +1,10 @@
 //! The directory: the one owner of queue names, bindings, retained messages, and of who is attached where.
 
 mod attach;
+mod bindings;
+mod command;
+mod manage;
+mod policies;
 mod publish;
 mod storage;
 
@@ -10,8 +14,7 @@ use std::time::Duration;
 
 use evergate_journal::Record;
 use evergate_model::{
-    Address, Attach, AttachAccess, Binding, ConsumerId, Event, Filter, Lifetime, Message, PublishError, QueueId,
-    Retained, Time, Token,
+    Address, AttachAccess, Binding, Lifetime, Message, Policy, PublishError, QueueId, QueueSettings, Time,
 };
 
 use crate::consumer::ConsumerKey;
@@ -19,110 +22,22 @@ use crate::effect::{DirectoryEffect, Logged, Position, SessionEvent, SessionId, 
 use crate::recovery::Counters;
 use crate::retained::RetainedMessages;
 use crate::routes::{Routes, Target};
-use crate::shard::{ShardCommand, ShardTarget};
+use crate::shard::ShardCommand;
+use policies::Policies;
 
+pub use command::{DirectoryCommand, DirectoryConfig, DirectoryLimits};
+pub use manage::{ManageError, ManageReply, ManageRequest};
 pub use publish::{ShardPart, split_by_shard};
-pub(crate) use storage::{decode_binding, decode_queue, delete_binding, delete_queue_row};
-
-/// What the directory is told.
-#[derive(Debug)]
-pub enum DirectoryCommand {
-    /// A session wants to consume.
-    Attach {
-        /// Whose.
-        session: SessionId,
-        /// What it asked.
-        attach: Attach,
-        /// Bytes it may be sent at first.
-        window_bytes: u64,
-    },
-    /// A consumer leaves.
-    Detach {
-        /// Whose.
-        session: SessionId,
-        /// Which.
-        consumer: ConsumerId,
-        /// Delete the queue as well.
-        delete: bool,
-        /// A new lifetime for the queue.
-        lifetime: Option<Lifetime>,
-    },
-    /// A session ended: all its consumers leave. `failed`: it vanished.
-    Gone {
-        /// Whose.
-        session: SessionId,
-        /// What its consumers held counts as failed deliveries.
-        failed: bool,
-    },
-    /// A binding for a consumer's queue.
-    Bind {
-        /// Whose.
-        session: SessionId,
-        /// Whose queue.
-        consumer: ConsumerId,
-        /// What to bind.
-        binding: Binding,
-        /// Which retained messages follow.
-        retained: Retained,
-        /// Named in the answer.
-        token: Token,
-    },
-    /// A binding goes.
-    Unbind {
-        /// Whose.
-        session: SessionId,
-        /// Whose queue.
-        consumer: ConsumerId,
-        /// Which.
-        filter: Filter,
-        /// Named in the answer.
-        token: Token,
-    },
-    /// A queue that somebody wants to publish to; answered with `Ensured`.
-    Ensure {
-        /// Who asks.
-        session: SessionId,
-        /// The queue's name.
-        name: Arc<str>,
-    },
-    /// A publish with the retain flag: the directory routes it, so that it is in order with binds.
-    PublishRetained {
-        /// Who is answered, with which token; nobody, if the gateway itself publishes.
-        answer: Option<(SessionId, Token)>,
-        /// Its client id, for no-local.
-        client_id: Arc<str>,
-        /// The message.
-        message: Arc<Message>,
-        /// A number to set in the same commit.
-        mark: Option<(ShardId, QueueId, u32)>,
-    },
-    /// Answered by one `PublishPart` a shard, when all that was published before has reached it.
-    Fence {
-        /// Who asks.
-        session: SessionId,
-        /// Named in the answers.
-        token: Token,
-    },
-    /// The directory's records up to here are committed.
-    Durable(Position),
-    /// `next_timeout()` has passed.
-    Tick,
-}
-
-/// The directory's limits.
-#[derive(Clone, Copy, Debug)]
-pub struct DirectoryLimits {
-    /// How many queues there may be, subscriptions and sessions included.
-    pub queues_max: usize,
-    /// How many topics may have a retained message.
-    pub retained_max: usize,
-}
+pub(crate) use storage::{
+    POLICIES_KEY, decode_binding, decode_policies, decode_queue, delete_binding, delete_queue_row,
+};
 
 /// The one owner of names.
 #[derive(Debug)]
 pub struct Directory {
     shards: u16,
     limits: DirectoryLimits,
+    policies: Policies,
     counters: Counters,
     queues: HashMap<QueueId, QueueInfo>,
     names: HashMap<Arc<str>, QueueId>,
@@ -145,6 +60,7 @@ pub struct QueueInfo {
     pub shard: ShardId,
     pub durable: bool,
     pub lifetime: Lifetime,
+    pub settings: Arc<QueueSettings>,
     pub bindings: Vec<Binding>,
     pub consumers: Vec<(ConsumerKey, AttachAccess)>,
     pub expires_at: Option<Time>,
@@ -165,7 +81,9 @@ impl QueueInfo {
 
 /// What `apply` writes to.
 struct Out<'a> {
+    now: Time,
     routes: &'a mut Routes,
+    log: &'a mut Vec<Logged>,
     effects: &'a mut Vec<DirectoryEffect>,
 }
 
@@ -181,10 +99,11 @@ impl Out<'_> {
 
 impl Directory {
     /// An empty directory over `shards` shards.
-    pub fn new(shards: u16, limits: DirectoryLimits, counters: Counters) -> Self {
+    pub fn new(shards: u16, config: DirectoryConfig, counters: Counters) -> Self {
         Self {
             shards,
-            limits,
+            limits: config.limits,
+            policies: Policies::new(config.defaults, config.policies),
             counters,
             queues: HashMap::new(),
             names: HashMap::new(),
@@ -207,13 +126,15 @@ impl Directory {
         lifetime: Lifetime,
         bindings: Vec<Binding>,
         routes: &mut Routes,
-    ) {
+    ) -> Arc<QueueSettings> {
         let shard = shard_of(&name, self.shards);
+        let settings = self.policies.settings_of(&name);
         let info = QueueInfo {
             name: name.clone(),
             shard,
             durable: true,
             lifetime,
+            settings: settings.clone(),
             bindings,
             consumers: Vec::new(),
             expires_at: None,
@@ -232,6 +153,12 @@ impl Directory {
             Lifetime::Attached => self.start_expiry(now, id, Duration::ZERO),
             Lifetime::AfterDetach(after) => self.start_expiry(now, id, after),
         }
+        settings
+    }
+
+    /// Takes over the policies that operators added before the restart. Before the queues.
+    pub(crate) fn recover_policies(&mut self, added: Vec<Policy>) {
+        self.policies.set_added(added);
     }
 
     /// Takes over the retained messages that a restart found.
@@ -251,39 +178,40 @@ impl Directory {
         log: &mut Vec<Logged>,
         effects: &mut Vec<DirectoryEffect>,
     ) {
-        let mut out = Out { routes, effects };
+        let mut out = Out { now, routes, log, effects };
         match command {
             DirectoryCommand::Attach { session, attach, window_bytes } => {
-                self.attach(session, &attach, window_bytes, log, &mut out);
+                self.attach(session, &attach, window_bytes, &mut out);
             }
             DirectoryCommand::Detach { session, consumer, delete, lifetime } => {
                 let key = ConsumerKey { session, consumer };
-                self.detach(now, key, delete, lifetime, log, &mut out);
+                self.detach(key, delete, lifetime, &mut out);
             }
-            DirectoryCommand::Gone { session, failed } => self.gone(now, session, failed, log, &mut out),
+            DirectoryCommand::Gone { session, failed } => self.gone(session, failed, &mut out),
             DirectoryCommand::Bind { session, consumer, binding, retained, token } => {
-                self.bind(now, ConsumerKey { session, consumer }, binding, retained, token, log, &mut out);
+                self.bind(ConsumerKey { session, consumer }, binding, retained, token, &mut out);
             }
             DirectoryCommand::Unbind { session, consumer, filter, token } => {
-                self.unbind(ConsumerKey { session, consumer }, &filter, token, log, &mut out);
+                self.unbind(ConsumerKey { session, consumer }, &filter, token, &mut out);
             }
             DirectoryCommand::Ensure { session, name } => {
-                let result = self.ensure(&name, log, &mut out);
+                let result = self.ensure(&name, &mut out);
                 let event = SessionEvent::Ensured { name, result };
                 // Routed at once: its definition is in the journal before any message of it.
                 out.tell(session, event);
             }
             DirectoryCommand::PublishRetained { answer, client_id, message, mark } => {
-                self.publish_retained(answer, &client_id, message, mark, log, &mut out);
+                self.publish_retained(answer, &client_id, message, mark, &mut out);
             }
             DirectoryCommand::Fence { session, token } => publish::fence(self.shards, session, token, &mut out),
+            DirectoryCommand::Manage { session, token, request } => self.manage(session, token, *request, &mut out),
             DirectoryCommand::Durable(position) => {
                 self.durable = position;
                 while self.deferred.front().is_some_and(|(at, _)| *at <= position) {
                     out.effects.extend(self.deferred.pop_front().map(|(_, effect)| effect));
                 }
             }
-            DirectoryCommand::Tick => self.expire(now, log, &mut out),
+            DirectoryCommand::Tick => self.expire(&mut out),
         }
     }
 
@@ -297,66 +225,25 @@ impl Directory {
         self.retained.len()
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of one command
-    fn bind(
-        &mut self,
-        now: Time,
-        key: ConsumerKey,
-        binding: Binding,
-        retained: Retained,
-        token: Token,
-        log: &mut Vec<Logged>,
-        out: &mut Out<'_>,
-    ) {
-        let Some(id) = self.attached.get(&key).copied() else {
-            // Taken over or deleted meanwhile: that is told on its own; a request is answered all the same.
-            out.tell(key.session, SessionEvent::Event(Event::Done(token)));
-            return;
-        };
-        let is_new = !self.queues[&id].bindings.iter().any(|other| other.filter == binding.filter);
-        let wanted = match retained {
-            Retained::Send => true,
-            Retained::SendIfNew => is_new,
-            Retained::Skip => false,
-        };
-        if wanted {
-            // Before the route is there: what is published from now on stands behind them.
-            let target = ShardTarget { queue: id, durable: binding.durable, retained: true };
-            let shard = self.queues[&id].shard;
-            for message in self.retained.matching(&binding.filter, now) {
-                let (answer, mark, group) = (None, None, None);
-                let (message, targets) = (message.clone(), vec![target]);
-                out.shard(shard, ShardCommand::Publish { answer, message, targets, mark, group });
-            }
-        }
-        self.add_binding(id, binding, out);
-        self.log(log);
-        self.defer(DirectoryEffect::Tell(key.session, SessionEvent::Event(Event::Done(token))), out);
-    }
-
-    fn unbind(&mut self, key: ConsumerKey, filter: &Filter, token: Token, log: &mut Vec<Logged>, out: &mut Out<'_>) {
-        let Some(id) = self.attached.get(&key).copied() else {
-            out.tell(key.session, SessionEvent::Event(Event::Unbound { token, existed: false }));
-            return;
-        };
-        let existed = self.remove_binding(id, filter, out);
-        self.log(log);
-        let event = Event::Unbound { token, existed };
-        self.defer(DirectoryEffect::Tell(key.session, SessionEvent::Event(event)), out);
-    }
-
     /// The queue of that name, made if it is not there.
-    fn ensure(&mut self, name: &Arc<str>, log: &mut Vec<Logged>, out: &mut Out<'_>) -> Result<(), PublishError> {
+    fn ensure(&mut self, name: &Arc<str>, out: &mut Out<'_>) -> Result<(), PublishError> {
         if self.names.contains_key(name) {
             return Ok(());
         }
-        if name.starts_with('$') {
-            return Err(PublishError::Limit(format!("there is no queue {name}")));
+        // Only an attach makes those; one that is gone stays so.
+        if name.starts_with('$') || !self.may_come_into_being(name) {
+            return Err(PublishError::NotFound);
         }
         self.check_room().map_err(PublishError::Limit)?;
         self.create(name.clone(), true, Lifetime::Permanent, out);
-        self.log(log);
+        self.log(out);
         Ok(())
+    }
+
+    /// Whether policy lets a queue of this name be made because somebody uses it. The gateway's own, and
+    /// those of sessions and subscriptions, are no matter of policy.
+    fn may_come_into_being(&mut self, name: &str) -> bool {
+        name.starts_with(['$', '_']) || self.policies.settings_of(name).auto_create
     }
 
     fn check_room(&self) -> Result<(), String> {
@@ -369,17 +256,19 @@ impl Directory {
     fn create(&mut self, name: Arc<str>, durable: bool, lifetime: Lifetime, out: &mut Out<'_>) -> QueueId {
         let id = self.counters.next_queue();
         let shard = shard_of(&name, self.shards);
+        let settings = self.policies.settings_of(&name);
         let info = QueueInfo {
             name: name.clone(),
             shard,
             durable,
             lifetime,
+            settings: settings.clone(),
             bindings: Vec::new(),
             consumers: Vec::new(),
             expires_at: None,
             attaching: Position(0),
         };
-        out.shard(shard, ShardCommand::Create { queue: id, name: name.clone(), durable, settings: Arc::default() });
+        out.shard(shard, ShardCommand::Create { queue: id, name: name.clone(), durable, settings });
         if !Address::is_private_queue(&name) {
             out.routes.add_queue(name.clone(), info.target(id));
         }
@@ -411,36 +300,13 @@ impl Directory {
         Some(info)
     }
 
-    fn add_binding(&mut self, id: QueueId, binding: Binding, out: &mut Out<'_>) {
-        let Some(info) = self.queues.get_mut(&id) else { return };
-        out.routes.bind(&binding, info.target(id));
-        if info.durable {
-            self.records.push(storage::put_binding(id, &binding));
-        }
-        match info.bindings.iter_mut().find(|other| other.filter == binding.filter) {
-            Some(other) => *other = binding,
-            None => info.bindings.push(binding),
-        }
-    }
-
-    fn remove_binding(&mut self, id: QueueId, filter: &Filter, out: &mut Out<'_>) -> bool {
-        let Some(info) = self.queues.get_mut(&id) else { return false };
-        let Some(index) = info.bindings.iter().position(|binding| binding.filter == *filter) else { return false };
-        info.bindings.remove(index);
-        out.routes.unbind(id, filter);
-        if info.durable {
-            self.records.push(storage::delete_binding(id, filter));
-        }
-        true
-    }
-
-    fn expire(&mut self, now: Time, log: &mut Vec<Logged>, out: &mut Out<'_>) {
+    fn expire(&mut self, out: &mut Out<'_>) {
         while let Some((at, id)) = self.expiries.first().copied()
-            && at <= now
+            && at <= out.now
         {
             self.expiries.pop_first();
             if let Some(info) = self.forget(id, out) {
-                self.log(log);
+                self.log(out);
                 self.send_behind(info.line(), ShardCommand::Delete { queue: id }, out);
             }
         }
@@ -474,9 +340,9 @@ impl Directory {
         }
     }
 
-    fn log(&mut self, log: &mut Vec<Logged>) {
+    fn log(&mut self, out: &mut Out<'_>) {
         self.logged.0 += self.records.len() as u64;
-        log.extend(self.records.drain(..).map(|record| Logged { record: Some(record), group: None }));
+        out.log.extend(self.records.drain(..).map(|record| Logged { record: Some(record), group: None }));
     }
 }
 

@@ -6,6 +6,7 @@ use evergate_journal::Record;
 use evergate_model::{AttachError, Attached, ConsumerId, Event, Message, PublishError, QueueId, Seq, Token};
 
 use crate::ShardCommand;
+use crate::directory::{ManageError, ManageReply};
 
 /// A connection's session, unique while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +87,13 @@ pub enum SessionEvent {
         name: Arc<str>,
         /// Why not.
         result: Result<(), PublishError>,
+    },
+    /// The answer to `Manage`; of what was changed, after the commit.
+    Managed {
+        /// Whose answer.
+        token: Token,
+        /// What was asked for, or why not.
+        result: Result<ManageReply, ManageError>,
     },
 }
 

@@ -17,7 +17,10 @@ mod routes;
 mod sequencer;
 mod shard;
 
-pub use directory::{Directory, DirectoryCommand, DirectoryLimits, ShardPart, split_by_shard};
+pub use directory::{
+    Directory, DirectoryCommand, DirectoryConfig, DirectoryLimits, ManageError, ManageReply, ManageRequest, ShardPart,
+    split_by_shard,
+};
 pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId, StreamId};
 pub use queue::{QueueLimits, QueueStats};
 pub use recovery::{Counters, RecoveredCore, recover};

@@ -7,7 +7,8 @@ use evergate_journal::{Record, Recovered, RecoveredQueue, StateChange, Table, co
 use evergate_model::{Binding, Lifetime, MessageId, QueueId, Time};
 
 use crate::directory::{
-    Directory, DirectoryLimits, decode_binding, decode_queue, delete_binding, delete_queue_row, shard_of,
+    Directory, DirectoryConfig, POLICIES_KEY, decode_binding, decode_policies, decode_queue, delete_binding,
+    delete_queue_row, shard_of,
 };
 use crate::routes::Routes;
 use crate::shard::{Shard, ShardConfig};
@@ -61,11 +62,11 @@ pub fn recover(
     recovered: Recovered,
     shards: u16,
     shard_config: ShardConfig,
-    limits: DirectoryLimits,
+    config: DirectoryConfig,
 ) -> Result<RecoveredCore, String> {
     let mut queues: Vec<(QueueId, Arc<str>, Lifetime)> = Vec::new();
     let mut bindings: HashMap<QueueId, Vec<Binding>> = HashMap::new();
-    let mut retained = Vec::new();
+    let (mut retained, mut policies) = (Vec::new(), Vec::new());
     let mut start = 1;
     for (table, key, value) in recovered.state {
         let unreadable = || format!("the journal's {table:?} row '{key}' is not of a form that this release reads");
@@ -82,6 +83,8 @@ pub fn recover(
                 let message = codec::decode_message(&value).map_err(|_| unreadable())?;
                 retained.push(Arc::new(message));
             }
+            Table::Policy if &*key == POLICIES_KEY => policies = decode_policies(&value).ok_or_else(unreadable)?,
+            Table::Policy => return Err(unreadable()),
             Table::Counter if &*key == STARTS_KEY => {
                 let text = std::str::from_utf8(&value).map_err(|_| unreadable())?;
                 start = text.parse::<u64>().map_err(|_| unreadable())? + 1;
@@ -93,7 +96,8 @@ pub fn recover(
     let value = Some(start.to_string().into_bytes().into());
     let mut records = vec![Record::State(StateChange { table: Table::Counter, key: STARTS_KEY.into(), value })];
 
-    let mut directory = Directory::new(shards, limits, counters.clone());
+    let mut directory = Directory::new(shards, config, counters.clone());
+    directory.recover_policies(policies);
     let mut routes = Routes::default();
     let mut owners: Vec<Shard> =
         (0..shards).map(|index| Shard::new(ShardConfig { id: crate::ShardId(index), ..shard_config })).collect();
@@ -104,8 +108,9 @@ pub fn recover(
     let by_id: HashMap<QueueId, &RecoveredQueue> = recovered.queues.iter().map(|queue| (queue.id, queue)).collect();
     for (id, name, lifetime) in queues {
         let shard = shard_of(&name, shards);
-        owners[usize::from(shard.0)].recover(id, name.clone(), by_id.get(&id).copied());
-        directory.recover_queue(now, id, name, lifetime, bindings.remove(&id).unwrap_or_default(), &mut routes);
+        let bindings = bindings.remove(&id).unwrap_or_default();
+        let settings = directory.recover_queue(now, id, name.clone(), lifetime, bindings, &mut routes);
+        owners[usize::from(shard.0)].recover(id, name, &settings, by_id.get(&id).copied());
     }
     for (id, bindings) in bindings {
         records.extend(bindings.iter().map(|binding| delete_binding(id, &binding.filter)));

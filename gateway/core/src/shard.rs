@@ -219,7 +219,13 @@ impl Shard {
     }
 
     /// Takes over a queue that a restart found. Before any command.
-    pub fn recover(&mut self, id: QueueId, name: Arc<str>, found: Option<&RecoveredQueue>) {
+    pub fn recover(
+        &mut self,
+        id: QueueId,
+        name: Arc<str>,
+        _settings: &Arc<QueueSettings>,
+        found: Option<&RecoveredQueue>,
+    ) {
         let mut queue = Queue::new(id, name, true, self.config.limits);
         if let Some(found) = found {
             queue.recover(found);

@@ -8,15 +8,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LIMITS, NOW, Names, message};
 use evergate_core::{
-    DirectoryCommand, DirectoryLimits, RecoveredCore, SessionId, ShardConfig, ShardId, Target, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryLimits, RecoveredCore, SessionId, ShardConfig, ShardId, Target, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
 use evergate_model::{
-    Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, QueueId, QueueSpec, Seq,
+    Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, QueueId, QueueSettings,
+    QueueSpec, Seq,
 };
 
 const NAMES: DirectoryLimits = DirectoryLimits { queues_max: 10, retained_max: 10 };
+
+fn names() -> DirectoryConfig {
+    DirectoryConfig { limits: NAMES, defaults: QueueSettings::default(), policies: Vec::new() }
+}
 
 fn write(journal: &MemoryJournal, records: impl IntoIterator<Item = Record>) {
     let mut batch = Batch::default();
@@ -27,7 +32,7 @@ fn write(journal: &MemoryJournal, records: impl IntoIterator<Item = Record>) {
 /// A restart on what the journal holds, over so many shards.
 fn restart(journal: &MemoryJournal, shards: u16) -> RecoveredCore {
     let config = ShardConfig { id: ShardId(0), limits: LIMITS, confirm_before_commit: false };
-    let mut core = recover(NOW, journal.recover_now(), shards, config, NAMES).unwrap();
+    let mut core = recover(NOW, journal.recover_now(), shards, config, names()).unwrap();
     write(journal, core.records.drain(..));
     core
 }
@@ -107,6 +112,6 @@ fn a_row_of_another_form_is_named_and_not_skipped() {
     let mut recovered = journal.recover_now();
     recovered.state.push((Table::Queue, "9".into(), Bytes::from_static(b"{}")));
     let config = ShardConfig { id: ShardId(0), limits: LIMITS, confirm_before_commit: false };
-    let error = recover(NOW, recovered, 1, config, NAMES).unwrap_err();
+    let error = recover(NOW, recovered, 1, config, names()).unwrap_err();
     assert!(error.contains("Queue row '9'"), "{error}");
 }

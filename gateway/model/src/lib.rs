@@ -12,6 +12,7 @@ mod message;
 mod selector;
 mod session;
 mod settings;
+mod size;
 mod value;
 
 pub use address::{Address, AddressError, AddressKind, RESERVED_PREFIX, TEMPORARY_PREFIX};
@@ -26,5 +27,8 @@ pub use session::{
     Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained, Session, Settle, StreamStart,
     TransactionError, Will, Wire,
 };
-pub use settings::{Consumers, DedupWindow, Dispatch, OnFull, Policy, QueueKind, QueueSettings, Redelivery, Unwanted};
+pub use settings::{
+    Consumers, DedupWindow, Dispatch, OnFull, Policy, PolicyError, QueueKind, QueueSettings, Redelivery, Unwanted,
+};
+pub use size::{deserialize_size, parse_size};
 pub use value::Value;

@@ -1,11 +1,13 @@
 //! How queues behave: [`QueueSettings`] is what one queue goes by, [`Policy`] is what an operator says about
 //! all queues whose name matches.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::size::some_size;
 use crate::{Filter, FilterError};
 
 /// What happens to a message for a queue that is full.
@@ -180,7 +182,7 @@ pub struct Policy {
     pub matches: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages_max: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "some_size", skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_full: Option<OnFull>,
@@ -206,7 +208,7 @@ pub struct Policy {
     pub stream: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_age_max_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "some_size", skip_serializing_if = "Option::is_none")]
     pub stream_bytes_max: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumers: Option<Consumers>,
@@ -225,6 +227,23 @@ pub struct Policy {
     pub auto_delete_after_ms: Option<u64>,
 }
 
+/// Why a policy makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError {
+    /// Which key is wrong.
+    pub key: &'static str,
+    /// Why, and what is allowed.
+    pub why: String,
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.why)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
 /// Remembered when a policy turns duplicate detection on and says no more.
 const DEDUP_TIME: Duration = Duration::from_secs(600);
 const DEDUP_COUNT: u32 = 100_000;
@@ -238,6 +257,40 @@ impl Policy {
     /// Whether it concerns the queue of this name.
     pub fn concerns(&self, name: &str) -> bool {
         self.filter().is_ok_and(|filter| filter.matches(name))
+    }
+
+    /// What makes no sense in it: the key, and why.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let wrong = |key, why: &str| Err(PolicyError { key, why: why.to_owned() });
+        if let Err(error) = self.filter() {
+            return wrong("match", &error.to_string());
+        }
+        let positive = [
+            ("messages_max", self.messages_max),
+            ("bytes_max", self.bytes_max),
+            ("stream_age_max_ms", self.stream_age_max_ms),
+            ("stream_bytes_max", self.stream_bytes_max),
+            ("dedup_time_ms", self.dedup_time_ms),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, number)| *number == Some(0)) {
+            return wrong(key, "0 would leave nothing that works; 1 or more is allowed");
+        }
+        if self.redelivery_factor_percent.is_some_and(|factor| factor < 100) {
+            return wrong("redelivery_factor_percent", "pauses do not shrink; 100 or more is allowed");
+        }
+        if let (Some(delay), Some(max)) = (self.redelivery_delay_ms, self.redelivery_delay_max_ms)
+            && max > 0
+            && max < delay
+        {
+            return wrong("redelivery_delay_max_ms", "it is less than redelivery_delay_ms");
+        }
+        if self.last_value_key.as_deref() == Some("") {
+            return wrong("last_value_key", "it names no application property");
+        }
+        if self.last_value_key.is_some() && self.stream == Some(true) {
+            return wrong("stream", "a queue is either a stream or a last-value queue");
+        }
+        Ok(())
     }
 
     /// Puts what it says into `settings`.
@@ -318,6 +371,27 @@ mod tests {
         assert_eq!(settings.messages_max, 6);
         let window = DedupWindow { count: 7, time: Duration::from_millis(1), by_message_id: false };
         assert_eq!(settings.dedup, Some(window));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_its_key() {
+        let any = || Policy { matches: "a".into(), ..Policy::default() };
+        assert_eq!(any().check(), Ok(()));
+        let table = [
+            (Policy::default(), "match"),
+            (Policy { matches: "a#".into(), ..any() }, "match"),
+            (Policy { messages_max: Some(0), ..any() }, "messages_max"),
+            (Policy { redelivery_factor_percent: Some(99), ..any() }, "redelivery_factor_percent"),
+            (
+                Policy { redelivery_delay_ms: Some(2), redelivery_delay_max_ms: Some(1), ..any() },
+                "redelivery_delay_max_ms",
+            ),
+            (Policy { last_value_key: Some(String::new()), ..any() }, "last_value_key"),
+            (Policy { last_value_key: Some("k".into()), stream: Some(true), ..any() }, "stream"),
+        ];
+        for (policy, key) in table {
+            assert_eq!(policy.check().map_err(|error| error.key), Err(key), "{policy:?}");
+        }
     }
 
     #[test]

@@ -238,6 +238,8 @@ impl Driver {
                 self.give_answers();
                 self.pump();
             }
+            // Operators ask by sessions of their own.
+            SessionEvent::Managed { .. } => {}
             SessionEvent::Attached { consumer, result } => {
                 let result = self.consumers.attached(&self.gateway, consumer, result);
                 self.tell(Event::Attached { consumer, result });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use evergate_core::{
-    DirectoryCommand, DirectoryLimits, QueueLimits, QueueStats, Routes, Sequencer, SessionEvent, SessionId,
+    DirectoryCommand, DirectoryConfig, QueueLimits, QueueStats, Routes, Sequencer, SessionEvent, SessionId,
     ShardCommand, ShardConfig, ShardId, StreamId,
 };
 use evergate_journal::{Batch, Journal, JournalReader};
@@ -30,8 +30,8 @@ pub struct GatewayConfig {
     pub shards: u16,
     /// Limits of each queue.
     pub queue: QueueLimits,
-    /// Limits of the directory.
-    pub directory: DirectoryLimits,
+    /// What the directory goes by: limits, policies.
+    pub directory: DirectoryConfig,
     /// Bytes of messages in memory, over all; beyond it publishers wait.
     pub memory_bytes_max: u64,
     /// Largest message, in bytes of head and body.
@@ -119,7 +119,8 @@ impl Gateway {
         let clock = Clock::start();
         let recovered = journal.recover().await.map_err(|error| error.to_string())?;
         let shard_config = ShardConfig { id: ShardId(0), limits: config.queue, confirm_before_commit: false };
-        let core = evergate_core::recover(clock.now(), recovered, config.shards, shard_config, config.directory)?;
+        let core =
+            evergate_core::recover(clock.now(), recovered, config.shards, shard_config, config.directory.clone())?;
         let mut first = Batch::default();
         core.records.into_iter().for_each(|record| first.add(record));
         journal.commit(&first).await.map_err(|error| error.to_string())?;

@@ -62,7 +62,7 @@ pub async fn run(gateway: Arc<Gateway>) {
                 SessionEvent::Ensured { name, result } => {
                     publisher.on_ensured(&gateway, &name, result, &mut answers);
                 }
-                SessionEvent::Event(_) | SessionEvent::Attached { .. } => {}
+                SessionEvent::Event(_) | SessionEvent::Attached { .. } | SessionEvent::Managed { .. } => {}
             }
         }
         publisher.pump(&gateway, "", false, &mut answers);

@@ -12,6 +12,7 @@ mod gateway;
 mod house;
 mod journal_task;
 mod mailbox;
+mod manage;
 mod memory;
 pub mod net;
 mod publisher;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evergate_admin::{AdminState, Authorize};
-use evergate_core::{DirectoryLimits, QueueLimits};
+use evergate_core::{DirectoryConfig, DirectoryLimits, QueueLimits};
 use evergate_journal::Journal;
-use evergate_model::{Access, Credentials};
+use evergate_model::{Access, Credentials, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
 use evergate_runtime::{Gateway, GatewayConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Checked, Config, Limits};
+use crate::config::{Checked, Config};
 use crate::listen::{Shared, accept_all};
 use crate::observe::Observer;
 use crate::protocols::Protocols;
@@ -44,7 +44,7 @@ pub async fn serve(checked: Checked) -> Result<ExitCode, String> {
         bound.push((listener, *spec));
     }
     let (journal, journal_name) = open_journal(&config.journal.url).await?;
-    let (gateway, tasks) = Gateway::start(gateway_config(&config.limits), journal).await?;
+    let (gateway, tasks) = Gateway::start(gateway_config(&config), journal).await?;
     tracing::info!(journal = journal_name, "journal recovered");
 
     let observer = Observer::new(gateway.clone(), journal_name.to_owned());
@@ -109,7 +109,8 @@ async fn open_journal(url: &str) -> Result<(Box<dyn Journal>, &'static str), Str
     Ok((Box::new(journal.map_err(|error| error.to_string())?), "PostgreSQL"))
 }
 
-fn gateway_config(limits: &Limits) -> GatewayConfig {
+fn gateway_config(config: &Config) -> GatewayConfig {
+    let limits = &config.limits;
     GatewayConfig {
         shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16) as u16),
         queue: QueueLimits {
@@ -118,9 +119,17 @@ fn gateway_config(limits: &Limits) -> GatewayConfig {
             resident_bytes_max: limits.queue_resident_bytes_max.0,
             pressed_bytes_max: limits.queue_resident_bytes_max.0.min(PRESSED_BYTES_MAX),
         },
-        directory: DirectoryLimits {
-            queues_max: limits.queues_max as usize,
-            retained_max: limits.retained_max as usize,
+        directory: DirectoryConfig {
+            limits: DirectoryLimits {
+                queues_max: limits.queues_max as usize,
+                retained_max: limits.retained_max as usize,
+            },
+            defaults: QueueSettings {
+                messages_max: limits.queue_messages_max,
+                bytes_max: limits.queue_bytes_max.0,
+                ..QueueSettings::default()
+            },
+            policies: config.policy.clone(),
         },
         memory_bytes_max: limits.memory_bytes_max.0,
         message_bytes_max: limits.message_bytes_max.0,

@@ -74,11 +74,13 @@ pub enum Table {
     Retained = 3,
     /// Counters that must not go back (starts of the node, next queue id).
     Counter = 4,
+    /// Policies that operators added.
+    Policy = 5,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 4] = [Self::Queue, Self::Binding, Self::Retained, Self::Counter];
+    pub const ALL: [Self; 5] = [Self::Queue, Self::Binding, Self::Retained, Self::Counter, Self::Policy];
 
     /// The table stored as `number`.
     pub fn from_number(number: i16) -> Option<Self> {

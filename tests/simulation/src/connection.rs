@@ -225,9 +225,10 @@ impl Connection {
         match event {
             SessionEvent::Attached { consumer, result } => Ok(Some(self.attached(model, consumer, result)?)),
             SessionEvent::Event(event) => self.event(node, model, event),
-            SessionEvent::PublishParts { .. } | SessionEvent::PublishPart { .. } | SessionEvent::Ensured { .. } => {
-                Ok(None)
-            }
+            SessionEvent::PublishParts { .. }
+            | SessionEvent::PublishPart { .. }
+            | SessionEvent::Ensured { .. }
+            | SessionEvent::Managed { .. } => Ok(None),
         }
     }
 

@@ -164,7 +164,7 @@ impl Publisher {
                 unanswered.refused |= error.is_some();
                 *token
             }
-            SessionEvent::Event(_) | SessionEvent::Attached { .. } => return Ok(None),
+            SessionEvent::Event(_) | SessionEvent::Attached { .. } | SessionEvent::Managed { .. } => return Ok(None),
         };
         let unanswered = self.of(token)?;
         if unanswered.parts != Some(unanswered.answered) {

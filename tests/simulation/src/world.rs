@@ -5,12 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use evergate_core::{
-    DirectoryCommand, DirectoryLimits, QueueLimits, RecoveredCore, SessionId, ShardCommand, ShardConfig, ShardId,
-    recover,
+    DirectoryCommand, DirectoryConfig, DirectoryLimits, QueueLimits, RecoveredCore, SessionId, ShardCommand,
+    ShardConfig, ShardId, recover,
 };
 use evergate_journal::memory::CommitFault;
 use evergate_journal::{Batch, Table};
-use evergate_model::{Address, Encoding, MemoryBudget, Message, Meta, Outcome, QueueId, Seq, Time, Token};
+use evergate_model::{
+    Address, Encoding, MemoryBudget, Message, Meta, Outcome, QueueId, QueueSettings, Seq, Time, Token,
+};
 
 use crate::client::{Around, Client, TOPICS};
 use crate::connection::{AttachOptions, Connection, Kind, Pending};
@@ -431,7 +433,16 @@ fn start(
     let rows = recovered.state.iter().filter(|(table, ..)| *table == Table::Queue);
     let found: BTreeSet<QueueId> = rows.filter_map(|(_, key, _)| key.parse().ok().map(QueueId)).collect();
     model.restarted(&found)?;
-    let mut core = recover(now, recovered, shards, config, DirectoryLimits { queues_max: 100, retained_max: 100 })?;
+    let directory = DirectoryConfig {
+        limits: DirectoryLimits { queues_max: 100, retained_max: 100 },
+        defaults: QueueSettings {
+            messages_max: config.limits.messages_max,
+            bytes_max: config.limits.bytes_max,
+            ..QueueSettings::default()
+        },
+        policies: Vec::new(),
+    };
+    let mut core = recover(now, recovered, shards, config, directory)?;
     let mut batch = Batch::default();
     for record in core.records.drain(..) {
         batch.add(record);

@@ -3,28 +3,21 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Attach, AttachAccess, AttachError, Attached, Event, Lifetime, QueueId, QueueSpec, TEMPORARY_PREFIX, Time,
+    Attach, AttachAccess, AttachError, Attached, Consumers, Event, Lifetime, QueueId, QueueSpec, TEMPORARY_PREFIX,
 };
 
 use super::{Directory, Out, QueueInfo, storage};
 use crate::consumer::ConsumerKey;
-use crate::effect::{DirectoryEffect, Logged, SessionEvent, SessionId};
+use crate::effect::{DirectoryEffect, SessionEvent, SessionId};
 use crate::shard::{ConsumerWants, ShardCommand};
 
 impl Directory {
-    pub(super) fn attach(
-        &mut self,
-        session: SessionId,
-        attach: &Attach,
-        window_bytes: u64,
-        log: &mut Vec<Logged>,
-        out: &mut Out<'_>,
-    ) {
+    pub(super) fn attach(&mut self, session: SessionId, attach: &Attach, window_bytes: u64, out: &mut Out<'_>) {
         let consumer = attach.consumer;
         let key = ConsumerKey { session, consumer };
         match self.attach_to(key, attach, out) {
             Ok((id, found)) => {
-                self.log(log);
+                self.log(out);
                 let wants = ConsumerWants {
                     settled: attach.settled,
                     browse: attach.browse,
@@ -44,7 +37,7 @@ impl Directory {
                 }
             }
             Err(error) => {
-                self.log(log);
+                self.log(out);
                 out.tell(session, SessionEvent::Attached { consumer, result: Err(error) });
             }
         }
@@ -78,6 +71,9 @@ impl Directory {
             if name.starts_with('_') && &*name != crate::queue::DEAD_LETTER_QUEUE {
                 return Err(AttachError::NotFound);
             }
+            if !self.may_come_into_being(&name) {
+                return Err(AttachError::NotFound);
+            }
             self.create(name, spec.durable, spec.lifetime, out)
         };
         if !attach.bindings.is_empty() {
@@ -109,6 +105,9 @@ impl Directory {
                     self.send_behind(line, ShardCommand::Detach { queue, session, consumer, failed, answer }, out);
                 }
                 Ok(())
+            }
+            _ if info.settings.consumers == Consumers::Exclusive && !info.consumers.is_empty() => {
+                Err(AttachError::InUse)
             }
             AttachAccess::Exclusive if !info.consumers.is_empty() => Err(AttachError::InUse),
             AttachAccess::Shared if info.consumers.iter().any(|(_, other)| *other != AttachAccess::Shared) => {
@@ -149,15 +148,7 @@ impl Directory {
         }
     }
 
-    pub(super) fn detach(
-        &mut self,
-        now: Time,
-        key: ConsumerKey,
-        delete: bool,
-        lifetime: Option<Lifetime>,
-        log: &mut Vec<Logged>,
-        out: &mut Out<'_>,
-    ) {
+    pub(super) fn detach(&mut self, key: ConsumerKey, delete: bool, lifetime: Option<Lifetime>, out: &mut Out<'_>) {
         let (session, consumer) = (key.session, key.consumer);
         let answer = Some(Event::Detached { consumer });
         let Some(id) = self.attached.get(&key).copied() else {
@@ -169,8 +160,8 @@ impl Directory {
             self.renew_lifetime(id, lifetime);
         }
         let line = self.queues[&id].line();
-        let left = self.leave(now, key, delete, out);
-        self.log(log);
+        let left = self.leave(key, delete, out);
+        self.log(out);
         let command = ShardCommand::Detach { queue: id, session, consumer, failed: false, answer };
         match left {
             Left::Stays => self.send_behind(line, command, out),
@@ -183,21 +174,14 @@ impl Directory {
         }
     }
 
-    pub(super) fn gone(
-        &mut self,
-        now: Time,
-        session: SessionId,
-        failed: bool,
-        log: &mut Vec<Logged>,
-        out: &mut Out<'_>,
-    ) {
+    pub(super) fn gone(&mut self, session: SessionId, failed: bool, out: &mut Out<'_>) {
         let first = ConsumerKey { session, consumer: evergate_model::ConsumerId(0) };
         let last = ConsumerKey { session, consumer: evergate_model::ConsumerId(u32::MAX) };
         let leaving: Vec<_> = self.attached.range(first..=last).map(|(key, id)| (*key, *id)).collect();
         for (key, id) in leaving {
             let Some(line) = self.queues.get(&id).map(QueueInfo::line) else { continue };
-            let left = self.leave(now, key, false, out);
-            self.log(log);
+            let left = self.leave(key, false, out);
+            self.log(out);
             let (consumer, answer) = (key.consumer, None);
             self.send_behind(line, ShardCommand::Detach { queue: id, session, consumer, failed, answer }, out);
             if left == Left::Deleted {
@@ -207,7 +191,7 @@ impl Directory {
     }
 
     /// Strikes a consumer off, and the queue with it if its life ends here.
-    fn leave(&mut self, now: Time, key: ConsumerKey, delete: bool, out: &mut Out<'_>) -> Left {
+    fn leave(&mut self, key: ConsumerKey, delete: bool, out: &mut Out<'_>) -> Left {
         let Some(id) = self.attached.remove(&key) else { return Left::Stays };
         let Some(info) = self.queues.get_mut(&id) else { return Left::Stays };
         info.consumers.retain(|(other, _)| *other != key);
@@ -215,7 +199,7 @@ impl Directory {
         match info.lifetime {
             Lifetime::Attached if lonely => {}
             Lifetime::AfterDetach(after) if lonely && !delete => {
-                self.start_expiry(now, id, after);
+                self.start_expiry(out.now, id, after);
                 return Left::Stays;
             }
             _ if delete => {}

@@ -19,7 +19,6 @@ impl Directory {
         client_id: &str,
         message: Arc<Message>,
         mark: Option<(ShardId, QueueId, u32)>,
-        log: &mut Vec<Logged>,
         out: &mut Out<'_>,
     ) {
         let topic = &message.meta.address.name;
@@ -44,7 +43,7 @@ impl Directory {
         if changed {
             let record = if cleared { storage::delete_retained(topic) } else { storage::put_retained(&message) };
             self.logged.0 += 1;
-            log.push(Logged { record: Some(record), group });
+            out.log.push(Logged { record: Some(record), group });
         }
         for (shard, targets, mark) in parts {
             let message = message.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evergate_journal::{Record, StateChange, Table, codec};
-use evergate_model::{Binding, Filter, Lifetime, Message, QueueId, Selector};
+use evergate_model::{Binding, Filter, Lifetime, Message, Policy, QueueId, Selector};
 use serde::{Deserialize, Serialize};
 
 use super::QueueInfo;
@@ -94,6 +94,20 @@ pub fn decode_binding(key: &str, value: &[u8]) -> Option<(QueueId, Binding)> {
 
 pub fn delete_binding(id: QueueId, filter: &Filter) -> Record {
     delete(Table::Binding, binding_key(id, filter))
+}
+
+/// The one row of [`Table::Policy`].
+pub const POLICIES_KEY: &str = "added";
+
+/// The policies that operators added, in their order.
+pub fn put_policies(policies: &[Policy]) -> Record {
+    put(Table::Policy, POLICIES_KEY.to_owned(), &policies)
+}
+
+/// Reads back what `put_policies` wrote. `None`: it is not of this release's form.
+pub fn decode_policies(value: &[u8]) -> Option<Vec<Policy>> {
+    let policies: Vec<Policy> = serde_json::from_slice(value).ok()?;
+    policies.iter().all(|policy| policy.check().is_ok()).then_some(policies)
 }
 
 pub fn put_retained(message: &Message) -> Record {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_core::{
-    ConsumerWants, Counters, Directory, DirectoryCommand, DirectoryEffect, DirectoryLimits, Logged, Position,
-    QueueLimits, QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand, ShardConfig, ShardEffect, ShardId,
-    ShardTarget,
+    ConsumerWants, Counters, Directory, DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, Logged,
+    Position, QueueLimits, QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand, ShardConfig, ShardEffect,
+    ShardId, ShardTarget,
 };
 use evergate_journal::Record;
 use evergate_model::{
-    Address, Attached, ConsumerId, Delivery, Encoding, Event, Message, MessageId, Meta, Outcome, QueueId, Seq, Settle,
-    Time, Token,
+    Address, Attached, ConsumerId, Delivery, Encoding, Event, Message, MessageId, Meta, Outcome, QueueId,
+    QueueSettings, Seq, Settle, Time, Token,
 };
 
 pub const Q: QueueId = QueueId(7);
@@ -191,7 +191,11 @@ pub struct Names {
 
 impl Names {
     pub fn new(limits: DirectoryLimits) -> Self {
-        let directory = Directory::new(1, limits, Counters::new(1));
+        Self::with(DirectoryConfig { limits, defaults: QueueSettings::default(), policies: Vec::new() })
+    }
+
+    pub fn with(config: DirectoryConfig) -> Self {
+        let directory = Directory::new(1, config, Counters::new(1));
         Self { directory, routes: Routes::default(), log: Vec::new(), effects: Vec::new(), now: NOW }
     }
 

@@ -73,6 +73,7 @@ pub(super) fn check(config: Config, origins: &Origins) -> Result<Checked, Proble
     let tls = check.tls(&config);
     check.web(&config);
     check.limits(&config);
+    check.policies(&config);
     match accounts {
         Some(accounts) if check.problems.is_empty() => {
             let warnings = warnings(&config, &listeners);
@@ -300,6 +301,19 @@ impl Check<'_> {
         if config.stomp.head_bytes_max < config.stomp.line_bytes_max {
             let size = config.stomp.head_bytes_max.to_string();
             self.out_of_bounds("stomp", "head_bytes_max", &size, "at least line_bytes_max");
+        }
+    }
+
+    fn policies(&mut self, config: &Config) {
+        for (item, policy) in config.policy.iter().enumerate() {
+            if let Err(error) = policy.check() {
+                self.wrong(
+                    ("policy", item, error.key),
+                    format!("the policy for {:?}: {error}", policy.matches),
+                    None,
+                    "change it, or remove the key for its default; docs/policies.md explains every one",
+                );
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use evergate_model::Policy;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Addresses, ByteSize, address};
@@ -29,6 +30,9 @@ pub struct Config {
     pub auth: Auth,
     /// The HTTP and WebSocket port.
     pub http: Http,
+    /// How queues behave, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy: Vec<Policy>,
     /// Bounds of the whole gateway.
     pub limits: Limits,
     /// Bounds of MQTT.

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use evergate_model::Policy;
 use rcgen::generate_simple_self_signed;
 use tempfile::TempDir;
 
@@ -239,6 +240,34 @@ fn limits_must_fit_each_other() {
 }
 
 #[test]
+fn policies_are_read_and_what_makes_no_sense_in_them_is_refused_with_its_line() {
+    let checked = with("[[policy]]\nmatch = \"a/#\"\nbytes_max = \"2 KiB\"\non_full = \"drop-oldest\"\n", &[]).unwrap();
+    let wanted = Policy {
+        matches: "a/#".into(),
+        bytes_max: Some(2048),
+        on_full: Some(evergate_model::OnFull::DropOldest),
+        ..Policy::default()
+    };
+    assert_eq!(checked.config.policy, [wanted]);
+    let variable = ("EVERGATE__POLICY", "[{match = \"a\", messages_max = 5}]");
+    assert_eq!(with("", &[variable]).unwrap().config.policy[0].messages_max, Some(5));
+    for (lines, start, wanted) in [
+        ("messages_max = 0\n", "evergate.toml:4:1:", "messages_max: 0 would leave nothing"),
+        ("mesages_max = 1\n", "evergate.toml:4:1:", "write `messages_max` if"),
+        ("on_full = \"panic\"\n", "evergate.toml:4:11:", "allowed: block, reject, drop-oldest"),
+        ("bytes_max = \"2 KiBi\"\n", "evergate.toml:4:13:", "KiB, MiB"),
+        ("stream = true\nlast_value_key = \"k\"\n", "evergate.toml:4:1:", "either a stream or"),
+    ] {
+        let text = problem(&format!("# first\n[[policy]]\nmatch = \"a\"\n{lines}"), &[]);
+        assert!(text.starts_with(start) && text.contains(wanted), "{text}");
+    }
+    let text = problem("[[policy]]\nmatch = \"a#\"\n", &[]);
+    assert!(text.starts_with("evergate.toml:2:1: the policy for \"a#\": match: "), "{text}");
+    let text = problem("[[policy]]\nmessages_max = 1\n", &[]);
+    assert!(text.starts_with("evergate.toml:1:1: the policy for \"\": match: the topic filter is empty"), "{text}");
+}
+
+#[test]
 fn every_problem_is_told_at_once() {
     let problems = with("[limits]\nconnections_max = 0\n[listen]\nmqtt = \"0.0.0.0:1\"\n", &[]).unwrap_err();
     assert_eq!(problems.0.len(), 2, "{problems}");
@@ -270,12 +299,40 @@ fn section(name: &str) -> &'static str {
     &rest[..rest.find("\n## ").unwrap_or(rest.len())]
 }
 
+fn every_key() -> Policy {
+    Policy {
+        matches: "a".into(),
+        messages_max: Some(1),
+        bytes_max: Some(1),
+        on_full: Some(evergate_model::OnFull::Block),
+        time_to_live_ms: Some(1),
+        on_expiry: Some(evergate_model::Unwanted::Discard),
+        deliveries_max: Some(1),
+        redelivery_delay_ms: Some(1),
+        redelivery_factor_percent: Some(100),
+        redelivery_delay_max_ms: Some(1),
+        on_failure: Some(evergate_model::Unwanted::Discard),
+        last_value_key: Some("k".into()),
+        stream: Some(false),
+        stream_age_max_ms: Some(1),
+        stream_bytes_max: Some(1),
+        consumers: Some(evergate_model::Consumers::Competing),
+        dispatch: Some(evergate_model::Dispatch::Eager),
+        dedup_count: Some(1),
+        dedup_time_ms: Some(1),
+        dedup_by_message_id: Some(true),
+        auto_create: Some(true),
+        auto_delete_after_ms: Some(1),
+    }
+}
+
 #[test]
 fn the_page_names_every_key_with_its_default() {
     let full = Config {
         tls: Some(Tls { certificate: "c".into(), key: "k".into(), client_ca: Some("a".into()) }),
         listener: vec![Listener { protocol: Protocol::Mqtt, address: "127.0.0.1:1".parse().unwrap(), tls: false }],
         user: vec![User { name: "n".into(), password: "p".into() }],
+        policy: vec![every_key()],
         ..Config::default()
     };
     let table = toml::Table::try_from(&full).unwrap();

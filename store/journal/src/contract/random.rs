@@ -74,7 +74,7 @@ impl Model {
             }
             85..92 => vec![Record::Mark { queue, number: rng.below(20) as u32, set: !rng.one_in(3) }],
             92..99 => {
-                let table = Table::ALL[rng.below(4) as usize];
+                let table = Table::ALL[rng.below(Table::ALL.len() as u64) as usize];
                 let value = (!rng.one_in(4)).then(|| Bytes::from(rng.number().to_string()));
                 vec![Record::State(StateChange { table, key: format!("key {}", rng.below(6)).into(), value })]
             }

@@ -1,0 +1,79 @@
+//! Queues' interest in topics.
+
+use evergate_model::{Binding, Event, Filter, QueueId, Retained, Token};
+
+use super::{Directory, Out, storage};
+use crate::consumer::ConsumerKey;
+use crate::effect::{DirectoryEffect, SessionEvent};
+use crate::shard::{ShardCommand, ShardTarget};
+
+impl Directory {
+    #[allow(clippy::too_many_arguments)] // the parts of one command
+    pub(super) fn bind(
+        &mut self,
+        key: ConsumerKey,
+        binding: Binding,
+        retained: Retained,
+        token: Token,
+        out: &mut Out<'_>,
+    ) {
+        let Some(id) = self.attached.get(&key).copied() else {
+            // Taken over or deleted meanwhile: that is told on its own; a request is answered all the same.
+            out.tell(key.session, SessionEvent::Event(Event::Done(token)));
+            return;
+        };
+        let is_new = !self.queues[&id].bindings.iter().any(|other| other.filter == binding.filter);
+        let wanted = match retained {
+            Retained::Send => true,
+            Retained::SendIfNew => is_new,
+            Retained::Skip => false,
+        };
+        if wanted {
+            // Before the route is there: what is published from now on stands behind them.
+            let target = ShardTarget { queue: id, durable: binding.durable, retained: true };
+            let shard = self.queues[&id].shard;
+            for message in self.retained.matching(&binding.filter, out.now) {
+                let (answer, mark, group) = (None, None, None);
+                let (message, targets) = (message.clone(), vec![target]);
+                out.shard(shard, ShardCommand::Publish { answer, message, targets, mark, group });
+            }
+        }
+        self.add_binding(id, binding, out);
+        self.log(out);
+        self.defer(DirectoryEffect::Tell(key.session, SessionEvent::Event(Event::Done(token))), out);
+    }
+
+    pub(super) fn unbind(&mut self, key: ConsumerKey, filter: &Filter, token: Token, out: &mut Out<'_>) {
+        let Some(id) = self.attached.get(&key).copied() else {
+            out.tell(key.session, SessionEvent::Event(Event::Unbound { token, existed: false }));
+            return;
+        };
+        let existed = self.remove_binding(id, filter, out);
+        self.log(out);
+        let event = Event::Unbound { token, existed };
+        self.defer(DirectoryEffect::Tell(key.session, SessionEvent::Event(event)), out);
+    }
+
+    pub(super) fn add_binding(&mut self, id: QueueId, binding: Binding, out: &mut Out<'_>) {
+        let Some(info) = self.queues.get_mut(&id) else { return };
+        out.routes.bind(&binding, info.target(id));
+        if info.durable {
+            self.records.push(storage::put_binding(id, &binding));
+        }
+        match info.bindings.iter_mut().find(|other| other.filter == binding.filter) {
+            Some(other) => *other = binding,
+            None => info.bindings.push(binding),
+        }
+    }
+
+    pub(super) fn remove_binding(&mut self, id: QueueId, filter: &Filter, out: &mut Out<'_>) -> bool {
+        let Some(info) = self.queues.get_mut(&id) else { return false };
+        let Some(index) = info.bindings.iter().position(|binding| binding.filter == *filter) else { return false };
+        info.bindings.remove(index);
+        out.routes.unbind(id, filter);
+        if info.durable {
+            self.records.push(storage::delete_binding(id, filter));
+        }
+        true
+    }
+}

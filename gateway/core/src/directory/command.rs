@@ -1,0 +1,124 @@
+//! What the directory is told, and what it goes by.
+
+use std::sync::Arc;
+
+use evergate_model::{
+    Attach, Binding, ConsumerId, Filter, Lifetime, Message, Policy, QueueId, QueueSettings, Retained, Token,
+};
+
+use super::manage::ManageRequest;
+use crate::effect::{Position, SessionId, ShardId};
+
+/// What the directory is told.
+#[derive(Debug)]
+pub enum DirectoryCommand {
+    /// A session wants to consume.
+    Attach {
+        /// Whose.
+        session: SessionId,
+        /// What it asked.
+        attach: Attach,
+        /// Bytes it may be sent at first.
+        window_bytes: u64,
+    },
+    /// A consumer leaves.
+    Detach {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        consumer: ConsumerId,
+        /// Delete the queue as well.
+        delete: bool,
+        /// A new lifetime for the queue.
+        lifetime: Option<Lifetime>,
+    },
+    /// A session ended: all its consumers leave. `failed`: it vanished.
+    Gone {
+        /// Whose.
+        session: SessionId,
+        /// What its consumers held counts as failed deliveries.
+        failed: bool,
+    },
+    /// A binding for a consumer's queue.
+    Bind {
+        /// Whose.
+        session: SessionId,
+        /// Whose queue.
+        consumer: ConsumerId,
+        /// What to bind.
+        binding: Binding,
+        /// Which retained messages follow.
+        retained: Retained,
+        /// Named in the answer.
+        token: Token,
+    },
+    /// A binding goes.
+    Unbind {
+        /// Whose.
+        session: SessionId,
+        /// Whose queue.
+        consumer: ConsumerId,
+        /// Which.
+        filter: Filter,
+        /// Named in the answer.
+        token: Token,
+    },
+    /// A queue that somebody wants to publish to; answered with `Ensured`.
+    Ensure {
+        /// Who asks.
+        session: SessionId,
+        /// The queue's name.
+        name: Arc<str>,
+    },
+    /// A publish with the retain flag: the directory routes it, so that it is in order with binds.
+    PublishRetained {
+        /// Who is answered, with which token; nobody, if the gateway itself publishes.
+        answer: Option<(SessionId, Token)>,
+        /// Its client id, for no-local.
+        client_id: Arc<str>,
+        /// The message.
+        message: Arc<Message>,
+        /// A number to set in the same commit.
+        mark: Option<(ShardId, QueueId, u32)>,
+    },
+    /// Answered by one `PublishPart` a shard, when all that was published before has reached it.
+    Fence {
+        /// Who asks.
+        session: SessionId,
+        /// Named in the answers.
+        token: Token,
+    },
+    /// An operator's request; answered with `Managed`.
+    Manage {
+        /// Who asks.
+        session: SessionId,
+        /// Named in the answer.
+        token: Token,
+        /// What is wanted.
+        request: Box<ManageRequest>,
+    },
+    /// The directory's records up to here are committed.
+    Durable(Position),
+    /// `next_timeout()` has passed.
+    Tick,
+}
+
+/// The directory's limits.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryLimits {
+    /// How many queues there may be, subscriptions and sessions included.
+    pub queues_max: usize,
+    /// How many topics may have a retained message.
+    pub retained_max: usize,
+}
+
+/// What the directory goes by.
+#[derive(Clone, Debug)]
+pub struct DirectoryConfig {
+    /// Its limits.
+    pub limits: DirectoryLimits,
+    /// How a queue behaves of which no policy says otherwise.
+    pub defaults: QueueSettings,
+    /// Policies of the configuration. Those of operators come behind them.
+    pub policies: Vec<Policy>,
+}

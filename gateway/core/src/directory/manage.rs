@@ -1,0 +1,124 @@
+//! What operators ask of the directory.
+
+use std::fmt;
+
+use evergate_model::{Policy, Token};
+
+use super::{Directory, Out, storage};
+use crate::effect::{DirectoryEffect, SessionEvent, SessionId};
+use crate::shard::ShardCommand;
+
+/// How many policies operators may add.
+const POLICIES_MAX: usize = 1000;
+
+/// What an operator asks of the directory.
+#[derive(Clone, Debug)]
+pub enum ManageRequest {
+    /// Which policies are in force; answered by `ManageReply::Policies`.
+    Policies,
+    /// Replaces all policies that operators added.
+    SetPolicies(Vec<Policy>),
+    /// Adds a policy behind the others, or replaces the added one with the same `match` in its place.
+    PutPolicy(Policy),
+    /// Removes the added policy with this `match`.
+    DeletePolicy {
+        /// Its pattern.
+        matches: String,
+    },
+}
+
+/// What an operator is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManageReply {
+    /// It is done, and committed.
+    Done,
+    /// The policies in force, in their order.
+    Policies {
+        /// Of the configuration.
+        fixed: Vec<Policy>,
+        /// Added by operators; they come behind.
+        added: Vec<Policy>,
+    },
+}
+
+/// Why an operator's request was not carried out. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManageError {
+    /// There is no such thing; text for people.
+    NotFound(String),
+    /// The request makes no sense; text for people.
+    Invalid(String),
+    /// A limit of the gateway says no; text for people.
+    Limit(String),
+    /// The gateway is stopping, or its journal failed.
+    Unavailable,
+}
+
+impl fmt::Display for ManageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(text) | Self::Invalid(text) | Self::Limit(text) => f.write_str(text),
+            Self::Unavailable => f.write_str("the gateway cannot do this now"),
+        }
+    }
+}
+
+impl std::error::Error for ManageError {}
+
+impl Directory {
+    pub(super) fn manage(&mut self, session: SessionId, token: Token, request: ManageRequest, out: &mut Out<'_>) {
+        let result = match request {
+            ManageRequest::Policies => {
+                let (fixed, added) = (self.policies.fixed(), self.policies.added());
+                Ok(ManageReply::Policies { fixed, added })
+            }
+            ManageRequest::SetPolicies(policies) => self.set_policies(policies, out),
+            ManageRequest::PutPolicy(policy) => {
+                let mut added = self.policies.added();
+                match added.iter_mut().find(|other| other.matches == policy.matches) {
+                    Some(other) => *other = policy,
+                    None => added.push(policy),
+                }
+                self.set_policies(added, out)
+            }
+            ManageRequest::DeletePolicy { matches } => self.delete_policy(&matches, out),
+        };
+        self.log(out);
+        self.defer(DirectoryEffect::Tell(session, SessionEvent::Managed { token, result }), out);
+    }
+
+    fn delete_policy(&mut self, matches: &str, out: &mut Out<'_>) -> Result<ManageReply, ManageError> {
+        let mut added = self.policies.added();
+        let before = added.len();
+        added.retain(|policy| policy.matches != matches);
+        if added.len() == before {
+            let is_fixed = self.policies.fixed().iter().any(|policy| policy.matches == matches);
+            let why = if is_fixed { "the policy comes from the configuration" } else { "there is no such policy" };
+            return Err(ManageError::NotFound(format!("{why}: {matches}")));
+        }
+        self.set_policies(added, out)
+    }
+
+    /// Replaces what operators added; queues that are concerned behave otherwise from now on.
+    fn set_policies(&mut self, added: Vec<Policy>, out: &mut Out<'_>) -> Result<ManageReply, ManageError> {
+        if added.len() > POLICIES_MAX {
+            return Err(ManageError::Limit(format!("there may be at most {POLICIES_MAX} policies")));
+        }
+        for (index, policy) in added.iter().enumerate() {
+            policy.check().map_err(|error| ManageError::Invalid(error.to_string()))?;
+            if added[..index].iter().any(|other| other.matches == policy.matches) {
+                return Err(ManageError::Invalid(format!("there are two policies for {}", policy.matches)));
+            }
+        }
+        self.records.push(storage::put_policies(&added));
+        self.policies.set_added(added);
+        for (id, info) in &mut self.queues {
+            let settings = self.policies.settings_of(&info.name);
+            if settings != info.settings {
+                info.settings = settings.clone();
+                out.effects.push(DirectoryEffect::Shard(info.shard, ShardCommand::Change { queue: *id, settings }));
+            }
+        }
+        Ok(ManageReply::Done)
+    }
+}
