@@ -26,9 +26,27 @@ const RESERVED: [&str; 12] = [
     "expires",
 ];
 
+/// Headers of a SEND that are for the gateway. What consumers need of it a delivery writes itself.
+const WISHES: [&str; 6] = ["ttl", "expiration", "delay", "AMQ_SCHEDULED_DELAY", "deliver-at", "discardable"];
+
 /// Whether a header of this name is never part of a message's head.
 pub(crate) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
+}
+
+/// Whether a header of this name stays with the gateway if it comes in a SEND.
+pub(crate) fn is_taken(name: &str) -> bool {
+    is_reserved(name) || WISHES.contains(&name)
+}
+
+/// The model's name of a header: that of another broker for the same is understood.
+fn model_name(name: Cow<'_, str>) -> Cow<'_, str> {
+    match &*name {
+        ORIGINAL_ID => "message-id".into(),
+        "JMSXGroupID" => "group-id".into(),
+        "JMSXGroupSeq" => "group-sequence".into(),
+        _ => name,
+    }
 }
 
 /// Reads `Encoding::Stomp`: header lines in 1.2 escaping, and the body.
@@ -38,7 +56,7 @@ impl Format for StompFormat {
     fn view<'a>(&self, message: &'a Message) -> View<'a> {
         let mut view = View::new(Body::Binary(Cow::Borrowed(&message.body)));
         for (name, value) in head_lines(&message.head) {
-            let name = if name == ORIGINAL_ID { Cow::Borrowed("message-id") } else { name };
+            let name = model_name(name);
             // Repeated names: the first counts. [STOMP 1.2, Repeated Header Entries]
             if is_set(&view, &name) || !view.take_named(&name, &value) {
                 let seen = is_set(&view, &name) || view.application.iter().any(|(known, _)| *known == name);

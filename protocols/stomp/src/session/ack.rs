@@ -1,16 +1,14 @@
 //! ACK and NACK.
 
-use evergate_model::{Action, ConsumerId, Credit, Outcome, Output, Seq, Settle};
+use evergate_model::{Action, ConsumerId, Outcome, Output, Seq, Settle};
 
 use super::fault::Fault;
-use super::send::refuse_transaction;
 use super::subscription::{AckMode, Phase};
-use super::{StompSession, required};
+use super::{StompSession, is_true, required};
 use crate::codec::{Command, Frame, Version};
 
 impl StompSession {
     pub(super) fn on_ack(&mut self, frame: &Frame, out: &mut Output) -> Result<(), Fault> {
-        refuse_transaction(frame)?;
         let name = frame.command.as_str();
         if frame.command == Command::Nack && self.version == Version::V1_0 {
             return Err(Fault::refused("STOMP 1.0 has no NACK"));
@@ -36,31 +34,28 @@ impl StompSession {
         if subscription.mode == AckMode::Auto {
             return Err(Fault::refused(format!("{name}: subscription {} has ack:auto", subscription.key)));
         }
-        let ranges = subscription.settle(seq).ok_or_else(unknown)?;
+        let transaction = self.transactions.enlist(frame, self.config.transaction_frames_max)?;
+        let settled = subscription.settle(seq).ok_or_else(unknown)?;
+        let ranges = subscription.ranges(&settled);
+        let credit = subscription.new_credit(consumer);
+        if transaction.is_some() {
+            self.transactions.note_taken(frame, consumer, settled);
+        }
         let outcome = match frame.command {
-            Command::Nack => Outcome::Reject { reason: frame.headers.get("reason").unwrap_or("").into() },
+            Command::Nack => nacked(frame),
             _ => Outcome::Accept,
         };
-        let limit = subscription.new_limit();
         let receipt = frame.headers.get("receipt").map(str::to_owned);
-        let mut token = receipt.map(|receipt| self.pending.add(Some(receipt)));
-        let first_action = out.actions.len();
-        // The last of them carries the token: they are committed in order.
-        for range in ranges.into_iter().rev() {
-            out.actions.push(Action::Settle(Settle {
-                consumer,
-                first: Seq(*range.start()),
-                last: Seq(*range.end()),
-                outcome: outcome.clone(),
-                mark: None,
-                token: token.take(),
-                transaction: None,
-            }));
+        let token = receipt.map(|receipt| self.pending.add(Some(receipt)));
+        let last = ranges.len().saturating_sub(1);
+        for (at, range) in ranges.into_iter().enumerate() {
+            let (first, end) = (Seq(*range.start()), Seq(*range.end()));
+            // The last of them carries the token: they are committed in order.
+            let token = token.filter(|_| at == last);
+            let settle = Settle { token, transaction, ..Settle::new(consumer, first, end, outcome.clone()) };
+            out.actions.push(Action::Settle(settle));
         }
-        out.actions[first_action..].reverse();
-        if let Some(limit) = limit {
-            out.actions.push(Action::Credit(Credit { consumer, limit, drain: false }));
-        }
+        out.actions.extend(credit.map(Action::Credit));
         Ok(())
     }
 
@@ -76,4 +71,12 @@ impl StompSession {
         let seq = Seq(parts.next()?.parse().ok()?);
         (conn_id == self.conn_id && parts.next().is_none()).then_some((consumer, seq))
     }
+}
+
+/// What NACK wants: `requeue:true` puts it back to its place, as a failed delivery; else it is a dead letter.
+fn nacked(frame: &Frame) -> Outcome {
+    if is_true(frame, "requeue") {
+        return Outcome::Modify { failed: true, undeliverable_here: false };
+    }
+    Outcome::Reject { reason: frame.headers.get("reason").unwrap_or("").into() }
 }

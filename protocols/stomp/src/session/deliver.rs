@@ -1,12 +1,13 @@
 //! MESSAGE.
 
-use bytes::BufMut;
-use evergate_model::{Delivery, Encoding, Output};
+use bytes::{BufMut, Bytes};
+use evergate_model::{ConsumerId, Delivery, Encoding, Message, Output};
 
 use super::destination::TEMP_QUEUE;
-use super::subscription::{AckMode, Phase as SubscriptionPhase};
+use super::source::STREAM_OFFSET;
+use super::subscription::{AckMode, Browsing, Phase as SubscriptionPhase};
 use super::{Phase, StompSession};
-use crate::codec::{self, Command, Version};
+use crate::codec::{self, Command, Frame, Headers, Version};
 use crate::format;
 
 impl StompSession {
@@ -43,19 +44,75 @@ impl StompSession {
         if delivery.redelivered {
             header("redelivered", "true");
         }
-        if message.meta.durable {
-            header("persistent", "true");
+        if delivery.failed_count > 0 {
+            header("delivery-count", &delivery.failed_count.to_string());
         }
-        header("priority", &message.meta.priority.to_string());
-        if let Some(at) = message.meta.expires_at {
-            header("expires", &at.0.to_string());
+        if subscription.tells_offset {
+            header(STREAM_OFFSET, &delivery.seq.0.to_string());
         }
+        meta_headers(message, &mut header);
         for annotation in &message.annotations {
             header(&annotation.name, &annotation.value);
+        }
+        // A publisher that gave a timestamp of its own keeps it.
+        if message.meta.ingress.0 > 0 && !has_header(head, TIMESTAMP) {
+            header(TIMESTAMP, &message.meta.ingress.0.to_string());
         }
         codec::recode_head(head, version, wire);
         wire.put_u8(b'\n');
         out.wire.push(body);
         out.wire.tail().put_u8(0);
     }
+
+    /// A browser has seen all that was there: told as ActiveMQ does.
+    pub(super) fn on_drained(&mut self, consumer: ConsumerId, delivered: u64, out: &mut Output) {
+        let Some(subscription) = self.subscriptions.get_mut(&consumer) else {
+            return;
+        };
+        let ended = subscription.browsing == Browsing::Yes
+            && subscription.phase == SubscriptionPhase::Attached
+            && !subscription.is_at_limit(delivered);
+        if !ended {
+            return;
+        }
+        subscription.browsing = Browsing::Over;
+        let mut headers = Headers::default();
+        if subscription.named {
+            headers.push("subscription", &subscription.key);
+        }
+        headers.push("destination", &subscription.destination);
+        headers.push("message-id", "");
+        headers.push("browser", "end");
+        let frame = Frame { command: Command::Message, headers, body: Bytes::new() };
+        codec::encode(&frame, self.version, out.wire.tail());
+    }
+}
+
+/// When the gateway took the message.
+const TIMESTAMP: &str = "timestamp";
+
+/// What the publisher asked of the gateway.
+fn meta_headers(message: &Message, header: &mut impl FnMut(&str, &str)) {
+    let meta = &message.meta;
+    if meta.durable {
+        header("persistent", "true");
+    }
+    header("priority", &meta.priority.to_string());
+    if let Some(at) = meta.expires_at {
+        header("expires", &at.0.to_string());
+    }
+    if let Some(at) = meta.deliver_at() {
+        header("deliver-at", &at.0.to_string());
+    }
+    if meta.is_discardable() {
+        header("discardable", "true");
+    }
+}
+
+/// Whether there is a header of this plain name among the lines of `head`.
+fn has_header(head: &[u8], name: &str) -> bool {
+    memchr::memmem::find_iter(head, name.as_bytes()).any(|at| {
+        let begins = at == 0 || head[at - 1] == b'\n';
+        begins && head.get(at + name.len()) == Some(&b':')
+    })
 }

@@ -8,8 +8,11 @@ mod fault;
 mod heartbeat;
 mod pending;
 mod send;
+mod source;
 mod subscribe;
 mod subscription;
+mod transaction;
+mod wishes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use fault::Fault;
 use heartbeat::Heartbeat;
 use pending::Pending;
 use subscription::Subscription;
+use transaction::Transactions;
 
 /// Where the connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +52,10 @@ pub struct StompSession {
     phase: Phase,
     decoder: Decoder,
     version: Version,
+    /// As CONNECT says; may be empty.
     client_id: Arc<str>,
+    /// A name for a client that has none and needs one.
+    given_id: Option<Arc<str>>,
     user: Arc<str>,
     heartbeat: Heartbeat,
     /// When it must be connected; known with the first call.
@@ -62,7 +69,8 @@ pub struct StompSession {
     by_key: HashMap<Arc<str>, ConsumerId>,
     /// The client's names of its temporary queues, and their real ones once known.
     temp_queues: HashMap<Arc<str>, Option<Arc<str>>>,
-    /// A SEND that waits for the real name of a temporary queue.
+    transactions: Transactions,
+    /// A frame that waits for the real name of a temporary queue, or for its transaction's.
     stalled: Option<Frame>,
     /// Bytes that came while nothing could be processed.
     held: BytesMut,
@@ -82,6 +90,7 @@ impl StompSession {
             phase: Phase::AwaitConnect,
             version: Version::V1_2,
             client_id: "".into(),
+            given_id: None,
             user: "".into(),
             heartbeat: Heartbeat::default(),
             connect_by: None,
@@ -91,6 +100,7 @@ impl StompSession {
             subscriptions: HashMap::new(),
             by_key: HashMap::new(),
             temp_queues: HashMap::new(),
+            transactions: Transactions::default(),
             stalled: None,
             held: BytesMut::new(),
             left_over: 0,
@@ -99,7 +109,7 @@ impl StompSession {
 
     /// Whether frames must wait for an event.
     fn is_paused(&self) -> bool {
-        self.phase == Phase::Authenticating || self.stalled.is_some()
+        self.phase == Phase::Authenticating || self.stalled.is_some() || self.transactions.is_aborting()
     }
 
     /// Keeps what cannot be processed yet, because the driver need not call again when the answer is there.
@@ -107,7 +117,7 @@ impl StompSession {
         self.held.unsplit(input.split());
         let max = match self.phase {
             Phase::Authenticating => self.config.early_bytes_max,
-            // Waits for the name of a temporary queue: room for a frame more.
+            // Waits for an answer that comes soon: room for a frame more.
             _ => self.config.early_bytes_max + self.config.limits.body_bytes_max,
         };
         if self.held.len() > max {
@@ -152,14 +162,18 @@ impl StompSession {
         if self.pending.len() >= self.config.pending_max {
             return Err(Fault::refused(format!("more than {} frames await their answer", self.config.pending_max)));
         }
+        if self.transactions.must_wait(&frame) {
+            self.stalled = Some(frame);
+            return Ok(());
+        }
         match frame.command {
-            Command::Send => self.stalled = self.on_send(frame, out)?,
+            Command::Send => self.stalled = self.on_send(now, frame, out)?,
             Command::Subscribe => self.on_subscribe(&frame, out)?,
             Command::Unsubscribe => self.on_unsubscribe(&frame, out)?,
             Command::Ack | Command::Nack => self.on_ack(&frame, out)?,
-            Command::Begin | Command::Commit | Command::Abort => {
-                return Err(Fault::refused("transactions are not supported yet"));
-            }
+            Command::Begin => self.on_begin(&frame, out)?,
+            Command::Commit => self.on_commit(&frame, out)?,
+            Command::Abort => self.on_abort(&frame, out)?,
             Command::Disconnect => {
                 let token = self.pending.add(frame.headers.get("receipt").map(str::to_owned));
                 self.pending.answer(token);
@@ -226,20 +240,27 @@ impl StompSession {
                 Ok(())
             }
             Event::Done(token) => {
+                self.on_aborted(token);
                 self.pending.answer(token);
+                Ok(())
+            }
+            Event::Begun { token, result } => self.on_begun(token, result),
+            Event::Committed { token, result } => self.on_committed(token, result),
+            Event::Drained { consumer, delivered } => {
+                self.on_drained(consumer, delivered, out);
                 Ok(())
             }
             Event::TakenOver { consumer } => self.on_lost(consumer, "another connection took it over"),
             Event::Deleted { consumer } => self.on_lost(consumer, "its queue was deleted"),
             Event::Stopping { reason } => Err(Fault::refused(&*reason).with_close(Close::Gateway(reason.to_string()))),
             // Never asked for.
-            Event::Authenticated(_)
-            | Event::Drained { .. }
-            | Event::Unbound { .. }
-            | Event::Begun { .. }
-            | Event::Committed { .. } => Ok(()),
+            Event::Authenticated(_) | Event::Unbound { .. } => Ok(()),
         }
     }
+}
+
+fn is_true(frame: &Frame, name: &str) -> bool {
+    frame.headers.get(name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
 }
 
 /// A header that the frame must have.
@@ -278,6 +299,10 @@ impl Session for StompSession {
         }
     }
 
+    fn wants_input(&self) -> bool {
+        !self.is_paused()
+    }
+
     fn handle(&mut self, now: Time, event: Event, out: &mut Output) {
         if self.phase == Phase::Closed {
             return;
@@ -309,7 +334,7 @@ impl Session for StompSession {
                 }
             }
             Phase::Connected => {
-                if self.publishing > 0 {
+                if self.publishing > 0 || self.is_paused() {
                     self.heartbeat.heard(now);
                 }
                 if self.heartbeat.is_silent(now) {
@@ -337,7 +362,7 @@ impl Session for StompSession {
     fn peer(&self) -> PeerInfo {
         PeerInfo {
             protocol: connect::protocol_name(self.phase, self.version),
-            client_id: self.client_id.clone(),
+            client_id: self.identity().clone(),
             user: self.user.clone(),
         }
     }

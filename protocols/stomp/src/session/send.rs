@@ -1,13 +1,14 @@
 //! SEND.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Action, Address, Encoding, Message, Meta, Output, Publish, Time};
+use evergate_model::{Action, Address, Encoding, Message, Output, Publish, Time};
 
 use super::destination::{Destination, TEMP_QUEUE};
 use super::fault::Fault;
+use super::wishes::read_meta;
 use super::{StompSession, required};
 use crate::codec::{self, Frame, Version};
-use crate::format::{ORIGINAL_ID, is_reserved};
+use crate::format::{ORIGINAL_ID, is_taken};
 
 /// What a frame that names a temporary queue must do.
 enum TempName {
@@ -19,8 +20,7 @@ enum TempName {
 
 impl StompSession {
     /// Gives the frame back if it must wait for the name of a temporary queue.
-    pub(super) fn on_send(&mut self, frame: Frame, out: &mut Output) -> Result<Option<Frame>, Fault> {
-        refuse_transaction(&frame)?;
+    pub(super) fn on_send(&mut self, now: Time, frame: Frame, out: &mut Output) -> Result<Option<Frame>, Fault> {
         let text = required(&frame, "destination")?;
         let address = match Destination::parse(text).map_err(Fault::refused)? {
             Destination::Queue(name) => Address::queue(name),
@@ -44,13 +44,14 @@ impl StompSession {
                 (None, None) => text.to_owned(),
             }),
         };
-        let meta = read_meta(address, &frame)?;
+        let meta = read_meta(now, address, &frame)?;
+        let transaction = self.transactions.enlist(&frame, self.config.transaction_frames_max)?;
         let head = message_head(&frame, reply_to.as_deref());
         let receipt = frame.headers.get("receipt").map(str::to_owned);
         let token = self.pending.add(receipt);
         self.publishing += 1;
         let message = Message::new(meta, Encoding::Stomp, head, frame.body);
-        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction: None }));
+        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction }));
         Ok(None)
     }
 
@@ -61,33 +62,6 @@ impl StompSession {
             None => Err(Fault::refused(format!("subscribe to {TEMP_QUEUE}{name} first: it is this connection's own"))),
         }
     }
-}
-
-/// Never ignored: a client that asks for a transaction relies on it.
-pub(super) fn refuse_transaction(frame: &Frame) -> Result<(), Fault> {
-    match frame.headers.get("transaction") {
-        Some(_) => Err(Fault::refused("transactions are not supported yet")),
-        None => Ok(()),
-    }
-}
-
-fn read_meta(address: Address, frame: &Frame) -> Result<Meta, Fault> {
-    let mut meta = Meta::new(address);
-    let get = |name| frame.headers.get(name).map(str::trim);
-    meta.durable = get("persistent").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    if let Some(text) = get("priority") {
-        meta.priority = text
-            .parse()
-            .ok()
-            .filter(|priority| *priority <= 9)
-            .ok_or_else(|| Fault::refused(format!("priority must be 0 to 9: {text}")))?;
-    }
-    if let Some(text) = get("expires") {
-        let millis: u64 =
-            text.parse().map_err(|_| Fault::refused(format!("expires must be milliseconds since 1970: {text}")))?;
-        meta.expires_at = (millis > 0).then_some(Time(millis)); // 0: never, as in JMS
-    }
-    Ok(meta)
 }
 
 /// The headers that travel, in 1.2 escaping.
@@ -102,7 +76,7 @@ fn message_head(frame: &Frame, reply_to: Option<&str>) -> Bytes {
     }
     for (name, value) in frame.headers.iter() {
         let written = name == "reply-to" || (name == ORIGINAL_ID && own_id.is_some());
-        if !written && !is_reserved(name) {
+        if !written && !is_taken(name) {
             codec::header(name, value, Version::V1_2, &mut head);
         }
     }

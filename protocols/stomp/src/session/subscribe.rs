@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use evergate_model::{
-    Action, Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Credit, Filter, Lifetime, Output,
-    QueueSpec,
-};
+use evergate_model::{Action, Attach, AttachAccess, AttachError, Attached, ConsumerId, Output};
 
-use super::connect::durable_owner;
 use super::destination::Destination;
 use super::fault::Fault;
-use super::subscription::{AckMode, Phase, Subscription};
+use super::source::{STREAM_OFFSET, durable_name};
+use super::subscription::{AckMode, Browsing, Phase, Subscription};
+use super::wishes::first_of;
 use super::{StompSession, required};
 use crate::codec::{Frame, Version};
 
@@ -23,9 +21,6 @@ impl StompSession {
             (None, Version::V1_0) => text.into(),
             (None, Version::V1_1 | Version::V1_2) => required(frame, "id")?.into(),
         };
-        if headers.get("selector").is_some() {
-            return Err(Fault::refused("selectors are not supported yet"));
-        }
         if self.by_key.contains_key(&key) {
             return Err(Fault::refused(format!("there is a subscription {key} already")));
         }
@@ -40,17 +35,21 @@ impl StompSession {
                 headers.get("ack").unwrap_or_default()
             ))
         })?;
-        let prefetch = match headers.get("prefetch-count") {
+        let prefetch = match first_of(frame, &["prefetch-count", "activemq.prefetchSize"]) {
             None => self.config.prefetch_default,
-            Some(text) => text
-                .trim()
+            Some((name, text)) => text
                 .parse::<u64>()
                 .ok()
                 .filter(|count| *count > 0)
-                .ok_or_else(|| Fault::refused(format!("prefetch-count must be a number above 0: {text}")))?,
+                .ok_or_else(|| Fault::refused(format!("{name} must be a number above 0: {text}")))?,
         };
         let prefetch = prefetch.clamp(1, self.config.prefetch_max);
         let destination = Destination::parse(text).map_err(Fault::refused)?;
+        if let Destination::TempQueue(name) = destination
+            && self.temp_queues.contains_key(name)
+        {
+            return Err(Fault::refused(format!("there is a subscription to {text} already")));
+        }
         let mut source = self.source(frame, &destination)?;
         let consumer = self.new_consumer();
         let token = self.pending.add(headers.get("receipt").map(str::to_owned));
@@ -58,48 +57,19 @@ impl StompSession {
         let mut subscription = Subscription::new(key.clone(), phase, mode, prefetch);
         subscription.named = headers.get("id").is_some();
         if let Destination::TempQueue(name) = destination {
-            if self.temp_queues.contains_key(name) {
-                return Err(Fault::refused(format!("there is a subscription to {text} already")));
-            }
             let name: Arc<str> = name.into();
             self.temp_queues.insert(name.clone(), None);
             subscription.temp_queue = Some(name);
         }
         source.consumer = consumer;
-        source.settled = mode == AckMode::Auto;
+        source.settled = mode == AckMode::Auto && !source.browse;
+        subscription.destination = text.into();
+        subscription.browsing = if source.browse { Browsing::Yes } else { Browsing::No };
+        subscription.tells_offset = headers.get(STREAM_OFFSET).is_some();
         self.by_key.insert(key, consumer);
         self.subscriptions.insert(consumer, subscription);
         out.actions.push(Action::Attach(source));
         Ok(())
-    }
-
-    /// What a SUBSCRIBE consumes from.
-    fn source(&self, frame: &Frame, destination: &Destination<'_>) -> Result<Attach, Fault> {
-        let (queue, access, filter) = match destination {
-            Destination::Queue(name) if name.starts_with('$') => {
-                return Err(Fault::refused("queues that begin with $ belong to subscriptions and sessions"));
-            }
-            Destination::Queue(name) => (QueueSpec::named(*name), AttachAccess::Shared, None),
-            Destination::TempQueue(_) => (QueueSpec::temporary(), AttachAccess::Exclusive, None),
-            Destination::Topic(name) => {
-                let filter = Filter::new(*name).map_err(|reason| Fault::refused(reason.to_string()))?;
-                let durable = is_true(frame, "durable");
-                let (queue, access) = match (frame.headers.get("shared"), durable) {
-                    (Some(group), durable) => (shared_queue(group, &filter, durable)?, AttachAccess::Shared),
-                    (None, true) => (self.durable_queue(frame)?, AttachAccess::TakeOver),
-                    (None, false) => (QueueSpec::temporary(), AttachAccess::Exclusive),
-                };
-                (queue, access, Some(filter))
-            }
-        };
-        let binding = |filter| Binding::new(filter, true);
-        Ok(attach(queue, filter.map(binding).into_iter().collect(), access))
-    }
-
-    fn durable_queue(&self, frame: &Frame) -> Result<QueueSpec, Fault> {
-        let client_id = durable_owner(&self.client_id)?;
-        let id = required(frame, "id")?;
-        Ok(QueueSpec::named(format!("$subscription/{client_id}/{id}")))
     }
 
     fn new_consumer(&mut self) -> ConsumerId {
@@ -114,7 +84,8 @@ impl StompSession {
             (None, Version::V1_0) => required(frame, "destination")?,
             (None, Version::V1_1 | Version::V1_2) => required(frame, "id")?,
         };
-        let delete = is_true(frame, "durable");
+        let durable = durable_name(frame)?;
+        let delete = durable.is_some();
         let receipt = frame.headers.get("receipt").map(str::to_owned);
         if let Some(consumer) = self.by_key.remove(key) {
             let token = self.pending.add(receipt);
@@ -130,16 +101,16 @@ impl StompSession {
             out.actions.push(Action::Detach { consumer, delete, lifetime: None });
             return Ok(());
         }
-        if !delete {
+        let Some(name) = durable else {
             return Err(Fault::refused(format!("there is no subscription {key}")));
-        }
+        };
         // A durable subscription that this connection does not consume: attach, without credit, to delete it.
         if self.subscriptions.len() >= self.config.subscriptions_max {
             return Err(Fault::refused("too many subscriptions"));
         }
-        let mut source = attach(self.durable_queue(frame)?, Vec::new(), AttachAccess::TakeOver);
         let consumer = self.new_consumer();
-        source.consumer = consumer;
+        let queue = self.durable_queue(name)?;
+        let source = Attach { access: AttachAccess::TakeOver, ..Attach::new(consumer, queue) };
         let token = self.pending.add(receipt);
         let subscription = Subscription::new(key.into(), Phase::Removing(token), AckMode::Client, 1);
         self.subscriptions.insert(consumer, subscription);
@@ -183,9 +154,7 @@ impl StompSession {
                 if let Some(name) = &subscription.temp_queue {
                     self.temp_queues.insert(name.clone(), Some(attached.queue));
                 }
-                if let Some(limit) = subscription.new_limit() {
-                    out.actions.push(Action::Credit(Credit { consumer, limit, drain: false }));
-                }
+                out.actions.extend(subscription.new_credit(consumer).map(Action::Credit));
                 self.pending.answer(token);
             }
         }
@@ -207,20 +176,4 @@ impl StompSession {
             _ => Ok(()), // on its way out anyway
         }
     }
-}
-
-fn is_true(frame: &Frame, name: &str) -> bool {
-    frame.headers.get(name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
-}
-
-fn attach(queue: QueueSpec, bindings: Vec<Binding>, access: AttachAccess) -> Attach {
-    Attach { bindings, access, ..Attach::new(ConsumerId(0), queue) }
-}
-
-fn shared_queue(group: &str, filter: &Filter, durable: bool) -> Result<QueueSpec, Fault> {
-    if group.is_empty() || group.contains(['/', '+', '#']) {
-        return Err(Fault::refused("shared must be a name without /, + and #"));
-    }
-    let lifetime = if durable { Lifetime::Permanent } else { Lifetime::Attached };
-    Ok(QueueSpec { name: format!("$share/{group}/{filter}").into(), durable, lifetime })
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use evergate_model::{Seq, Token};
+use evergate_model::{ConsumerId, Credit, Seq, Token};
 
 /// The `ack` header of SUBSCRIBE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,23 @@ pub(super) enum Phase {
     Removing(Token),
 }
 
+/// Looking at a queue without taking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Browsing {
+    No,
+    Yes,
+    /// The client was told that it has seen all: nothing follows.
+    Over,
+}
+
+/// A delivery that the client has not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Counts the deliveries of the subscription.
+    number: u64,
+    pub(super) seq: Seq,
+}
+
 #[derive(Debug)]
 pub(super) struct Subscription {
     /// The client's name for it.
@@ -52,11 +69,17 @@ pub(super) struct Subscription {
     pub(super) named: bool,
     /// Set: the client's name of its temporary queue.
     pub(super) temp_queue: Option<Arc<str>>,
+    /// As the client wrote it.
+    pub(super) destination: Arc<str>,
+    pub(super) browsing: Browsing,
+    /// Whether MESSAGE tells the place in the stream.
+    pub(super) tells_offset: bool,
     prefetch: u64,
+    delivered: u64,
     settled: u64,
     limit: u64,
     /// In the order of delivery, which is what a cumulative ACK goes by.
-    unsettled: VecDeque<Seq>,
+    unsettled: VecDeque<Held>,
 }
 
 impl Subscription {
@@ -67,49 +90,73 @@ impl Subscription {
             mode,
             named: true,
             temp_queue: None,
+            destination: "".into(),
+            browsing: Browsing::No,
+            tells_offset: false,
             prefetch,
+            delivered: 0,
             settled: 0,
             limit: 0,
             unsettled: VecDeque::new(),
         }
     }
 
-    /// The credit limit to announce, if it is worth a word: a quarter of the window has been settled.
-    pub(super) fn new_limit(&mut self) -> Option<u64> {
+    /// The credit to announce, if it is worth a word: a quarter of the window has been settled.
+    pub(super) fn new_credit(&mut self, consumer: ConsumerId) -> Option<Credit> {
         let limit = match self.mode {
             AckMode::Auto => u64::MAX, // the driver bounds bytes
             AckMode::Client | AckMode::Individual => self.settled.saturating_add(self.prefetch),
         };
         let step = (self.prefetch / 4).max(1);
-        (limit - self.limit >= step).then(|| {
+        // What an aborted transaction gave back may have left less than was announced.
+        (self.browsing != Browsing::Over && limit.saturating_sub(self.limit) >= step).then(|| {
             self.limit = limit;
-            limit
+            Credit { consumer, limit, drain: self.browsing == Browsing::Yes }
         })
+    }
+
+    /// Whether the consumer was sent all that its credit allows.
+    pub(super) fn is_at_limit(&self, delivered: u64) -> bool {
+        delivered >= self.limit
     }
 
     pub(super) fn delivered(&mut self, seq: Seq) {
         if self.mode != AckMode::Auto {
-            self.unsettled.push_back(seq);
+            self.unsettled.push_back(Held { number: self.delivered, seq });
+            self.delivered += 1;
         }
     }
 
-    /// Takes what an ACK or NACK of `seq` settles; `None`: it is not held. The ranges hold nothing that
-    /// stays unsettled.
-    pub(super) fn settle(&mut self, seq: Seq) -> Option<Vec<RangeInclusive<u64>>> {
-        let at = self.unsettled.iter().position(|held| *held == seq)?;
-        if self.mode == AckMode::Individual {
-            self.unsettled.remove(at);
-            self.settled += 1;
-            return Some(vec![seq.0..=seq.0]);
-        }
-        let mut taken: Vec<u64> = self.unsettled.drain(..=at).map(|seq| seq.0).collect();
+    /// Takes what an ACK or NACK of `seq` settles, in the order of delivery; `None`: it is not held.
+    pub(super) fn settle(&mut self, seq: Seq) -> Option<Vec<Held>> {
+        let at = self.unsettled.iter().position(|held| held.seq == seq)?;
+        let taken: Vec<Held> = match self.mode {
+            AckMode::Individual => self.unsettled.remove(at).into_iter().collect(),
+            AckMode::Auto | AckMode::Client => self.unsettled.drain(..=at).collect(),
+        };
         self.settled += taken.len() as u64;
-        taken.sort_unstable();
-        let (first, last) = (*taken.first()?, *taken.last()?);
+        Some(taken)
+    }
+
+    /// The places of `taken` in ranges that hold nothing which stays unsettled.
+    pub(super) fn ranges(&self, taken: &[Held]) -> Vec<RangeInclusive<u64>> {
+        let mut places: Vec<u64> = taken.iter().map(|held| held.seq.0).collect();
+        places.sort_unstable();
+        let (Some(first), Some(last)) = (places.first(), places.last()) else {
+            return Vec::new();
+        };
+        let range = *first..=*last;
         // A redelivered message comes with a lower number than those sent before it.
-        if self.unsettled.iter().any(|held| (first..=last).contains(&held.0)) {
-            return Some(taken.into_iter().map(|seq| seq..=seq).collect());
+        if self.unsettled.iter().any(|held| range.contains(&held.seq.0)) {
+            return places.into_iter().map(|place| place..=place).collect();
         }
-        Some(vec![first..=last])
+        vec![range]
+    }
+
+    /// Undoes `settle`: each is unacknowledged again, at its place among the others.
+    pub(super) fn give_back(&mut self, taken: &[Held]) {
+        self.settled = self.settled.saturating_sub(taken.len() as u64);
+        self.unsettled.extend(taken);
+        self.unsettled.make_contiguous().sort_unstable_by_key(|held| held.number);
     }
 }

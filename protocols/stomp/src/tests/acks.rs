@@ -105,3 +105,22 @@ fn after_unsubscribe_nothing_is_delivered() {
     client.send("UNSUBSCRIBE\nid:a\n\n\0");
     assert_eq!(client.deliver(consumer, plain("x")), None);
 }
+
+#[test]
+fn nack_makes_a_dead_letter_or_puts_it_back_if_told_to() {
+    let table = [
+        ("", Outcome::Reject { reason: "".into() }),
+        ("reason:no such part\n", Outcome::Reject { reason: "no such part".into() }),
+        ("requeue:false\n", Outcome::Reject { reason: "".into() }),
+        ("requeue:true\n", Outcome::Modify { failed: true, undeliverable_here: false }),
+    ];
+    for (header, expected) in table {
+        let mut client = Client::connected("1.2");
+        let consumer = client.subscribed("id:a\ndestination:q\nack:client-individual").consumer;
+        client.deliver_seq(consumer, plain("x"), 1);
+        client.actions.clear();
+        client.send(&format!("NACK\nid:7-0-1\n{header}\n\0"));
+        let Action::Settle(settle) = client.actions.remove(0) else { panic!("no Settle") };
+        assert_eq!(settle.outcome, expected, "{header}");
+    }
+}

@@ -6,3 +6,6 @@ mod conversion;
 mod destinations;
 mod harness;
 mod receipts;
+mod subscribing;
+mod transactions;
+mod wishes;

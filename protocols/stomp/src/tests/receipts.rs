@@ -48,20 +48,50 @@ fn an_error_names_the_receipt_of_the_frame_that_failed() {
 }
 
 #[test]
+fn why_a_message_was_not_taken_is_said() {
+    let table = [
+        (PublishError::Full { destination: "q".into() }, "q is full, and its policy is to refuse messages then"),
+        (PublishError::NotFound, "there is no such destination, and its policy does not create it"),
+        (PublishError::TooLarge { limit_bytes: 7 }, "the message is larger than the limit of 7 bytes"),
+    ];
+    for (reason, text) in table {
+        let mut client = Client::connected("1.2");
+        client.send("SEND\ndestination:/queue/q\nreceipt:9\n\n\0");
+        let token = client.publish().token;
+        client.event(Event::Published { token, result: Err(reason) });
+        assert_eq!(client.error(), (format!("the message was not taken: {text}"), Some("9".into())));
+    }
+}
+
+#[test]
 fn what_is_not_supported_or_wrong_is_answered_with_an_error_never_ignored() {
     let table = [
-        ("BEGIN\ntransaction:t", "transactions are not supported yet"),
-        ("COMMIT\ntransaction:t", "transactions are not supported yet"),
-        ("ABORT\ntransaction:t", "transactions are not supported yet"),
-        ("SEND\ndestination:q\ntransaction:t", "transactions are not supported yet"),
-        ("ACK\nid:1\ntransaction:t", "transactions are not supported yet"),
         ("SEND", "SEND without a destination header"),
         ("SEND\ndestination:/topic/a/+", "a message cannot be sent to a wildcard (+ or #)"),
+        ("BEGIN", "BEGIN without a transaction header"),
+        ("COMMIT\ntransaction:t", "COMMIT: there is no transaction t"),
+        ("ABORT\ntransaction:t", "ABORT: there is no transaction t"),
+        ("SEND\ndestination:q\ntransaction:t", "SEND: there is no transaction t"),
+        ("SEND\ndestination:q\nttl:soon", "ttl must be a number of milliseconds: soon"),
+        ("SEND\ndestination:q\ndeliver-at:soon", "deliver-at must be milliseconds since 1970: soon"),
+        ("SEND\ndestination:q\ndelay:-1", "delay must be a number of milliseconds: -1"),
+        (
+            "SEND\ndestination:q\nAMQ_SCHEDULED_DELAY:1\nAMQ_SCHEDULED_REPEAT:3",
+            "AMQ_SCHEDULED_REPEAT: delivery that repeats is not supported",
+        ),
+        ("SEND\ndestination:q\npersistent:true\ndiscardable:true", "a message is persistent or discardable, not both"),
+        ("SUBSCRIBE\nid:1\ndestination:q\nno-local:true", "no-local is for topics, not for queues"),
+        ("SUBSCRIBE\nid:1\ndestination:/topic/a\nshared:g\nno-local:true", "no-local is not for shared subscriptions"),
+        ("SUBSCRIBE\nid:1\ndestination:/topic/a\nbrowser:true", "browser is for queues, not for topics"),
+        ("SUBSCRIBE\nid:1\ndestination:q\nconsumer-priority:high", "consumer-priority must be a whole number: high"),
+        (
+            "SUBSCRIBE\nid:1\ndestination:q\nx-stream-offset:0",
+            "x-stream-offset must be first, last, next, offset=… or timestamp=… (seconds): 0",
+        ),
         ("SEND\ndestination:q\npriority:10", "priority must be 0 to 9: 10"),
         ("SEND\ndestination:q\nexpires:soon", "expires must be milliseconds since 1970: soon"),
         ("SEND\ndestination:/temp-queue/a", "subscribe to /temp-queue/a first: it is this connection's own"),
         ("SUBSCRIBE\ndestination:q", "SUBSCRIBE without a id header"),
-        ("SUBSCRIBE\nid:1\ndestination:q\nselector:a=1", "selectors are not supported yet"),
         ("SUBSCRIBE\nid:1\ndestination:q\nack:maybe", "ack must be auto, client or client-individual: maybe"),
         ("SUBSCRIBE\nid:1\ndestination:q\nprefetch-count:0", "prefetch-count must be a number above 0: 0"),
         ("SUBSCRIBE\nid:1\ndestination:/glob/*", "glob patterns are not supported yet: /glob/*"),
