@@ -33,8 +33,9 @@ impl<'a> Environment<'a> {
         Self { program, message, view, found }
     }
 
-    pub(super) fn is_true(&self) -> bool {
-        self.condition(&self.program.root) == Some(true)
+    /// What the selector says of the message.
+    pub(super) fn truth(&self) -> Truth {
+        self.condition(&self.program.root)
     }
 
     /// The value of a name. Of properties with one name, the first.
@@ -63,7 +64,15 @@ impl<'a> Environment<'a> {
                 let first = self.value(first);
                 rest.iter().fold(first, |left, (operator, right)| left.computed(*operator, &self.value(right), convert))
             }
-            condition => self.condition(condition).map_or(Operand::Null, Operand::Bool),
+            Expression::Bool(_)
+            | Expression::Compare(..)
+            | Expression::Between(_)
+            | Expression::In(..)
+            | Expression::Like(..)
+            | Expression::IsNull(_)
+            | Expression::Not(_)
+            | Expression::And(_)
+            | Expression::Or(_) => self.condition(expression).map_or(Operand::Null, Operand::Bool),
         }
     }
 
@@ -80,7 +89,11 @@ impl<'a> Environment<'a> {
             Expression::Not(inner) => self.condition(inner).map(|truth| !truth),
             Expression::And(terms) => self.all(terms, true),
             Expression::Or(terms) => self.all(terms, false),
-            value => self.value(value).truth(self.program.convert),
+            Expression::Number(_)
+            | Expression::Text(_)
+            | Expression::Name(_)
+            | Expression::Negative(_)
+            | Expression::Arithmetic(..) => self.value(expression).truth(self.program.convert),
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a name in a selector stands for: a header field, or an application property.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::COMPARED_BYTES_MAX;
 use super::operand::Operand;
 use crate::{Message, Value, View};
 
@@ -110,14 +110,16 @@ impl Header {
     pub(super) fn value<'a>(self, message: &'a Message, view: Option<&'a View<'_>>) -> Operand<'a> {
         let meta = &message.meta;
         let found = match self {
-            Self::DeliveryMode if meta.durable => Some(text("PERSISTENT")),
-            Self::DeliveryMode => Some(text("NON_PERSISTENT")),
+            Self::DeliveryMode if meta.durable => Some(Operand::text("PERSISTENT")),
+            Self::DeliveryMode => Some(Operand::text("NON_PERSISTENT")),
             Self::Durable => Some(Operand::Bool(meta.durable)),
             Self::Priority => Some(Operand::exact(meta.priority)),
-            Self::Destination => Some(Operand::Text(meta.address.to_string().into())),
+            Self::Destination => Some(Operand::text(meta.address.to_string())),
             Self::Expiration => Some(Operand::unsigned(meta.expires_at.map_or(0, |at| at.0))),
             Self::ExpiryTime => meta.expires_at.map(|at| Operand::unsigned(at.0)),
             Self::TimeToLive => meta.expires_at.map(|at| Operand::unsigned(at.0.saturating_sub(meta.ingress.0))),
+            // What the session read, also from encodings whose view has no place for it.
+            Self::GroupId if meta.group_id().is_some() => meta.group_id().map(|group| Operand::text(&**group)),
             _ => view.and_then(|view| self.value_in(view)),
         };
         found.unwrap_or(Operand::Null)
@@ -130,14 +132,14 @@ impl Header {
             Self::MessageId => view.message_id.as_ref().map(Operand::of),
             Self::CorrelationId => view.correlation_id.as_ref().map(Operand::of),
             Self::Timestamp => view.creation_time.map(Operand::exact),
-            Self::Subject => view.subject.as_deref().map(text),
-            Self::ReplyTo => view.reply_to.as_deref().map(text),
-            Self::GroupId => view.group_id.as_deref().map(text),
+            Self::Subject => view.subject.as_deref().map(Operand::text),
+            Self::ReplyTo => view.reply_to.as_deref().map(Operand::text),
+            Self::GroupId => view.group_id.as_deref().map(Operand::text),
             Self::GroupSequence => view.group_sequence.map(Operand::exact),
-            Self::ReplyToGroupId => view.reply_to_group_id.as_deref().map(text),
+            Self::ReplyToGroupId => view.reply_to_group_id.as_deref().map(Operand::text),
             Self::UserId => view.user_id.as_ref().map(user_id),
-            Self::ContentType => view.content_type.as_deref().map(text),
-            Self::ContentEncoding => view.content_encoding.as_deref().map(text),
+            Self::ContentType => view.content_type.as_deref().map(Operand::text),
+            Self::ContentEncoding => view.content_encoding.as_deref().map(Operand::text),
             Self::DeliveryMode
             | Self::Durable
             | Self::Priority
@@ -149,21 +151,18 @@ impl Header {
     }
 }
 
-fn text(text: &str) -> Operand<'_> {
-    Operand::Text(Cow::Borrowed(text))
-}
-
 /// An id as a JMS client sees it. [AMQP JMS mapping 1.0, 3.2.1.1]
 fn jms_id<'a>(id: &'a Value<'_>) -> Operand<'a> {
     match id {
-        Value::Uuid(_) => Operand::Text(format!("ID:AMQP_UUID:{}", id.to_text()).into()),
-        Value::Ulong(number) => Operand::Text(format!("ID:AMQP_ULONG:{number}").into()),
+        Value::Uuid(_) => Operand::text(format!("ID:AMQP_UUID:{}", id.to_text())),
+        Value::Ulong(number) => Operand::text(format!("ID:AMQP_ULONG:{number}")),
+        Value::Binary(bytes) if bytes.len() > COMPARED_BYTES_MAX => Operand::Other,
         Value::Binary(bytes) => {
             let mut text = String::from("ID:AMQP_BINARY:");
             for byte in bytes.iter() {
                 let _ = write!(text, "{byte:02X}"); // writing to a String cannot fail
             }
-            Operand::Text(text.into())
+            Operand::text(text)
         }
         other => Operand::of(other),
     }
@@ -172,7 +171,7 @@ fn jms_id<'a>(id: &'a Value<'_>) -> Operand<'a> {
 /// AMQP's user id is binary; JMS reads it as UTF-8. [AMQP JMS mapping 1.0, 3.2.2]
 fn user_id<'a>(user: &'a Value<'_>) -> Operand<'a> {
     match user {
-        Value::Binary(bytes) => std::str::from_utf8(bytes).map_or(Operand::Other, text),
+        Value::Binary(bytes) => std::str::from_utf8(bytes).map_or(Operand::Other, Operand::text),
         other => Operand::of(other),
     }
 }

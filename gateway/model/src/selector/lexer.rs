@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use winnow::Parser;
 use winnow::combinator::{alt, delimited, peek, repeat};
-use winnow::stream::{LocatingSlice, Location};
+use winnow::stream::{LocatingSlice, Location, Stream};
 use winnow::token::{any, one_of, take_till, take_while};
 
 use super::error::Fault;
@@ -79,12 +79,25 @@ pub(super) enum Symbol {
     Comma,
 }
 
+impl From<Keyword> for Kind<'_> {
+    fn from(keyword: Keyword) -> Self {
+        Self::Keyword(keyword)
+    }
+}
+
+impl From<Symbol> for Kind<'_> {
+    fn from(symbol: Symbol) -> Self {
+        Self::Symbol(symbol)
+    }
+}
+
 type Input<'s> = LocatingSlice<&'s str>;
 type Read<O> = Result<O, Fault>;
 
-/// The tokens of `text`.
-pub(super) fn tokens(text: &str) -> Read<Vec<Token<'_>>> {
+/// The tokens of `text` from the byte `start`.
+pub(super) fn tokens(text: &str, start: usize) -> Read<Vec<Token<'_>>> {
     let mut input = LocatingSlice::new(text);
+    input.next_slice(start);
     let mut tokens = Vec::new();
     loop {
         whitespace(&mut input)?;

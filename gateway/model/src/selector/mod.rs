@@ -7,6 +7,7 @@ mod error;
 mod evaluate;
 mod expression;
 mod identifier;
+mod input;
 mod lexer;
 mod like;
 mod number;
@@ -33,6 +34,8 @@ const NESTING_MAX: usize = 64;
 /// How many operators, names, literals and characters of LIKE patterns there are together: what bounds
 /// the time that one evaluation takes.
 const NODES_MAX: usize = 4096;
+/// Longer texts in a message compare with nothing: with [`NODES_MAX`], what bounds that time.
+const COMPARED_BYTES_MAX: usize = 64 * 1024;
 
 /// A message selector.
 #[derive(Clone)]
@@ -62,7 +65,7 @@ impl Selector {
 
     /// Whether `message`, seen as `view`, is selected: the expression is true, neither false nor unknown.
     pub fn matches(&self, message: &Message, view: &View<'_>) -> bool {
-        Environment::new(&self.program, message, Some(view)).is_true()
+        Environment::new(&self.program, message, Some(view)).truth() == Some(true)
     }
 
     /// As [`Self::matches`], making a view only if the expression needs more than `message.meta`.
@@ -70,7 +73,7 @@ impl Selector {
         if self.program.needs_view {
             self.matches(message, &formats.view(message))
         } else {
-            Environment::new(&self.program, message, None).is_true()
+            Environment::new(&self.program, message, None).truth() == Some(true)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use super::COMPARED_BYTES_MAX;
 use super::expression::{Arithmetic, Comparison};
 use super::number::{self, Number};
 use crate::Value;
@@ -15,7 +16,7 @@ pub(super) enum Operand<'a> {
     Bool(bool),
     Number(Number),
     Text(Cow<'a, str>),
-    /// There, but of a type that compares with nothing: binary, decimal.
+    /// There, but comparable with nothing: binary, decimal, a very long text.
     Other,
 }
 
@@ -23,6 +24,12 @@ pub(super) enum Operand<'a> {
 pub(super) type Truth = Option<bool>;
 
 impl<'a> Operand<'a> {
+    /// A text of the message.
+    pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        let text = text.into();
+        if text.len() > COMPARED_BYTES_MAX { Self::Other } else { Self::Text(text) }
+    }
+
     pub(super) fn exact(number: impl Into<i64>) -> Self {
         Self::Number(Number::Exact(number.into()))
     }
@@ -48,8 +55,8 @@ impl<'a> Operand<'a> {
             Value::Long(v) | Value::Timestamp(v) => Self::exact(*v),
             Value::Float(v) => Self::Number(Number::Approximate((*v).into())),
             Value::Double(v) => Self::Number(Number::Approximate(*v)),
-            Value::String(v) | Value::Symbol(v) => Self::Text(Cow::Borrowed(v)),
-            Value::Char(_) | Value::Uuid(_) => Self::Text(value.to_text()),
+            Value::String(v) | Value::Symbol(v) => Self::text(&**v),
+            Value::Char(_) | Value::Uuid(_) => Self::text(value.to_text()),
             Value::Binary(_) | Value::Decimal32(_) | Value::Decimal64(_) | Value::Decimal128(_) => Self::Other,
         }
     }

@@ -3,55 +3,28 @@
 //! One token ahead always tells what follows, so that every error is final and points at the token
 //! that does not fit. Only parentheses recurse.
 
+use winnow::Parser;
 use winnow::combinator::{alt, opt, repeat};
-use winnow::error::ErrMode;
-use winnow::stream::{Stateful, Stream, TokenSlice};
+use winnow::stream::Stream;
 use winnow::token::any;
-use winnow::{ModalParser, ModalResult, Parser};
 
 use super::error::Fault;
-use super::expression::{Arithmetic, Between, Comparison, Expression, Name, Names, Program};
+use super::expression::{Arithmetic, Between, Comparison, Expression, Kind as Type, Name, Program};
 use super::identifier::{Header, NOT_SELECTABLE};
+use super::input::{self, Input, Parsed, accept, count, cut, expected, position, require, skip, token};
 use super::lexer::{self, Keyword, Kind, Symbol, Token};
 use super::like::Pattern;
-use super::{NESTING_MAX, NODES_MAX};
 
 /// ActiveMQ's prefix for messages whose properties are all text.
 const CONVERT_PREFIX: &str = "convert_string_expressions:";
-/// How much of a token an error shows.
-const EXCERPT_CHARS_MAX: usize = 24;
-
-type Input<'t, 's> = Stateful<TokenSlice<'t, Token<'s>>, State<'t, 's>>;
-type Parsed<O> = ModalResult<O, Fault>;
-
-/// What is counted and collected on the way.
-#[derive(Debug)]
-struct State<'t, 's> {
-    /// What the tokens' positions are in.
-    text: &'s str,
-    /// All of them, to look back at.
-    tokens: &'t [Token<'s>],
-    nesting: usize,
-    nodes: usize,
-    names: Names,
-    needs_view: bool,
-}
 
 /// Compiles a text without white space around it.
 pub(super) fn compile(text: &str) -> Result<Program, Fault> {
-    let (body, convert) = match text.strip_prefix(CONVERT_PREFIX) {
-        Some(body) => (body, true),
-        None => (text, false),
-    };
-    let mut tokens = lexer::tokens(body)?;
-    for token in &mut tokens {
-        token.start += text.len() - body.len();
-        token.end += text.len() - body.len();
-    }
-    let state = State { text, tokens: &tokens, nesting: 0, nodes: 0, names: Names::default(), needs_view: false };
-    let mut input = Stateful { input: TokenSlice::new(&tokens), state };
+    let convert = text.starts_with(CONVERT_PREFIX);
+    let tokens = lexer::tokens(text, if convert { CONVERT_PREFIX.len() } else { 0 })?;
+    let mut input = input::input(text, &tokens);
     let root = whole(&mut input).map_err(|error| error.into_inner().unwrap_or_else(|_| Fault::new(0, "incomplete")))?;
-    let State { names, needs_view, .. } = input.state;
+    let (names, needs_view) = (input.state.names, input.state.needs_view);
     Ok(Program { root, convert, needs_view, names })
 }
 
@@ -61,7 +34,8 @@ fn whole(input: &mut Input<'_, '_>) -> Parsed<Expression> {
     }
     let root = condition(input, disjunction)?;
     if input.eof_offset() > 0 {
-        return Err(expected(input, "an operator or the end"));
+        let what = if root.kind() == Type::Any { "an operator or the end" } else { "AND, OR or the end" };
+        return Err(expected(input, what));
     }
     Ok(root)
 }
@@ -77,27 +51,27 @@ fn conjunction(input: &mut Input<'_, '_>) -> Parsed<Expression> {
 /// `term`, or several with `keyword` between them.
 fn logical(
     input: &mut Input<'_, '_>,
-    keyword_between: Keyword,
+    keyword: Keyword,
     term: fn(&mut Input<'_, '_>) -> Parsed<Expression>,
     join: fn(Box<[Expression]>) -> Expression,
 ) -> Parsed<Expression> {
     let start = position(input);
     let first = term(input)?;
-    if opt(keyword(keyword_between)).parse_next(input)?.is_none() {
+    if !accept(input, keyword)? {
         return Ok(first);
     }
     let mut terms = vec![checked_condition(first, start)?];
     loop {
         count(input, 1)?;
         terms.push(condition(input, term)?);
-        if opt(keyword(keyword_between)).parse_next(input)?.is_none() {
+        if !accept(input, keyword)? {
             return Ok(join(terms.into()));
         }
     }
 }
 
 fn negation(input: &mut Input<'_, '_>) -> Parsed<Expression> {
-    let nots: usize = repeat(0.., keyword(Keyword::Not)).parse_next(input)?;
+    let nots: usize = repeat(0.., token(Keyword::Not)).parse_next(input)?;
     count(input, nots)?;
     if nots == 0 {
         return predicate(input);
@@ -112,14 +86,14 @@ fn predicate(input: &mut Input<'_, '_>) -> Parsed<Expression> {
     if let Some(comparison) = opt(comparison).parse_next(input)? {
         return compare(input, left, comparison, start);
     }
-    if opt(keyword(Keyword::Is)).parse_next(input)?.is_some() {
+    if accept(input, Keyword::Is)? {
         return is_null(input, &left, start);
     }
-    let negated = opt(keyword(Keyword::Not)).parse_next(input)?.is_some();
+    let negated = accept(input, Keyword::Not)?;
     let test = alt((
-        keyword(Keyword::Between).value(Keyword::Between),
-        keyword(Keyword::In).value(Keyword::In),
-        keyword(Keyword::Like).value(Keyword::Like),
+        token(Keyword::Between).value(Keyword::Between),
+        token(Keyword::In).value(Keyword::In),
+        token(Keyword::Like).value(Keyword::Like),
     ));
     let found = match opt(test).parse_next(input)? {
         Some(Keyword::Between) => return between(input, left, start, negated),
@@ -150,10 +124,8 @@ fn compare(input: &mut Input<'_, '_>, left: Expression, comparison: Comparison, 
 fn is_null(input: &mut Input<'_, '_>, left: &Expression, start: usize) -> Parsed<Expression> {
     count(input, 1)?;
     let name = checked_name(left, start, "IS NULL needs a name before it")?;
-    let negated = opt(keyword(Keyword::Not)).parse_next(input)?.is_some();
-    if opt(keyword(Keyword::Null)).parse_next(input)?.is_none() {
-        return Err(expected(input, if negated { "NULL" } else { "NULL or NOT NULL" }));
-    }
+    let negated = accept(input, Keyword::Not)?;
+    require(input, Keyword::Null, if negated { "NULL" } else { "NULL or NOT NULL" })?;
     let found = Expression::IsNull(name);
     Ok(if negated { Expression::Not(Box::new(found)) } else { found })
 }
@@ -162,29 +134,23 @@ fn between(input: &mut Input<'_, '_>, left: Expression, start: usize, negated: b
     count(input, 1)?;
     let value = checked_number(left, start)?;
     let low = numeric(input, sum)?;
-    if opt(keyword(Keyword::And)).parse_next(input)?.is_none() {
-        return Err(expected(input, "AND"));
-    }
+    require(input, Keyword::And, "AND")?;
     let high = numeric(input, sum)?;
     Ok(Expression::Between(Box::new(Between { value, low, high, negated })))
 }
 
 fn in_list(input: &mut Input<'_, '_>, left: &Expression, start: usize) -> Parsed<Expression> {
     let name = checked_name(left, start, "IN needs a name before it")?;
-    if opt(symbol(Symbol::Open)).parse_next(input)?.is_none() {
-        return Err(expected(input, "("));
-    }
+    require(input, Symbol::Open, "(")?;
     let mut list: Vec<Box<str>> = Vec::new();
     loop {
         count(input, 1)?;
         list.push(literal_text(input)?.0.into());
-        if opt(symbol(Symbol::Comma)).parse_next(input)?.is_none() {
+        if !accept(input, Symbol::Comma)? {
             break;
         }
     }
-    if opt(symbol(Symbol::Close)).parse_next(input)?.is_none() {
-        return Err(expected(input, ", or )"));
-    }
+    require(input, Symbol::Close, ", or )")?;
     list.sort_unstable();
     list.dedup();
     Ok(Expression::In(name, list.into()))
@@ -193,7 +159,7 @@ fn in_list(input: &mut Input<'_, '_>, left: &Expression, start: usize) -> Parsed
 fn like(input: &mut Input<'_, '_>, left: &Expression, start: usize) -> Parsed<Expression> {
     let name = checked_name(left, start, "LIKE needs a name before it")?;
     let (pattern, pattern_start) = literal_text(input)?;
-    let escape = if opt(keyword(Keyword::Escape)).parse_next(input)?.is_some() {
+    let escape = if accept(input, Keyword::Escape)? {
         let (text, start) = literal_text(input)?;
         let mut chars = text.chars();
         let (Some(escape), None) = (chars.next(), chars.next()) else {
@@ -212,7 +178,7 @@ fn like(input: &mut Input<'_, '_>, left: &Expression, start: usize) -> Parsed<Ex
 
 fn sum(input: &mut Input<'_, '_>) -> Parsed<Expression> {
     let operator = |input: &mut Input<'_, '_>| {
-        alt((symbol(Symbol::Plus).value(Arithmetic::Add), symbol(Symbol::Minus).value(Arithmetic::Subtract)))
+        alt((token(Symbol::Plus).value(Arithmetic::Add), token(Symbol::Minus).value(Arithmetic::Subtract)))
             .parse_next(input)
     };
     arithmetic(input, operator, product)
@@ -220,7 +186,7 @@ fn sum(input: &mut Input<'_, '_>) -> Parsed<Expression> {
 
 fn product(input: &mut Input<'_, '_>) -> Parsed<Expression> {
     let operator = |input: &mut Input<'_, '_>| {
-        alt((symbol(Symbol::Star).value(Arithmetic::Multiply), symbol(Symbol::Slash).value(Arithmetic::Divide)))
+        alt((token(Symbol::Star).value(Arithmetic::Multiply), token(Symbol::Slash).value(Arithmetic::Divide)))
             .parse_next(input)
     };
     arithmetic(input, operator, factor)
@@ -251,7 +217,7 @@ fn arithmetic(
 fn factor(input: &mut Input<'_, '_>) -> Parsed<Expression> {
     let (mut signed, mut negative) = (false, false);
     while let Some(minus) =
-        opt(alt((symbol(Symbol::Minus).value(true), symbol(Symbol::Plus).value(false)))).parse_next(input)?
+        opt(alt((token(Symbol::Minus).value(true), token(Symbol::Plus).value(false)))).parse_next(input)?
     {
         count(input, 1)?;
         signed = true;
@@ -260,7 +226,7 @@ fn factor(input: &mut Input<'_, '_>) -> Parsed<Expression> {
     let start = position(input);
     if let Some(Token { kind: Kind::Number(literal), .. }) = input.peek_token() {
         count(input, 1)?;
-        any.void().parse_next(input)?;
+        skip(input)?;
         let number = literal.value(negative).ok_or_else(|| cut(start, "a number out of range"))?;
         return Ok(Expression::Number(number));
     }
@@ -285,27 +251,21 @@ fn primary(input: &mut Input<'_, '_>) -> Parsed<Expression> {
         }
         _ => return Err(expected(input, "a value")),
     };
-    any.void().parse_next(input)?;
+    skip(input)?;
     Ok(expression)
 }
 
 fn nested(input: &mut Input<'_, '_>) -> Parsed<Expression> {
-    if input.state.nesting == NESTING_MAX {
-        return Err(cut(position(input), format!("parentheses nest deeper than {NESTING_MAX}")));
-    }
-    input.state.nesting += 1;
-    any.void().parse_next(input)?;
+    input::enter(input)?;
     let inner = disjunction(input)?;
-    if opt(symbol(Symbol::Close)).parse_next(input)?.is_none() {
-        return Err(expected(input, "an operator or )"));
-    }
-    input.state.nesting -= 1;
+    require(input, Symbol::Close, "an operator or )")?;
+    input::leave(input);
     Ok(inner)
 }
 
 fn named(input: &mut Input<'_, '_>, name: &str) -> Parsed<Name> {
     if NOT_SELECTABLE.contains(&name) {
-        return Err(cut(position(input), format!("{name} cannot be selected by")));
+        return Err(cut(position(input), format!("{name} cannot be used in a selector")));
     }
     let name = Header::named(name).map_or_else(|| Name::Property(input.state.names.mention(name)), Name::Header);
     input.state.needs_view |= match name {
@@ -319,19 +279,11 @@ fn named(input: &mut Input<'_, '_>, name: &str) -> Parsed<Name> {
 fn literal_text<'t>(input: &mut Input<'t, '_>) -> Parsed<(&'t str, usize)> {
     match input.peek_token() {
         Some(Token { kind: Kind::Text(text), start, .. }) => {
-            any.void().parse_next(input)?;
+            skip(input)?;
             Ok((text, *start))
         }
         _ => Err(expected(input, "a text in single quotes")),
     }
-}
-
-fn keyword<'t, 's: 't>(wanted: Keyword) -> impl ModalParser<Input<'t, 's>, (), Fault> {
-    any.verify(move |token: &Token<'_>| token.kind == Kind::Keyword(wanted)).void()
-}
-
-fn symbol<'t, 's: 't>(wanted: Symbol) -> impl ModalParser<Input<'t, 's>, (), Fault> {
-    any.verify(move |token: &Token<'_>| token.kind == Kind::Symbol(wanted)).void()
 }
 
 fn comparison(input: &mut Input<'_, '_>) -> Parsed<Comparison> {
@@ -367,38 +319,4 @@ fn checked_number(expression: Expression, start: usize) -> Parsed<Expression> {
 
 fn checked_name(expression: &Expression, start: usize, reason: &'static str) -> Parsed<Name> {
     if let Expression::Name(name) = expression { Ok(*name) } else { Err(cut(start, reason)) }
-}
-
-fn count(input: &mut Input<'_, '_>, nodes: usize) -> Parsed<()> {
-    input.state.nodes += nodes;
-    if input.state.nodes > NODES_MAX {
-        return Err(cut(position(input), format!("it has more than {NODES_MAX} names, literals and operators")));
-    }
-    Ok(())
-}
-
-/// Where the next token begins.
-fn position(input: &Input<'_, '_>) -> usize {
-    let state = &input.state;
-    state.tokens.get(state.tokens.len() - input.eof_offset()).map_or(state.text.len(), |token| token.start)
-}
-
-fn expected(input: &Input<'_, '_>, what: &str) -> ErrMode<Fault> {
-    let state = &input.state;
-    let before = (state.tokens.len() - input.eof_offset()).checked_sub(1);
-    let Some(token) = before.map(|index| &state.tokens[index]) else {
-        return cut(position(input), format!("expected {what}"));
-    };
-    let mut chars = state.text[token.start..token.end].chars();
-    // Errors are one line.
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    let mut excerpt: String = chars.by_ref().take(EXCERPT_CHARS_MAX).map(visible).collect();
-    if chars.next().is_some() {
-        excerpt.push('…');
-    }
-    cut(position(input), format!("expected {what} after {excerpt}"))
-}
-
-fn cut(offset: usize, reason: impl Into<std::borrow::Cow<'static, str>>) -> ErrMode<Fault> {
-    ErrMode::Cut(Fault::new(offset, reason))
 }

@@ -1,0 +1,147 @@
+//! Whatever the text and the message, reading and evaluating stay short and shallow.
+
+use super::{F, T, U, check, message, parsed, truth, view};
+use crate::selector::like::Pattern;
+use crate::selector::{COMPARED_BYTES_MAX, NESTING_MAX, NODES_MAX, TEXT_BYTES_MAX};
+use crate::{Selector, Value};
+
+/// A thread's stack is 2 MiB by default; a quarter of it must do, in a debug build too.
+fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(512 * 1024).spawn(test).unwrap().join().unwrap();
+}
+
+fn error(text: &str) -> String {
+    Selector::parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_text_is_at_most_64_kib() {
+    let pad = |bytes: usize| format!("a = '{}'", "x".repeat(bytes - 6));
+    assert!(Selector::parse(&pad(TEXT_BYTES_MAX)).is_ok());
+    assert_eq!(error(&pad(TEXT_BYTES_MAX + 1)), "selector: it is longer than 65536 bytes at column 1");
+}
+
+#[test]
+fn parentheses_nest_at_most_64_deep() {
+    on_a_small_stack(|| {
+        let nested = |depth: usize| format!("{}a = 1{}", "(".repeat(depth), ")".repeat(depth));
+        assert!(Selector::parse(&nested(NESTING_MAX)).is_ok());
+        assert_eq!(error(&nested(NESTING_MAX + 1)), "selector: parentheses nest deeper than 64 at column 65");
+        assert!(Selector::parse(&"(".repeat(TEXT_BYTES_MAX)).is_err());
+        // Beside each other, not in each other.
+        let beside = vec!["(a = 1)"; NESTING_MAX * 2].join(" OR ");
+        assert!(Selector::parse(&beside).is_ok());
+    });
+}
+
+#[test]
+fn the_deepest_expression_is_evaluated_and_dropped_on_a_small_stack() {
+    on_a_small_stack(|| {
+        let text = format!("{}gone{}", "NOT (yes AND (no OR (".repeat(21), ")))".repeat(21));
+        let values = view(&[("yes", Value::Bool(true)), ("no", Value::Bool(false))]);
+        assert_eq!(truth(&text, &message(), &values), U);
+        let text = format!("{}weight{} > 0", "-(1 * (0 - ".repeat(32), "))".repeat(32));
+        let weight = view(&[("weight", Value::Int(5))]);
+        assert_eq!(truth(&text, &message(), &weight), T);
+    });
+}
+
+#[test]
+fn chains_are_long_not_deep() {
+    on_a_small_stack(|| {
+        let one = view(&[("a", Value::Int(1)), ("b", Value::Bool(true))]);
+        let or = vec!["a = 2"; 1000].join(" OR ");
+        let and = vec!["b"; 2000].join(" AND ");
+        let sum = format!("{} = 2000", vec!["a"; 2000].join(" + "));
+        let product = format!("{} = 1", vec!["a"; 2000].join("*"));
+        let not = format!("{}b", "NOT ".repeat(4000));
+        let minus = format!("{}a = 1", "-".repeat(4000));
+        check(&[(&or, F), (&and, T), (&sum, T), (&product, T), (&not, T), (&minus, T)], &one);
+    });
+}
+
+#[test]
+fn nodes_are_counted_at_their_edge() {
+    // Each name is a node, and each AND.
+    let names = |names: usize| vec!["a"; names].join(" AND ");
+    assert!(Selector::parse(&names(NODES_MAX / 2)).is_ok());
+    assert_eq!(
+        error(&names(NODES_MAX / 2 + 1)),
+        "selector: it has more than 4096 names, literals and operators at column 12289"
+    );
+    // Chains that only prefix operators make, members of IN, and the characters of LIKE.
+    for (part, text) in [
+        ("NOT ", format!("{}a", "NOT ".repeat(NODES_MAX + 1))),
+        ("-", format!("{}a = 1", "-".repeat(NODES_MAX + 1))),
+        ("'',", format!("a IN ({}'')", "'',".repeat(NODES_MAX))),
+        ("x", format!("a LIKE '{}'", "x".repeat(NODES_MAX + 1))),
+    ] {
+        assert!(error(&text).contains("more than 4096"), "{part}");
+    }
+    assert!(Selector::parse(&format!("a LIKE '{}'", "x".repeat(NODES_MAX - 2))).is_ok());
+    assert!(Selector::parse(&format!("a LIKE '{}'", "x".repeat(NODES_MAX - 1))).is_err());
+}
+
+#[test]
+fn like_takes_at_most_pieces_times_characters_steps() {
+    for (pattern, text) in [
+        ("%a".repeat(20) + "b", "a".repeat(5_000)),
+        ("%a%a%a%a%a%a%a%a%a%a%a%a_b".to_owned(), "a".repeat(5_000)),
+        ("%".repeat(1_000) + "b", "a".repeat(5_000)),
+        (format!("%{}b", "a".repeat(500)), "a".repeat(5_000)),
+        (format!("%{}b%", "_".repeat(500)), "a".repeat(5_000)),
+    ] {
+        let compiled = Pattern::new(&pattern, None).unwrap();
+        let mut steps = 0;
+        assert!(!compiled.matches_counting(&text, &mut steps));
+        let bound = (compiled.nodes() as u64 + 1) * (text.len() as u64 + 1);
+        assert!(steps <= bound, "{steps} steps over {bound} for {} pieces", compiled.nodes());
+    }
+    // Most patterns need a step or two a character.
+    let mut steps = 0;
+    assert!(!Pattern::new("%needle%", None).unwrap().matches_counting(&"hay ".repeat(1_000), &mut steps));
+    assert!(steps <= 8_001, "{steps}");
+}
+
+#[test]
+fn very_long_texts_compare_with_nothing_but_are_there() {
+    let long = "x".repeat(COMPARED_BYTES_MAX + 1);
+    let edge = &long[1..];
+    let texts = view(&[("long", Value::text(&*long)), ("edge", Value::text(edge))]);
+    check(
+        &[
+            ("edge LIKE 'x%'", T),
+            ("edge = edge", T),
+            ("long LIKE 'x%'", F),
+            ("long = long", F),
+            ("long IS NOT NULL", T),
+        ],
+        &texts,
+    );
+}
+
+#[test]
+fn many_names_are_found_in_one_pass_with_the_same_result() {
+    let names: Vec<String> = (0..1_000).map(|i| format!("p{i}")).collect();
+    let properties: Vec<(&str, Value<'_>)> =
+        names.iter().map(|name| (&**name, Value::text(name.clone()))).chain([("p7", Value::text("second"))]).collect();
+    let view = view(&properties);
+    for mentions in [1, 15, 16, 17, 500, 1_000] {
+        let terms = |value: &dyn Fn(&str) -> String| {
+            names[..mentions].iter().map(|name| format!("{name} = '{}'", value(name))).collect::<Vec<_>>()
+        };
+        let all = terms(&|name| name.to_owned());
+        check(&[(&all.join(" AND "), T)], &view);
+        let none = terms(&|name| format!("{name}x"));
+        check(&[(&none.join(" OR "), F), (&format!("{} OR gone = 1", none.join(" OR ")), U)], &view);
+    }
+}
+
+#[test]
+fn a_long_list_is_searched_not_walked() {
+    let members: Vec<String> = (0..4_000).rev().map(|i| format!("'m{i}'")).collect();
+    let selector = parsed(&format!("a IN ({})", members.join(",")));
+    for (member, expected) in [("m0", true), ("m3999", true), ("m4000", false), ("", false)] {
+        assert_eq!(selector.matches(&message(), &view(&[("a", Value::text(member))])), expected, "{member}");
+    }
+}
