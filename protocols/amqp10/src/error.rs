@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use evergate_model::{AttachError, PublishError};
+use evergate_model::{AttachError, PublishError, TransactionError};
 
 use crate::codec::DecodeError;
 
@@ -19,10 +19,12 @@ pub(crate) const NOT_IMPLEMENTED: &str = "amqp:not-implemented";
 pub(crate) const RESOURCE_DELETED: &str = "amqp:resource-deleted";
 pub(crate) const RESOURCE_LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
 pub(crate) const RESOURCE_LOCKED: &str = "amqp:resource-locked";
+pub(crate) const ROLLBACK: &str = "amqp:transaction:rollback";
 pub(crate) const STOLEN: &str = "amqp:link:stolen";
 pub(crate) const TRANSFER_LIMIT_EXCEEDED: &str = "amqp:link:transfer-limit-exceeded";
 pub(crate) const UNATTACHED_HANDLE: &str = "amqp:session:unattached-handle";
 pub(crate) const UNAUTHORIZED_ACCESS: &str = "amqp:unauthorized-access";
+pub(crate) const UNKNOWN_ID: &str = "amqp:transaction:unknown-id";
 pub(crate) const WINDOW_VIOLATION: &str = "amqp:session:window-violation";
 
 /// A condition and words for the peer's developer.
@@ -64,7 +66,19 @@ impl From<&PublishError> for AmqpError {
             PublishError::TooLarge { .. } => MESSAGE_SIZE_EXCEEDED,
             PublishError::Limit(_) | PublishError::Full { .. } => RESOURCE_LIMIT_EXCEEDED,
             PublishError::NotFound => NOT_FOUND,
-            PublishError::Unavailable | PublishError::Transaction(_) => INTERNAL_ERROR,
+            PublishError::Unavailable => INTERNAL_ERROR,
+            PublishError::Transaction(error) => return error.into(),
+        };
+        Self::new(condition, error.to_string())
+    }
+}
+
+impl From<&TransactionError> for AmqpError {
+    fn from(error: &TransactionError) -> Self {
+        let condition = match error {
+            TransactionError::Unknown => UNKNOWN_ID,
+            TransactionError::RolledBack(_) => ROLLBACK,
+            TransactionError::Unavailable => INTERNAL_ERROR,
         };
         Self::new(condition, error.to_string())
     }

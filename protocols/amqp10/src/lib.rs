@@ -13,6 +13,7 @@ mod error;
 mod message;
 mod performative;
 mod terminus;
+mod transaction;
 
 pub use config::AmqpConfig;
 pub use connection::AmqpSession;

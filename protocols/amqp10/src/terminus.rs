@@ -6,6 +6,7 @@ use evergate_model::{Address, AddressKind, Filter, Outcome, Value};
 use crate::codec::{DecodeError, Fields, Item, ListWriter, MapWriter, Reader, put_string, put_symbol, put_value};
 use crate::error::{AmqpError, INVALID_FIELD, NOT_ALLOWED, NOT_IMPLEMENTED};
 use crate::performative::{DeliveryState, code, put_outcome, read_state};
+use crate::transaction::check_coordinator;
 
 const NO_LOCAL: &str = "apache.org:no-local-filter:list";
 const NO_LOCAL_CODE: u64 = 0x0000_468C_0000_0003;
@@ -33,19 +34,26 @@ pub(crate) struct Terminus {
     pub no_local: Option<String>,
     /// Sources: what becomes of a delivery that is settled without an outcome.
     pub default_outcome: Option<Outcome>,
+    /// Sources: the outcomes that their end understands; none: all.
+    pub outcomes: Vec<String>,
     pub capabilities: Vec<String>,
 }
 
 /// A target as an `attach` may carry it.
 pub(crate) enum Target {
     Terminus(Terminus),
-    /// A transaction coordinator.
-    Coordinator,
+    /// A transaction coordinator, or why not.
+    Coordinator(Result<(), AmqpError>),
 }
 
 impl Terminus {
     pub fn is(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|c| c == capability)
+    }
+
+    /// Whether the outcome of this name is understood.
+    pub fn may_come_to(&self, outcome: &str) -> bool {
+        self.outcomes.is_empty() || self.outcomes.iter().any(|name| name == outcome)
     }
 
     /// Reads a source. A selector is an error: ignoring it would deliver what was not asked for.
@@ -61,7 +69,7 @@ impl Terminus {
             Some(DeliveryState::Terminal(outcome)) => Some(outcome),
             _ => None,
         };
-        f.skip()?; // outcomes: the consumer uses those it can
+        source.outcomes = f.symbols()?;
         source.capabilities = f.symbols()?;
         if selector {
             return Ok(Err(AmqpError::new(NOT_IMPLEMENTED, "message selectors are not supported")));
@@ -73,7 +81,7 @@ impl Terminus {
     pub fn target(bytes: &[u8]) -> Result<Target, DecodeError> {
         let (code, mut f) = Fields::described(&mut Reader::new(bytes))?;
         if code == u64::from(code::COORDINATOR) {
-            return Ok(Target::Coordinator);
+            return Ok(Target::Coordinator(check_coordinator(&mut f)?));
         }
         if code != u64::from(code::TARGET) {
             return Err(DecodeError::UnknownDescriptor);

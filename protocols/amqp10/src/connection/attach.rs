@@ -12,11 +12,10 @@ use super::channel::{Channel, Link};
 use super::context::{Context, LinkId, Place};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
-use crate::error::{
-    AmqpError, FRAMING_ERROR, Fault, HANDLE_IN_USE, INVALID_FIELD, NOT_FOUND, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED,
-};
+use crate::error::{AmqpError, FRAMING_ERROR, Fault, HANDLE_IN_USE, INVALID_FIELD, NOT_FOUND, RESOURCE_LIMIT_EXCEEDED};
 use crate::performative::{Attach, AttachReply, write_attach};
 use crate::terminus::{Origin, Target, Terminus, shared_queue, subscription_queue};
+use crate::transaction::encode_coordinator;
 
 /// What our `attach` repeats of the client's.
 pub(super) struct Answer {
@@ -59,6 +58,7 @@ impl Answer {
             source: source.map(AsRef::as_ref),
             target: target.map(AsRef::as_ref),
             message_bytes_max: context.config.message_bytes_max,
+            offered: &[],
         };
         write_attach(context.buf(out), channel, &reply);
     }
@@ -118,7 +118,10 @@ impl Channel {
         let bytes = attach.target.ok_or_else(|| AmqpError::new(INVALID_FIELD, "a sender's link needs a target"))?;
         let target = match Terminus::target(bytes)? {
             Target::Terminus(target) => target,
-            Target::Coordinator => return Err(AmqpError::new(NOT_IMPLEMENTED, "transactions are not supported")),
+            Target::Coordinator(accepted) => {
+                accepted?;
+                return self.attach_coordinator(place.handle, attach, context, out);
+            }
         };
         let Some(Link::Incoming(link)) = self.links.get_mut(&place.handle) else { return Ok(()) };
         if !target.dynamic {
@@ -142,11 +145,27 @@ impl Channel {
         Ok(())
     }
 
+    fn attach_coordinator(
+        &mut self,
+        handle: u32,
+        attach: &Attach<'_>,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<(), AmqpError> {
+        let source = attach.source.map(Terminus::source).transpose()?.transpose()?;
+        if let Some(Link::Incoming(link)) = self.links.get_mut(&handle) {
+            link.coordinator = true;
+            link.source_rejects = source.is_none_or(|source| source.may_come_to("amqp:rejected:list"));
+        }
+        self.incoming_ready(handle, context, out);
+        Ok(())
+    }
+
     /// Answers a publisher and gives it credit.
     fn incoming_ready(&mut self, handle: u32, context: &mut Context, out: &mut Output) {
         let Some(Link::Incoming(link)) = self.links.get_mut(&handle) else { return };
         if let Some(answer) = link.answer.take() {
-            let target = link.target.encode_target();
+            let target = if link.coordinator { encode_coordinator() } else { link.target.encode_target() };
             answer.write(self.number, handle, true, Some(&target), context, out);
         }
         self.grant(handle, context, out);

@@ -9,7 +9,7 @@ use super::context::{Context, LinkId, Place, Publishing};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::settlement::Unsettled;
-use crate::error::{AmqpError, Fault, NOT_ALLOWED, UNATTACHED_HANDLE, WINDOW_VIOLATION};
+use crate::error::{AmqpError, Fault, NOT_ALLOWED, NOT_IMPLEMENTED, UNATTACHED_HANDLE, WINDOW_VIOLATION};
 use crate::performative::{Begin, Detach, Flow, FlowReply, LinkFlow, Performative, write_detach, write_flow};
 
 /// A handle in use.
@@ -86,6 +86,16 @@ impl Channel {
                 }
                 let handle = transfer.handle;
                 match self.links.get_mut(&handle) {
+                    Some(Link::Incoming(link)) if link.coordinator => {
+                        let place = Place { channel: self.number, handle, link: link.id };
+                        let answered = link
+                            .control(place, &transfer, &payload, context, out)
+                            .map_err(|error| Fault::Link(handle, error))?;
+                        if let Some((delivery, error)) = answered {
+                            self.answer_control(handle, delivery, Err(&error), context, out);
+                        }
+                        Ok(())
+                    }
                     Some(Link::Incoming(link)) => {
                         let place = Place { channel: self.number, handle, link: link.id };
                         let replenish = link
@@ -115,6 +125,11 @@ impl Channel {
         let seen = flow.next_incoming_id.unwrap_or(0);
         let on_the_way = self.next_outgoing_id.wrapping_sub(seen);
         self.remote_window = flow.incoming_window.saturating_sub(on_the_way);
+        if flow.transactional {
+            // 4.4.3: deliveries are acquired outside transactions; their outcomes may be inside.
+            let error = AmqpError::new(NOT_IMPLEMENTED, "deliveries cannot be acquired in a transaction");
+            return Err(flow.handle.map_or(Fault::Session(error.clone()), |handle| Fault::Link(handle, error)));
+        }
         match flow.handle {
             None => {
                 if flow.echo {
@@ -203,8 +218,11 @@ impl Channel {
         link.pending = link.pending.saturating_sub(1);
         match (result, publishing.settled) {
             (Ok(_), true) => {}
-            (Ok(_), false) => context.confirm(out, self.number, publishing.delivery_id),
-            (Err(error), false) => context.refuse(out, self.number, publishing.delivery_id, &error.into()),
+            (Ok(_), false) => context.confirm(out, self.number, publishing.delivery_id, publishing.transaction),
+            (Err(error), false) => {
+                let error = error.into();
+                context.refuse(out, self.number, publishing.delivery_id, publishing.transaction, &error);
+            }
             // Nobody waits for a word on a settled delivery; its loss is told by ending the link.
             (Err(error), true) => return Err(Fault::Link(handle, error.into())),
         }
@@ -233,7 +251,7 @@ impl Channel {
     pub fn detach_by_client(&mut self, handle: u32, closed: bool, context: &mut Context, out: &mut Output) {
         let Some(link) = self.links.remove(&handle) else { return };
         let delete = matches!(&link, Link::Outgoing(link) if link.subscription && closed);
-        match self.release(&link, context) {
+        match self.release(&link, context, out) {
             Some(id) => {
                 out.actions.push(Action::Detach { consumer: id.consumer(), delete, lifetime: None });
                 self.links.insert(handle, Link::Detaching { id, closed });
@@ -243,10 +261,13 @@ impl Channel {
     }
 
     /// Forgets a link's part in shared tables. Its id, if it has a consumer in the gateway.
-    fn release(&mut self, link: &Link, context: &mut Context) -> Option<LinkId> {
+    fn release(&mut self, link: &Link, context: &mut Context, out: &mut Output) -> Option<LinkId> {
         let (id, name, receiver, consumes) = match link {
             Link::Incoming(link) => {
                 context.assembly_bytes -= link.assembly_bytes();
+                if link.coordinator {
+                    context.abandon_transactions(link.id, out);
+                }
                 (link.id, &link.name, false, link.dynamic)
             }
             Link::Outgoing(link) => {
@@ -285,7 +306,7 @@ impl Channel {
                 return;
             }
         };
-        if let Some(id) = self.release(&link, context)
+        if let Some(id) = self.release(&link, context, out)
             && context.consumers.remove(&id.consumer()).is_some()
             && held
         {
@@ -300,7 +321,7 @@ impl Channel {
     /// The session ends, and all its links with it.
     pub fn end(&mut self, context: &mut Context, out: &mut Output) {
         for link in std::mem::take(&mut self.links).into_values() {
-            if let Some(id) = self.release(&link, context) {
+            if let Some(id) = self.release(&link, context, out) {
                 context.consumers.remove(&id.consumer());
                 out.actions.push(Action::Detach { consumer: id.consumer(), delete: false, lifetime: None });
             }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use evergate_model::{ConsumerId, Formats, Outcome, Output, Token};
+use evergate_model::{ConsumerId, Formats, Outcome, Output, Token, TransactionId};
 
+use super::transactions::Transactions;
 use crate::config::AmqpConfig;
 use crate::error::AmqpError;
-use crate::performative::write_disposition;
+use crate::performative::{put_outcome, put_transactional, write_disposition};
 
 /// Our number for a link. A consumer's id is its link's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,7 @@ pub(super) struct Publishing {
     pub place: Place,
     pub delivery_id: u32,
     pub settled: bool,
+    pub transaction: Option<TransactionId>,
 }
 
 /// Settled deliveries whose commit the consumer wants to hear of.
@@ -50,6 +52,7 @@ pub(super) struct Settling {
 #[derive(Debug)]
 struct LastConfirm {
     channel: u16,
+    transaction: Option<TransactionId>,
     first: u32,
     last: u32,
     /// Where it begins and ends in the output's tail.
@@ -72,6 +75,7 @@ pub(super) struct Context {
     pub consumers: HashMap<ConsumerId, Place>,
     /// Links by name and the client's role: attaching a name again steals it (2.6.1).
     pub names: HashMap<(Arc<str>, bool), Place>,
+    pub transactions: Transactions,
     last_token: u64,
     last_link: u32,
     pub last_epoch: u32,
@@ -91,6 +95,7 @@ impl Context {
             settling: HashMap::new(),
             consumers: HashMap::new(),
             names: HashMap::new(),
+            transactions: Transactions::default(),
             last_token: 0,
             last_link: 0,
             last_epoch: 0,
@@ -117,11 +122,12 @@ impl Context {
 
     /// Accepts a delivery that we received. Neighbours that are confirmed one after the other share one
     /// disposition: the frame before is widened while it is still the last thing in the buffer.
-    pub fn confirm(&mut self, out: &mut Output, channel: u16, id: u32) {
+    pub fn confirm(&mut self, out: &mut Output, channel: u16, id: u32, transaction: Option<TransactionId>) {
         let buf = out.wire.tail();
         let mut first = id;
         if let Some(last) = &self.confirm
             && last.channel == channel
+            && last.transaction == transaction
             && last.last.wrapping_add(1) == id
             && last.end == buf.len()
         {
@@ -129,13 +135,29 @@ impl Context {
             buf.truncate(last.at);
         }
         let at = buf.len();
-        write_disposition(buf, channel, true, (first, id), &Outcome::Accept, None);
-        self.confirm = Some(LastConfirm { channel, first, last: id, at, end: buf.len() });
+        write_disposition(buf, channel, true, (first, id), |buf| put_word(buf, transaction, &Outcome::Accept, None));
+        self.confirm = Some(LastConfirm { channel, transaction, first, last: id, at, end: buf.len() });
     }
 
     /// Refuses a delivery that we received.
-    pub fn refuse(&mut self, out: &mut Output, channel: u16, id: u32, error: &AmqpError) {
+    pub fn refuse(
+        &mut self,
+        out: &mut Output,
+        channel: u16,
+        id: u32,
+        transaction: Option<TransactionId>,
+        error: &AmqpError,
+    ) {
         let outcome = Outcome::Reject { reason: "".into() };
-        write_disposition(self.buf(out), channel, true, (id, id), &outcome, Some(error));
+        let put_state = |buf: &mut BytesMut| put_word(buf, transaction, &outcome, Some(error));
+        write_disposition(self.buf(out), channel, true, (id, id), put_state);
+    }
+}
+
+/// An outcome, now or with a transaction.
+fn put_word(buf: &mut BytesMut, transaction: Option<TransactionId>, outcome: &Outcome, error: Option<&AmqpError>) {
+    match transaction {
+        Some(transaction) => put_transactional(buf, transaction, outcome, error),
+        None => put_outcome(buf, outcome, error),
     }
 }

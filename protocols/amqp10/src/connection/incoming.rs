@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Action, Address, Encoding, Message, Meta, Output, Publish, Time};
+use evergate_model::{Action, Address, Encoding, Message, Meta, Output, Publish, Time, TransactionId};
 
 use super::attach::Answer;
 use super::context::{Context, LinkId, Place, Publishing};
@@ -11,7 +11,7 @@ use crate::error::{
     AmqpError, INVALID_FIELD, MESSAGE_SIZE_EXCEEDED, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED, TRANSFER_LIMIT_EXCEEDED,
 };
 use crate::message;
-use crate::performative::Transfer;
+use crate::performative::{TransactionRef, Transfer};
 use crate::terminus::{Terminus, relay_destination};
 
 /// Delivery tags are no longer than this (2.8.7).
@@ -27,7 +27,23 @@ const PRIORITY_MAX: u8 = 9;
 struct Partial {
     delivery_id: u32,
     settled: bool,
+    transaction: Option<TransactionRef>,
     bytes: BytesMut,
+}
+
+/// A delivery that is all here.
+struct Whole {
+    delivery_id: u32,
+    settled: bool,
+    transaction: Option<TransactionRef>,
+    bytes: Bytes,
+}
+
+/// What a frame made of its delivery.
+enum Assembled {
+    Part,
+    Aborted,
+    Whole(Whole),
 }
 
 pub(super) struct Incoming {
@@ -42,6 +58,10 @@ pub(super) struct Incoming {
     pub destination: Option<Address>,
     /// A consumer without credit holds the link's temporary queue.
     pub dynamic: bool,
+    /// The link of a transaction controller.
+    pub coordinator: bool,
+    /// The client understands «rejected».
+    pub source_rejects: bool,
     pub credit: u32,
     pub delivery_count: u32,
     /// Publishes that are not answered.
@@ -59,6 +79,8 @@ impl Incoming {
             target: Terminus::default(),
             destination: None,
             dynamic: false,
+            coordinator: false,
+            source_rejects: true,
             credit: 0,
             delivery_count: initial_delivery_count.unwrap_or(0),
             pending: 0,
@@ -90,9 +112,35 @@ impl Incoming {
         context: &mut Context,
         out: &mut Output,
     ) -> Result<bool, AmqpError> {
-        if transfer.transactional {
-            return Err(AmqpError::new(NOT_IMPLEMENTED, "transactions are not supported"));
+        match self.assemble(transfer, payload, context)? {
+            Assembled::Part => Ok(false),
+            Assembled::Aborted => Ok(true),
+            Assembled::Whole(whole) => self.publish(now, place, &whole, context, out),
         }
+    }
+
+    /// Takes a frame of a message for the coordinator. A delivery with an error is to be rejected.
+    pub fn control(
+        &mut self,
+        place: Place,
+        transfer: &Transfer<'_>,
+        payload: &Bytes,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<Option<(u32, AmqpError)>, AmqpError> {
+        let Assembled::Whole(whole) = self.assemble(transfer, payload.clone(), context)? else { return Ok(None) };
+        self.pending += 1;
+        let answer = context.control(place, whole.delivery_id, whole.settled, &whole.bytes, out)?;
+        Ok(answer.err().map(|error| (whole.delivery_id, error)))
+    }
+
+    /// Puts frames together.
+    fn assemble(
+        &mut self,
+        transfer: &Transfer<'_>,
+        payload: Bytes,
+        context: &mut Context,
+    ) -> Result<Assembled, AmqpError> {
         let mut partial = match self.partial.take() {
             Some(partial) => {
                 context.assembly_bytes -= partial.bytes.len() as u64;
@@ -104,8 +152,9 @@ impl Incoming {
             None => self.begin(transfer)?,
         };
         partial.settled |= transfer.settled;
+        partial.transaction = transfer.transaction.or(partial.transaction);
         if transfer.aborted {
-            return Ok(true);
+            return Ok(Assembled::Aborted);
         }
         let bytes = (partial.bytes.len() + payload.len()) as u64;
         if bytes > context.config.message_bytes_max {
@@ -122,17 +171,18 @@ impl Incoming {
             context.assembly_bytes += bytes;
             partial.bytes.extend_from_slice(&payload);
             self.partial = Some(partial);
-            return Ok(false);
+            return Ok(Assembled::Part);
         }
-        let whole = if !partial.bytes.is_empty() {
-            partial.bytes.extend_from_slice(&payload);
-            partial.bytes.freeze()
+        let Partial { delivery_id, settled, transaction, bytes: mut before } = partial;
+        let bytes = if !before.is_empty() {
+            before.extend_from_slice(&payload);
+            before.freeze()
         } else if payload.len() < COPY_BELOW_BYTES {
             Bytes::copy_from_slice(&payload)
         } else {
             payload
         };
-        self.publish(now, place, partial.delivery_id, partial.settled, &whole, context, out)
+        Ok(Assembled::Whole(Whole { delivery_id, settled, transaction, bytes }))
     }
 
     /// The first frame of a delivery.
@@ -155,32 +205,28 @@ impl Incoming {
             .checked_sub(1)
             .ok_or_else(|| AmqpError::new(TRANSFER_LIMIT_EXCEEDED, "a delivery beyond the link's credit"))?;
         self.delivery_count = self.delivery_count.wrapping_add(1);
-        Ok(Partial { delivery_id, settled: false, bytes: BytesMut::new() })
+        Ok(Partial { delivery_id, settled: false, transaction: None, bytes: BytesMut::new() })
     }
 
-    #[allow(clippy::too_many_arguments)] // one delivery's facts, used once
     fn publish(
         &mut self,
         now: Time,
         place: Place,
-        delivery_id: u32,
-        settled: bool,
-        payload: &Bytes,
+        whole: &Whole,
         context: &mut Context,
         out: &mut Output,
     ) -> Result<bool, AmqpError> {
-        let incoming = message::parse(payload, context.config.depth_max)?;
-        let address = match &self.destination {
-            Some(address) => address.clone(),
-            None => match relay_destination(incoming.to.as_deref(), incoming.jms_dest) {
-                Ok(address) => address,
-                // One bad address does not end a relay that serves many.
-                Err(error) if !settled => {
-                    context.refuse(out, place.channel, delivery_id, &error);
-                    return Ok(true);
-                }
-                Err(error) => return Err(error),
-            },
+        let &Whole { delivery_id, settled, transaction: named, .. } = whole;
+        let incoming = message::parse(&whole.bytes, context.config.depth_max)?;
+        let accepted = self.place_of(&incoming, named, context);
+        let (address, transaction) = match accepted {
+            Ok(accepted) => accepted,
+            // One bad address does not end a relay that serves many.
+            Err(error) if !settled => {
+                context.refuse(out, place.channel, delivery_id, None, &error);
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
         };
         let mut meta = Meta::new(address);
         meta.durable = incoming.durable;
@@ -192,10 +238,25 @@ impl Incoming {
             _ => None,
         };
         let token = context.next_token();
-        context.publishing.insert(token, Publishing { place, delivery_id, settled });
+        context.publishing.insert(token, Publishing { place, delivery_id, settled, transaction });
         self.pending += 1;
         let message = Message::new(meta, Encoding::Amqp10, incoming.head, incoming.body);
-        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction: None }));
+        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction }));
         Ok(false)
+    }
+
+    /// Where a message goes, and with which transaction.
+    fn place_of(
+        &self,
+        incoming: &message::Incoming,
+        named: Option<TransactionRef>,
+        context: &Context,
+    ) -> Result<(Address, Option<TransactionId>), AmqpError> {
+        let transaction = named.map(|named| context.transactions.find(named)).transpose()?;
+        let address = match &self.destination {
+            Some(address) => address.clone(),
+            None => relay_destination(incoming.to.as_deref(), incoming.jms_dest)?,
+        };
+        Ok((address, transaction))
     }
 }

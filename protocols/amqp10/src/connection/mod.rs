@@ -8,6 +8,7 @@ mod incoming;
 mod outgoing;
 mod session;
 mod settlement;
+mod transactions;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -250,7 +250,8 @@ impl Channel {
                 link.sent += 1;
                 if !settled {
                     link.unsettled += 1;
-                    let unsettled = Unsettled { link: link.id, handle, seq: delivery.seq, browse: link.browse };
+                    let unsettled =
+                        Unsettled { link: link.id, handle, seq: delivery.seq, browse: link.browse, retired: None };
                     self.unsettled.insert(id, unsettled);
                 }
                 first = Some((id as u32, id));

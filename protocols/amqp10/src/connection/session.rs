@@ -61,13 +61,18 @@ impl AmqpSession {
                 }
             }
             Event::Done(token) => {
+                if self.rolled_back(token, out) {
+                    return;
+                }
                 let Some(settling) = self.context.settling.remove(&token) else { return };
                 if let Some((channel, context)) = self.channel(settling.channel) {
                     channel.settled(&settling, context, out);
                 }
             }
+            Event::Begun { token, result } => self.begun(token, result, out),
+            Event::Committed { token, result } => self.committed(token, result, out),
             // Not asked for here.
-            Event::Unbound { .. } | Event::Begun { .. } | Event::Committed { .. } => {}
+            Event::Unbound { .. } => {}
             Event::TakenOver { consumer } => {
                 let error = AmqpError::new(crate::error::STOLEN, "the link was attached elsewhere");
                 self.lost(consumer, &error, out);

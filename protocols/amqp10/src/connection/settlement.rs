@@ -1,11 +1,11 @@
-//! Settlement (part 2, 2.6.12): the client's dispositions and our answers.
+//! Settlement (part 2, 2.6.12; in a transaction, part 4, 4.4.2): the client's dispositions and our answers.
 
-use evergate_model::{Action, Outcome, Output, Seq, Settle};
+use evergate_model::{Action, Outcome, Output, Seq, Settle, TransactionId};
 
 use super::channel::{Channel, Link};
 use super::context::{Context, LinkId, Settling};
-use crate::error::{AmqpError, Fault, NOT_IMPLEMENTED};
-use crate::performative::{DeliveryState, Disposition, write_disposition};
+use crate::error::{AmqpError, Fault, ROLLBACK};
+use crate::performative::{DeliveryState, Disposition, TransactionRef, put_outcome, write_disposition};
 
 /// A delivery that the client has not settled.
 pub(super) struct Unsettled {
@@ -14,6 +14,16 @@ pub(super) struct Unsettled {
     pub seq: Seq,
     /// The gateway does not wait for a word on it.
     pub browse: bool,
+    /// A transaction decides what becomes of it.
+    pub retired: Option<Box<Retired>>,
+}
+
+/// The client's word on a delivery, in force when the transaction commits.
+pub(super) struct Retired {
+    pub transaction: TransactionId,
+    pub outcome: Outcome,
+    /// The client has settled it: after a rollback it is not the client's again.
+    pub settled: bool,
 }
 
 impl Channel {
@@ -27,14 +37,6 @@ impl Channel {
         if !disposition.receiver {
             return Ok(()); // we settle what we receive first: nothing is left to settle
         }
-        let outcome = match &disposition.state {
-            Some(DeliveryState::Terminal(outcome)) => Some(outcome.clone()),
-            Some(DeliveryState::Transactional) => {
-                return Err(Fault::Session(AmqpError::new(NOT_IMPLEMENTED, "transactions are not supported")));
-            }
-            Some(DeliveryState::Received) | None if !disposition.settled => return Ok(()),
-            Some(DeliveryState::Received) | None => None,
-        };
         let (Some(first), Some(last)) = (self.number_of(disposition.first), self.number_of(disposition.last)) else {
             return Ok(());
         };
@@ -43,25 +45,15 @@ impl Channel {
         }
         // Only what is unsettled is visited, however wide the range.
         let ids: Vec<u64> = self.unsettled.range(first..=last).map(|(id, _)| *id).collect();
-        let mut run: Option<Run> = None;
-        for id in ids {
-            let Some(entry) = self.unsettled.remove(&id) else { continue };
-            match &mut run {
-                Some(run) if run.extends(id, &entry) => {
-                    run.last = id;
-                    run.last_seq = entry.seq;
-                }
-                _ => {
-                    if let Some(run) = run.take() {
-                        self.settle_run(&run, outcome.as_ref(), disposition.settled, context, out);
-                    }
-                    run = Some(Run { first: id, last: id, first_seq: entry.seq, last_seq: entry.seq, entry });
-                }
+        let outcome = match &disposition.state {
+            Some(DeliveryState::Terminal(outcome)) => Some(outcome),
+            Some(DeliveryState::Transactional { transaction, outcome: Some(outcome) }) => {
+                return self.retire(&ids, *transaction, outcome, disposition.settled, context, out);
             }
-        }
-        if let Some(run) = run {
-            self.settle_run(&run, outcome.as_ref(), disposition.settled, context, out);
-        }
+            _ if !disposition.settled => return Ok(()),
+            _ => None,
+        };
+        self.settle(&ids, outcome, disposition.settled, context, out);
         Ok(())
     }
 
@@ -69,6 +61,36 @@ impl Channel {
     fn number_of(&self, id: u32) -> Option<u64> {
         let distance = id.wrapping_sub(self.deliveries as u32).cast_signed();
         self.deliveries.checked_add_signed(distance.into())
+    }
+
+    fn settle(
+        &mut self,
+        ids: &[u64],
+        outcome: Option<&Outcome>,
+        settled: bool,
+        context: &mut Context,
+        out: &mut Output,
+    ) {
+        let mut run: Option<Run> = None;
+        for &id in ids {
+            let Some(entry) = self.unsettled.get_mut(&id) else { continue };
+            if let Some(retired) = &mut entry.retired {
+                // Its transaction has the say; the client only lets go of it.
+                retired.settled |= settled;
+                continue;
+            }
+            let one = Run::new(id, entry, ());
+            self.unsettled.remove(&id);
+            if run.as_mut().is_some_and(|run| run.extend(&one)) {
+                continue;
+            }
+            if let Some(run) = run.replace(one) {
+                self.settle_run(&run, outcome, settled, context, out);
+            }
+        }
+        if let Some(run) = run {
+            self.settle_run(&run, outcome, settled, context, out);
+        }
     }
 
     fn settle_run(
@@ -80,11 +102,11 @@ impl Channel {
         out: &mut Output,
     ) {
         let (number, epoch) = (self.number, self.epoch);
-        let Some(Link::Outgoing(link)) = self.links.get_mut(&run.entry.handle) else { return };
+        let Some(Link::Outgoing(link)) = self.links.get_mut(&run.handle) else { return };
         let outcome = outcome.cloned().unwrap_or_else(|| link.source.default_outcome());
-        let settling = Settling { channel: number, epoch, first: run.first as u32, last: run.last as u32, outcome };
-        if run.entry.browse {
-            link.settled_some((run.last - run.first + 1) as u32, context, out);
+        let settling = Settling { channel: number, epoch, first: run.ids.0 as u32, last: run.ids.1 as u32, outcome };
+        if run.browse {
+            link.settled_some(run.count(), context, out);
             if !settled {
                 self.settled(&settling, context, out);
             }
@@ -95,16 +117,52 @@ impl Channel {
         if let Some(token) = token {
             context.settling.insert(token, settling);
         }
-        out.actions.push(Action::Settle(Settle {
-            consumer: run.entry.link.consumer(),
-            first: run.first_seq,
-            last: run.last_seq,
-            outcome,
-            mark: None,
-            token,
-            transaction: None,
-        }));
-        link.settled_some((run.last - run.first + 1) as u32, context, out);
+        let settle = Settle::new(run.link.consumer(), run.seqs.0, run.seqs.1, outcome);
+        out.actions.push(Action::Settle(Settle { token, ..settle }));
+        link.settled_some(run.count(), context, out);
+    }
+
+    /// Settles in a transaction. Until it ends the deliveries count as unsettled: a rollback brings them back.
+    fn retire(
+        &mut self,
+        ids: &[u64],
+        named: TransactionRef,
+        outcome: &Outcome,
+        settled: bool,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
+        let mut browsed = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
+        for &id in ids {
+            let Some(entry) = self.unsettled.get_mut(&id) else { continue };
+            if entry.browse {
+                browsed.push(id);
+                continue;
+            }
+            if let Some(retired) = &mut entry.retired {
+                // Said twice: the first word counts. It may come late, when the discharge is on its way.
+                if Some(retired.transaction) != named {
+                    let text = "a delivery cannot be settled in two transactions";
+                    return Err(Fault::Session(AmqpError::new(ROLLBACK, text)));
+                }
+                retired.settled |= settled;
+                continue;
+            }
+            let handle = entry.handle;
+            let transaction = context.transactions.find(named).map_err(|error| Fault::Link(handle, error))?;
+            entry.retired = Some(Box::new(Retired { transaction, outcome: outcome.clone(), settled }));
+            let run = Run::new(id, entry, ());
+            if !runs.last_mut().is_some_and(|last| last.extend(&run)) {
+                runs.push(run);
+            }
+        }
+        for run in runs {
+            let settle = Settle::new(run.link.consumer(), run.seqs.0, run.seqs.1, outcome.clone());
+            out.actions.push(Action::Settle(Settle { transaction: named, ..settle }));
+        }
+        self.settle(&browsed, Some(outcome), settled, context, out);
+        Ok(())
     }
 
     /// The gateway has committed a settlement that the client waits for.
@@ -113,22 +171,48 @@ impl Channel {
             return;
         }
         let range = (settling.first, settling.last);
-        write_disposition(context.buf(out), self.number, false, range, &settling.outcome, None);
+        write_disposition(context.buf(out), self.number, false, range, |buf| put_outcome(buf, &settling.outcome, None));
     }
 }
 
-/// Neighbouring deliveries of one link, settled in one step.
-struct Run {
-    first: u64,
-    last: u64,
-    first_seq: Seq,
-    last_seq: Seq,
-    entry: Unsettled,
+/// Neighbouring deliveries of one link with the same word on them, settled in one step.
+pub(super) struct Run<W = ()> {
+    pub link: LinkId,
+    pub handle: u32,
+    browse: bool,
+    /// First and last delivery number.
+    pub ids: (u64, u64),
+    /// First and last place in the queue.
+    pub seqs: (Seq, Seq),
+    pub word: W,
 }
 
-impl Run {
-    /// Whether the delivery `id` follows without a gap, in the session and in the queue.
-    fn extends(&self, id: u64, entry: &Unsettled) -> bool {
-        entry.link == self.entry.link && id == self.last + 1 && entry.seq.0 == self.last_seq.0.wrapping_add(1)
+impl<W: PartialEq> Run<W> {
+    pub fn new(id: u64, entry: &Unsettled, word: W) -> Self {
+        Self {
+            link: entry.link,
+            handle: entry.handle,
+            browse: entry.browse,
+            ids: (id, id),
+            seqs: (entry.seq, entry.seq),
+            word,
+        }
+    }
+
+    /// Takes in `next` if it follows without a gap, in the session and in the queue.
+    pub fn extend(&mut self, next: &Self) -> bool {
+        let follows = next.link == self.link
+            && next.ids.0 == self.ids.1 + 1
+            && next.seqs.0.0 == self.seqs.1.0.wrapping_add(1)
+            && next.word == self.word;
+        if follows {
+            self.ids.1 = next.ids.1;
+            self.seqs.1 = next.seqs.1;
+        }
+        follows
+    }
+
+    pub fn count(&self) -> u32 {
+        (self.ids.1 - self.ids.0 + 1) as u32
     }
 }

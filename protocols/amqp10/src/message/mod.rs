@@ -8,7 +8,7 @@ mod sections;
 
 pub(crate) use deliver::{Payload, encode};
 pub use format::Amqp10Format;
-pub(crate) use sections::parse;
+pub(crate) use sections::{Incoming, control_body, parse};
 
 #[cfg(test)]
 mod tests;

@@ -141,6 +141,15 @@ pub(crate) fn parse(payload: &Bytes, depth_max: u32) -> Result<Incoming, DecodeE
     Ok(incoming)
 }
 
+/// The amqp-value of a message that has one. What else is in the message is of no interest.
+pub(crate) fn control_body(payload: &Bytes, depth_max: u32) -> Result<Option<Bytes>, DecodeError> {
+    let body = parse(payload, depth_max)?.body;
+    match Sections::new(&body).next().transpose()? {
+        Some(Section { code: VALUE, value, .. }) => Ok(Some(body.slice_ref(value))),
+        _ => Ok(None),
+    }
+}
+
 /// Sections come in order; data and amqp-sequence may repeat, kinds of body do not mix (3.2).
 fn check_order(last: u8, code: u8) -> Result<(), DecodeError> {
     let repeats = code == last && matches!(code, DATA | SEQUENCE);

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::{DeliveryState, code, read_state};
-use crate::codec::{DecodeError, Fields, Reader};
+use evergate_model::Value;
+
+use super::{DeliveryState, TransactionRef, code, read_state};
+use crate::codec::{DecodeError, Fields, Item, Reader};
 
 /// What a client may send, with what we need of it.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub(crate) struct Attach<'a> {
     pub target: Option<&'a [u8]>,
     pub initial_delivery_count: Option<u32>,
     pub message_bytes_max: Option<u64>,
+    pub desired: Vec<String>,
+    pub properties: Option<&'a [u8]>,
 }
 
 #[derive(Debug)]
@@ -60,6 +64,8 @@ pub(crate) struct Flow {
     pub link_credit: Option<u32>,
     pub drain: bool,
     pub echo: bool,
+    /// The properties name a transaction (part 4, 4.4.3).
+    pub transactional: bool,
 }
 
 #[derive(Debug)]
@@ -71,7 +77,8 @@ pub(crate) struct Transfer<'a> {
     pub message_format: Option<u32>,
     pub settled: bool,
     pub more: bool,
-    pub transactional: bool,
+    /// The message is published when this transaction commits.
+    pub transaction: Option<TransactionRef>,
     pub aborted: bool,
     /// Bytes of the message after the performative.
     pub payload_bytes: usize,
@@ -153,6 +160,9 @@ impl<'a> Attach<'a> {
         let target = f.raw()?;
         f.skip()?; // unsettled: we hold none of an earlier attach, and our answer says so
         f.skip()?; // incomplete-unsettled
+        let initial_delivery_count = f.u32()?;
+        let message_bytes_max = f.u64()?.filter(|max| *max > 0);
+        f.skip()?; // offered-capabilities
         Ok(Self {
             name,
             handle,
@@ -161,8 +171,10 @@ impl<'a> Attach<'a> {
             rcv_settle_mode,
             source,
             target,
-            initial_delivery_count: f.u32()?,
-            message_bytes_max: f.u64()?.filter(|max| *max > 0),
+            initial_delivery_count,
+            message_bytes_max,
+            desired: f.symbols()?,
+            properties: f.raw()?,
         })
     }
 }
@@ -185,8 +197,24 @@ impl Flow {
             link_credit,
             drain: f.flag()?,
             echo: f.flag()?,
+            transactional: names_transaction(f.item()?)?,
         })
     }
+}
+
+fn names_transaction(properties: Option<Item<'_>>) -> Result<bool, DecodeError> {
+    let mut items = match properties {
+        None => return Ok(false),
+        Some(Item::Map(items)) => items,
+        Some(_) => return Err(DecodeError::WrongType),
+    };
+    while let Some(key) = items.next().transpose()? {
+        items.next().transpose()?;
+        if matches!(key, Item::Simple(Value::Symbol(key)) if key == "txn-id") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl<'a> Transfer<'a> {
@@ -198,7 +226,10 @@ impl<'a> Transfer<'a> {
         let settled = f.flag()?;
         let more = f.flag()?;
         f.skip()?; // rcv-settle-mode: first is all we do
-        let transactional = matches!(read_state(f.item()?)?, Some(DeliveryState::Transactional));
+        let transaction = match read_state(f.item()?)? {
+            Some(DeliveryState::Transactional { transaction, .. }) => Some(transaction),
+            _ => None,
+        };
         f.skip()?; // resume: nothing is left of an earlier attach, so it is a new delivery
         Ok(Self {
             handle,
@@ -207,7 +238,7 @@ impl<'a> Transfer<'a> {
             message_format,
             settled,
             more,
-            transactional,
+            transaction,
             aborted: f.flag()?,
             payload_bytes,
         })

@@ -1,10 +1,10 @@
 //! Writes performatives as whole frames.
 
 use bytes::{BufMut, BytesMut};
-use evergate_model::{Outcome, Value};
+use evergate_model::Value;
 
 use super::code;
-use super::state::{put_error, put_outcome};
+use super::state::put_error;
 use crate::codec::{FRAME_AMQP, FRAME_SASL, ListWriter, MapWriter, begin_frame, end_frame, put_string};
 use crate::error::AmqpError;
 
@@ -28,6 +28,8 @@ pub(crate) struct AttachReply<'a> {
     pub source: Option<&'a [u8]>,
     pub target: Option<&'a [u8]>,
     pub message_bytes_max: u64,
+    /// What the client desired of the link and gets.
+    pub offered: &'a [&'static str],
 }
 
 /// A session's windows.
@@ -136,7 +138,7 @@ pub(crate) fn write_attach(buf: &mut BytesMut, channel: u16, attach: &AttachRepl
         } else {
             list.uint(0); // initial-delivery-count
         }
-        list.value(&Value::Ulong(attach.message_bytes_max)).close();
+        list.value(&Value::Ulong(attach.message_bytes_max)).symbols(attach.offered).close();
     });
 }
 
@@ -168,14 +170,13 @@ pub(crate) fn write_transfer(buf: &mut BytesMut, channel: u16, transfer: &Transf
     end_frame(buf, start, payload_bytes);
 }
 
-/// Settles `first..=last`. `receiver`: our role for these deliveries.
+/// Settles `first..=last` with the state that `put_state` writes. `receiver`: our role for these deliveries.
 pub(crate) fn write_disposition(
     buf: &mut BytesMut,
     channel: u16,
     receiver: bool,
     ids: (u32, u32),
-    outcome: &Outcome,
-    error: Option<&AmqpError>,
+    put_state: impl FnOnce(&mut BytesMut),
 ) {
     frame(buf, channel, |buf| {
         let mut list = ListWriter::described(buf, code::DISPOSITION);
@@ -185,7 +186,7 @@ pub(crate) fn write_disposition(
         } else {
             list.uint(ids.1);
         }
-        list.flag(true).field(|buf| put_outcome(buf, outcome, error)).close();
+        list.flag(true).field(put_state).close();
     });
 }
 

@@ -11,7 +11,9 @@ pub(crate) use encode::{
     write_disposition, write_end, write_flow, write_open, write_sasl_challenge, write_sasl_mechanisms,
     write_sasl_outcome, write_transfer,
 };
-pub(crate) use state::{DeliveryState, put_outcome, read_state};
+pub(crate) use state::{
+    DeliveryState, TransactionRef, put_declared, put_outcome, put_transactional, read_state, read_transaction,
+};
 
 /// Descriptors of performatives.
 pub(crate) mod code {
@@ -33,6 +35,9 @@ pub(crate) mod code {
     pub const SOURCE: u8 = 0x28;
     pub const TARGET: u8 = 0x29;
     pub const COORDINATOR: u8 = 0x30;
+    pub const DECLARE: u8 = 0x31;
+    pub const DISCHARGE: u8 = 0x32;
+    pub const DECLARED: u8 = 0x33;
     pub const TRANSACTIONAL_STATE: u8 = 0x34;
     pub const SASL_MECHANISMS: u8 = 0x40;
     pub const SASL_INIT: u8 = 0x41;

@@ -1,11 +1,14 @@
-//! Delivery states (part 3, 3.4).
+//! Delivery states (part 3, 3.4; part 4, 4.5.5 and 4.5.8).
 
 use bytes::{BufMut, BytesMut};
-use evergate_model::{Outcome, Value};
+use evergate_model::{Outcome, TransactionId, Value};
 
 use super::code;
-use crate::codec::{DecodeError, Fields, Item, ListWriter, put_descriptor, put_string, put_symbol};
+use crate::codec::{DecodeError, Fields, Item, ListWriter, put_descriptor, put_string, put_symbol, put_value};
 use crate::error::AmqpError;
+
+/// A transaction as a client names it. `None`: these bytes are the id of no transaction of ours.
+pub(crate) type TransactionRef = Option<TransactionId>;
 
 /// What a delivery has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +16,11 @@ pub(crate) enum DeliveryState {
     /// Not terminal: the receiver has so many bytes.
     Received,
     Terminal(Outcome),
-    /// Part 4, which we refuse.
-    Transactional,
+    /// The outcome is to take effect with a transaction.
+    Transactional {
+        transaction: TransactionRef,
+        outcome: Option<Outcome>,
+    },
 }
 
 /// Reads a state field.
@@ -23,9 +29,34 @@ pub(crate) fn read_state(item: Option<Item<'_>>) -> Result<Option<DeliveryState>
     let Item::Described { descriptor: Value::Ulong(code), value } = item else {
         return Err(DecodeError::WrongType);
     };
-    let outcome = match u8::try_from(code).map_err(|_| DecodeError::UnknownDescriptor)? {
-        code::RECEIVED => return Ok(Some(DeliveryState::Received)),
-        code::TRANSACTIONAL_STATE => return Ok(Some(DeliveryState::Transactional)),
+    match u8::try_from(code).map_err(|_| DecodeError::UnknownDescriptor)? {
+        code::RECEIVED => Ok(Some(DeliveryState::Received)),
+        code::TRANSACTIONAL_STATE => {
+            let mut fields = Fields::of(value)?;
+            let transaction = read_transaction(&mut fields)?;
+            let outcome = read_outcome(fields.item()?.as_ref())?;
+            Ok(Some(DeliveryState::Transactional { transaction, outcome }))
+        }
+        code => Ok(Some(DeliveryState::Terminal(outcome(code, value)?))),
+    }
+}
+
+/// Reads an outcome; a state that is none counts as not given.
+fn read_outcome(item: Option<&Item<'_>>) -> Result<Option<Outcome>, DecodeError> {
+    match item {
+        None => Ok(None),
+        Some(Item::Described { descriptor: Value::Ulong(code), value }) => {
+            match u8::try_from(*code).map_err(|_| DecodeError::UnknownDescriptor)? {
+                code::RECEIVED => Ok(None),
+                code => outcome(code, value).map(Some),
+            }
+        }
+        Some(_) => Err(DecodeError::WrongType),
+    }
+}
+
+fn outcome(code: u8, value: &[u8]) -> Result<Outcome, DecodeError> {
+    Ok(match code {
         code::ACCEPTED => Outcome::Accept,
         code::RELEASED => Outcome::Release,
         code::REJECTED => Outcome::Reject { reason: reason(&mut Fields::of(value)?)?.into() },
@@ -34,8 +65,35 @@ pub(crate) fn read_state(item: Option<Item<'_>>) -> Result<Option<DeliveryState>
             Outcome::Modify { failed: fields.flag()?, undeliverable_here: fields.flag()? }
         }
         _ => return Err(DecodeError::UnknownDescriptor),
-    };
-    Ok(Some(DeliveryState::Terminal(outcome)))
+    })
+}
+
+/// Reads a txn-id, which is mandatory wherever it stands.
+pub(crate) fn read_transaction(fields: &mut Fields<'_>) -> Result<TransactionRef, DecodeError> {
+    let bytes = fields.binary()?.ok_or(DecodeError::MissingField)?;
+    Ok(<[u8; 8]>::try_from(&*bytes).ok().map(|bytes| TransactionId(u64::from_be_bytes(bytes))))
+}
+
+fn put_transaction(buf: &mut BytesMut, transaction: TransactionId) {
+    put_value(buf, &Value::Binary(transaction.0.to_be_bytes()[..].into()));
+}
+
+/// Writes an outcome that takes effect with a transaction.
+pub(crate) fn put_transactional(
+    buf: &mut BytesMut,
+    transaction: TransactionId,
+    outcome: &Outcome,
+    error: Option<&AmqpError>,
+) {
+    ListWriter::described(buf, code::TRANSACTIONAL_STATE)
+        .field(|buf| put_transaction(buf, transaction))
+        .field(|buf| put_outcome(buf, outcome, error))
+        .close();
+}
+
+/// Writes the outcome of a «declare».
+pub(crate) fn put_declared(buf: &mut BytesMut, transaction: TransactionId) {
+    ListWriter::described(buf, code::DECLARED).field(|buf| put_transaction(buf, transaction)).close();
 }
 
 /// The condition and description of the error in «rejected», as one text.

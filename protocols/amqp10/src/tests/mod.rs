@@ -9,5 +9,6 @@ mod hostile;
 mod publish;
 mod settle;
 mod terminus;
+mod transactions;
 
 pub(crate) use client::show;
