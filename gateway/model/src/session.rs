@@ -394,6 +394,24 @@ pub enum StreamStart {
     Time(Time),
 }
 
+impl StreamStart {
+    /// Reads `first`, `last`, `next`, `offset=<place>` or `timestamp=<seconds since 1970>`: how clients without
+    /// a field for it write it, after RabbitMQ's `x-stream-offset`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once('=') {
+            None => match text {
+                "first" => Some(Self::First),
+                "last" => Some(Self::Last),
+                "next" => Some(Self::Next),
+                _ => None,
+            },
+            Some(("offset", place)) => Some(Self::Offset(Seq(place.parse().ok()?))),
+            Some(("timestamp", seconds)) => Some(Self::Time(Time(seconds.parse::<u64>().ok()?.saturating_mul(1000)))),
+            Some(_) => None,
+        }
+    }
+}
+
 /// What other consumers a queue may have beside this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachAccess {
@@ -506,6 +524,8 @@ pub struct Will {
     pub retain: bool,
     /// Wait so long for the client to come back (to its queue) first.
     pub delay: Duration,
+    /// It expires so long after its publication.
+    pub expiry: Option<Duration>,
 }
 
 /// Something that happened in the gateway, told to the session that it concerns.

@@ -4,12 +4,15 @@
 //! apart from QoS 1, the publisher's retain flag) stands before them as a [`Flags`] mark: the identifier
 //! of «Maximum QoS», which no PUBLISH has, and one byte. It is never sent to a client.
 
+mod wishes;
+
 use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use evergate_model::{Address, AddressKind, Body, Encoding, Format, Formats, Message, Value, View};
 
 use crate::codec::{Qos, RawValue, Reader, id, next_property, put_text};
+pub(crate) use wishes::read_wishes;
 
 /// How MQTT writes the address of a queue.
 pub(crate) const QUEUE_PREFIX: &str = "$queue/";
@@ -67,31 +70,6 @@ pub(crate) fn properties(head: &[u8]) -> &[u8] {
     }
 }
 
-/// A priority given as user property.
-fn as_priority(name: &str, text: &str) -> Option<u8> {
-    match text.as_bytes() {
-        [digit @ b'0'..=b'9'] if name == "priority" => Some(digit - b'0'),
-        _ => None,
-    }
-}
-
-/// The priority that a PUBLISH's properties ask for.
-pub(crate) fn priority(head: &[u8]) -> u8 {
-    let mut reader = Reader::new(head);
-    while !reader.is_empty() {
-        match next_property(&mut reader) {
-            Ok((_, RawValue::Pair(name, text))) => {
-                if let Some(priority) = as_priority(name, text) {
-                    return priority;
-                }
-            }
-            Ok(_) => {}
-            Err(_) => break,
-        }
-    }
-    USUAL_PRIORITY
-}
-
 impl Format for MqttFormat {
     fn view<'a>(&self, message: &'a Message) -> View<'a> {
         let mut view = View::new(Body::Binary(Cow::Borrowed(&message.body)));
@@ -107,9 +85,9 @@ impl Format for MqttFormat {
                 (id::CONTENT_TYPE, RawValue::Text(text)) => view.content_type = Some(Cow::Borrowed(text)),
                 (id::RESPONSE_TOPIC, RawValue::Text(topic)) => view.reply_to = Some(canonical(topic)),
                 (id::CORRELATION_DATA, RawValue::Binary(data)) => view.correlation_id = Some(correlation(data)),
-                (id::USER_PROPERTY, RawValue::Pair(name, text)) if as_priority(name, text).is_none() => {
+                (id::USER_PROPERTY, RawValue::Pair(name, text)) if !wishes::is_for_the_gateway(name, text) => {
                     let text = Cow::Borrowed(text);
-                    if !view.take_named(name, &text) {
+                    if !view.take_named(model_name(name), &text) {
                         view.application.push((Cow::Borrowed(name), Value::String(text)));
                     }
                 }
@@ -117,6 +95,15 @@ impl Format for MqttFormat {
             }
         }
         view
+    }
+}
+
+/// The model's name of a user property: JMS's names for the same are understood.
+fn model_name(name: &str) -> &str {
+    match name {
+        "JMSXGroupID" => "group-id",
+        "JMSXGroupSeq" => "group-sequence",
+        _ => name,
     }
 }
 
@@ -154,7 +141,7 @@ fn writable(text: &str) -> Option<Cow<'_, str>> {
     u16::try_from(text.len()).is_ok().then_some(text)
 }
 
-fn put_pair(head: &mut BytesMut, name: &str, text: &str) {
+pub(crate) fn put_pair(head: &mut BytesMut, name: &str, text: &str) {
     // A property that is longer than MQTT can write is left out; the message still arrives.
     if let (Some(name), Some(text)) = (writable(name), writable(text)) {
         head.put_u8(id::USER_PROPERTY);
@@ -204,6 +191,12 @@ pub(crate) fn to_mqtt5(formats: &Formats, message: &Message) -> (Bytes, Bytes) {
     }
     if message.meta.priority != USUAL_PRIORITY {
         put_pair(&mut head, "priority", &message.meta.priority.to_string());
+    }
+    if let Some(at) = message.meta.deliver_at() {
+        put_pair(&mut head, "deliver-at", &at.0.to_string());
+    }
+    if message.meta.is_discardable() {
+        put_pair(&mut head, "discardable", "true");
     }
     (head.freeze(), body)
 }

@@ -122,7 +122,9 @@ impl Gateway {
 
     /// Publishes a will, now or when its client has not come back to `queue` in time. [MQTT-3.1.3-9]
     pub(crate) fn publish_will(self: &Arc<Self>, will: Will, queue: Option<Arc<str>>) {
-        let Will { message, retain, delay } = will;
+        let Will { mut message, retain, delay, expiry } = will;
+        // Its time begins with its publication (MQTT 5, 3.1.3.2.4).
+        message.meta.expires_at = expiry.map(|expiry| self.clock.now().after(delay).after(expiry));
         let request = HouseRequest::Publish { message: Box::new(message), retain };
         let Some(queue) = queue.filter(|_| !delay.is_zero()) else {
             self.house.push(request);

@@ -68,7 +68,9 @@ fn what_mqtt_has_no_place_for_travels_as_user_properties_and_comes_back() {
     let mut meta = Meta::new(Address::topic("a"));
     meta.priority = 9;
     let (head, body) = converted(Box::leak(Box::new(view)), meta.clone());
-    assert_eq!(priority(&head), 9);
+    let mut read = Meta::new(Address::topic("a"));
+    read_wishes(Time(0), &head, &mut read);
+    assert_eq!(read.priority, 9);
 
     let message = Message::new(meta, Encoding::Mqtt5, head, body);
     let back = MqttFormat.view(&message);
@@ -110,4 +112,61 @@ fn a_body_that_is_passed_on_is_not_copied() {
     let message = Message::new(Meta::new(Address::topic("a")), Encoding::Plain, Bytes::new(), body.clone());
     let (_, sent) = to_mqtt5(&Formats::default(), &message);
     assert_eq!(sent.as_ptr(), body.as_ptr());
+}
+
+/// What these user properties make of a message at time 1,000.
+fn wishes(qos: Qos, pairs: &[(&str, &str)]) -> Message {
+    let mut head = BytesMut::new();
+    for (name, text) in pairs {
+        put_pair(&mut head, name, text);
+    }
+    let given = MessageProperties { head: head.freeze(), ..MessageProperties::default() };
+    crate::session::message_for_test(Time(1000), qos, false, given)
+}
+
+#[test]
+fn user_properties_ask_for_what_mqtt_has_no_field_for() {
+    let at = |pairs: &[(&str, &str)]| wishes(Qos::AtLeastOnce, pairs).meta.deliver_at();
+    assert_eq!(at(&[("deliver-at", "5000")]), Some(Time(5000)));
+    assert_eq!(at(&[("delay", "500")]), Some(Time(1500)));
+    assert_eq!(at(&[("AMQ_SCHEDULED_DELAY", "500")]), Some(Time(1500)));
+    assert_eq!(at(&[("deliver-at", "999"), ("delay", "soon")]), None);
+    for name in ["group-id", "JMSXGroupID"] {
+        let message = wishes(Qos::AtLeastOnce, &[(name, "g"), (name, "h")]);
+        assert_eq!(message.meta.group_id().map(|group| &**group), Some("g"), "the first counts");
+        assert_eq!(MqttFormat.view(&wishes(Qos::AtLeastOnce, &[(name, "g")])).group_id.as_deref(), Some("g"));
+    }
+    for name in ["dedup-id", "_AMQ_DUPL_ID"] {
+        let message = wishes(Qos::AtLeastOnce, &[(name, "d")]);
+        assert_eq!(message.meta.dedup_id().map(|identity| &**identity), Some("d"));
+        assert_eq!(MqttFormat.view(&message).application, [(name.into(), Value::text("d"))]);
+    }
+    assert_eq!(wishes(Qos::AtLeastOnce, &[("priority", "9"), ("priority", "1")]).meta.priority, 9);
+    assert_eq!(wishes(Qos::AtLeastOnce, &[("colour", "red")]).meta.rare, None, "usual messages stay small");
+}
+
+#[test]
+fn only_qos_0_is_discardable() {
+    let discardable = [("discardable", "true")];
+    assert!(wishes(Qos::AtMostOnce, &discardable).meta.is_discardable());
+    assert!(!wishes(Qos::AtLeastOnce, &discardable).meta.is_discardable());
+    assert!(!wishes(Qos::AtMostOnce, &[("discardable", "false")]).meta.is_discardable());
+}
+
+#[test]
+fn what_is_for_the_gateway_is_no_application_property_and_what_only_looks_like_it_is() {
+    let message = wishes(
+        Qos::AtMostOnce,
+        &[("delay", "5"), ("deliver-at", "5"), ("discardable", "true"), ("priority", "5"), ("delay", "soon")],
+    );
+    assert_eq!(MqttFormat.view(&message).application, [("delay".into(), Value::text("soon"))]);
+}
+
+#[test]
+fn what_another_protocol_asked_of_the_gateway_is_told() {
+    let mut meta = Meta::new(Address::topic("a"));
+    meta.rare_mut().deliver_at = Some(Time(7));
+    meta.rare_mut().discardable = true;
+    let (head, _) = converted(Box::leak(Box::new(View::new(Body::Binary(b"".as_slice().into())))), meta);
+    assert_eq!(&head[..], b"\x26\0\x0adeliver-at\0\x017\x26\0\x0bdiscardable\0\x04true".as_slice());
 }

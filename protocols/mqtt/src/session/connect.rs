@@ -199,10 +199,13 @@ impl MqttSession {
     fn will(&self, now: Time, mut will: LastWill) -> Will {
         let delay = will.properties.will_delay.min(self.identity.session_expiry);
         // The interval counts from the will's publication, which nobody knows yet.
-        will.properties.expiry = None;
+        let expiry = will.properties.expiry.take().map(|seconds| Duration::from_secs(u64::from(seconds)));
         let LastWill { topic, qos, retain, properties, payload } = will;
-        let message = super::inbound::message(now, &topic, qos, retain, properties, payload);
-        Will { message, retain, delay: Duration::from_secs(u64::from(delay)) }
+        let mut message = super::inbound::message(now, &topic, qos, retain, properties, payload);
+        if let Some(rare) = &mut message.meta.rare {
+            rare.deliver_at = None; // a will has its own delay
+        }
+        Will { message, retain, delay: Duration::from_secs(u64::from(delay)), expiry }
     }
 
     fn refuse(&mut self, reason: ReasonCode, what: &str, out: &mut Output) {

@@ -41,7 +41,7 @@ pub(super) fn message(
     };
     let mut meta = Meta::new(address);
     meta.durable = qos != Qos::AtMostOnce;
-    meta.priority = format::priority(&properties.head);
+    format::read_wishes(now, &properties.head, &mut meta);
     meta.expires_at = properties.expiry.map(|seconds| Time(now.0.saturating_add(u64::from(seconds) * 1000)));
     Message::new(meta, Encoding::Mqtt5, Flags { qos, retain }.mark(properties.head), payload)
 }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use evergate_model::{
-    Attach, AttachAccess, Binding, ConsumerId, Filter, Lifetime, QueueSpec, Selector, Seq, StreamStart, Time,
-};
+use evergate_model::{Attach, AttachAccess, Binding, ConsumerId, Filter, Lifetime, QueueSpec, Selector, StreamStart};
 
 use super::connect::durable_owner;
 use super::destination::Destination;
@@ -122,18 +120,7 @@ fn wants_no_local(frame: &Frame) -> bool {
 }
 
 fn stream_start(text: &str) -> Result<StreamStart, Fault> {
-    let number = |text: &str| text.trim().parse::<u64>().ok();
-    let start = match text.split_once('=') {
-        None if text == "first" => Some(StreamStart::First),
-        None if text == "last" => Some(StreamStart::Last),
-        None if text == "next" => Some(StreamStart::Next),
-        Some(("offset", place)) => number(place).map(|place| StreamStart::Offset(Seq(place))),
-        Some(("timestamp", seconds)) => {
-            number(seconds).map(|seconds| StreamStart::Time(Time(seconds.saturating_mul(1000))))
-        }
-        _ => None,
-    };
-    start.ok_or_else(|| {
+    StreamStart::parse(text).ok_or_else(|| {
         Fault::refused(format!("{STREAM_OFFSET} must be first, last, next, offset=… or timestamp=… (seconds): {text}"))
     })
 }

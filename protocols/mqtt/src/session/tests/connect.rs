@@ -207,7 +207,7 @@ fn a_client_that_waits_for_the_gateway_is_not_silent() {
 }
 
 fn will(qos: Qos) -> LastWill {
-    let properties = MessageProperties { will_delay: 30, ..MessageProperties::default() };
+    let properties = MessageProperties { will_delay: 30, expiry: Some(60), ..MessageProperties::default() };
     LastWill { topic: "w".into(), qos, retain: true, properties, payload: bytes::Bytes::from_static(b"\0bye") }
 }
 
@@ -227,6 +227,8 @@ fn mqtt_3_1_3_9_the_will_waits_no_longer_than_the_session_lives() {
         });
         let will = will.expect("a will");
         assert_eq!(will.delay.as_secs(), delay);
+        // Its time begins with its publication. (3.1.3.2.4)
+        assert_eq!((will.expiry.map(|expiry| expiry.as_secs()), will.message.meta.expires_at), (Some(60), None));
         assert_eq!((will.retain, will.message.meta.durable, &will.message.body[..]), (true, true, &b"\0bye"[..]));
     }
 }
