@@ -52,7 +52,7 @@ pub fn run(plan: &Plan, protocol: &Protocol) -> io::Result<String> {
     let received: Vec<_> = consuming.into_iter().map(join).collect();
     let used = used(plan, &before);
     drop(stalled);
-    let (_, confirms) = published?;
     let received = received.into_iter().collect::<io::Result<Vec<_>>>()?;
+    let (_, confirms) = published?;
     Ok(result::line(&received, &confirms, schedule.full - schedule.start, &used))
 }

@@ -104,8 +104,9 @@ pub fn run(plan: &Plan, protocol: &Protocol) -> io::Result<String> {
     let sent: Vec<_> = publishing.into_iter().map(join).collect();
     let received: Vec<_> = consuming.into_iter().map(join).collect();
     let used = used(plan, &before);
-    let sent = sent.into_iter().collect::<io::Result<Vec<_>>>()?;
+    // A consumer's fault comes first: its publisher only stalls for want of it.
     let mut received = received.into_iter().collect::<io::Result<Vec<_>>>()?;
+    let sent = sent.into_iter().collect::<io::Result<Vec<_>>>()?;
     if plan.later {
         for (pair, gate) in gates.iter().enumerate() {
             let consumer = (protocol.consumer)(plan, pair as u32)?;

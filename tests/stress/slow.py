@@ -1,0 +1,59 @@
+"""1,000 subscribers of one topic, of which 10 never read: the others do not notice."""
+
+from stress.load import Load, alternate, result
+from stress.server import Watch, memory, metrics, peak, started
+
+SUBSCRIBERS = 1000
+STALLED = 10
+ROUNDS = 5
+# Small, so that those who do not read reach what they may hold within the run.
+LIMITS = {"EVERGATE__LIMITS__QUEUE_RESIDENT_BYTES_MAX": "1 MiB"}
+
+
+def measure(rows, journal, scale):
+    subscribers = max(int(SUBSCRIBERS * scale), 100)
+    with started(journal, LIMITS) as gateway:
+        load = Load(gateway)
+        for mode, options in {"QoS 0": (), "QoS 1": ("durable",)}.items():
+            seen = {}
+            settings = {"body": 1024, "rate": 20, "paced_seconds": 2, "full_seconds": 4, "delivery_window": 512}
+
+            def healthy(number):
+                return load.run("fanout", f"all-{number}", *options, subscribers=subscribers - STALLED, **settings)
+
+            def mixed(number):
+                running = load.start(
+                    "fanout", f"some-{number}", *options, subscribers=subscribers, stalled=STALLED, **settings
+                )
+                with Watch(lambda: metrics(gateway), 1.0) as watch:
+                    found = result(running, 120)
+                seen["metrics"] = watch.values
+                return found
+
+            try:
+                with memory(gateway) as watch:
+                    found = alternate({"healthy": healthy, "mixed": mixed}, ROUNDS)
+            except RuntimeError as error:
+                rows.fail(f"{mode}: {subscribers:,} subscribers", error)
+                continue
+            tell(rows, mode, found["healthy"], found["mixed"])
+            rows.at_most(f"{mode}: RSS MiB, peak", peak(watch), 600)
+            rows.true(f"{mode}: slow ones are seen in the metrics", slow_ones(seen["metrics"]) == STALLED)
+            dropped = max(value.get("evergate_messages_dropped_total", 0) for _, value in seen["metrics"])
+            rows.tell(f"{mode}: messages dropped", int(dropped))
+
+
+def tell(rows, mode, healthy, mixed):
+    rows.at_least(f"{mode}: throughput of the others, %", 100 * mixed["rate"] / healthy["rate"], 90)
+    rows.at_most(f"{mode}: their paced p99, %", 100 * mixed["p99_us"] / healthy["p99_us"], 150)
+    rows.tell("  deliveries/s without, with", f"{healthy['rate']:,.0f}, {mixed['rate']:,.0f}")
+    rows.tell("  p99 ms without, with", f"{healthy['p99_us'] / 1000:.1f}, {mixed['p99_us'] / 1000:.1f}")
+
+
+def slow_ones(samples):
+    """Destinations with a backlog that only grew, at most in any sample but the first."""
+    depth = "evergate_destination_messages{"
+    last = samples[-2][1] if len(samples) > 1 else samples[-1][1]
+    deepest = sorted((value for name, value in last.items() if name.startswith(depth)), reverse=True)
+    threshold = deepest[0] / 2 if deepest else 0
+    return sum(1 for value in deepest if value > max(threshold, 100))
