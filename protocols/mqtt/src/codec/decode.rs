@@ -27,7 +27,7 @@ const COPY_BELOW_BYTES: usize = 2048;
 pub fn decode(input: &mut BytesMut, version: Version, limits: Limits) -> Result<Option<Packet>, DecodeError> {
     let Some(&first) = input.first() else { return Ok(None) };
     let (kind, flags) = (first >> 4, first & 0x0F);
-    check_flags(kind, flags)?;
+    check_flags(kind, flags, version)?;
     let Some((length, header_len)) = remaining_length(&input[1..], version)? else { return Ok(None) };
     let limit = if kind == 3 { limits.publish_bytes } else { limits.control_bytes };
     if 1 + header_len + length > limit {
@@ -69,12 +69,14 @@ pub fn decode(input: &mut BytesMut, version: Version, limits: Limits) -> Result<
 }
 
 /// Reserved flag bits have the values that the specification gives. [MQTT-2.1.3-1]
-fn check_flags(kind: u8, flags: u8) -> Result<(), DecodeError> {
+fn check_flags(kind: u8, flags: u8, version: Version) -> Result<(), DecodeError> {
     let right = match kind {
         0 => return Err(DecodeError::malformed("packet type 0")),
         3 if flags & 0x06 == 0x06 => return Err(DecodeError::malformed("QoS 3")), // [MQTT-3.3.1-4]
         3 if flags & 0x0E == 0x08 => return Err(DecodeError::malformed("DUP with QoS 0")), // [MQTT-3.3.1-2]
         3 => true,
+        // 3.1, sections 2.1, 3.6, 3.8 and 3.10: these may be sent again, with DUP.
+        6 | 8 | 10 if version == Version::V3 => flags & !0x08 == 0x02,
         6 | 8 | 10 => flags == 0x02, // [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1]
         _ => flags == 0,
     };
@@ -171,8 +173,10 @@ fn connect_fields(reader: &mut Reader<'_>, frame: &Bytes, version: Version) -> R
     } else {
         None
     };
-    let user = if has(0x80) { Some(reader.text()?.to_owned()) } else { None };
-    let password = if has(0x40) { Some(reader.shared_binary(frame)?) } else { None };
+    // 3.1, section 3.1: the flags may be set and the fields missing.
+    let ends_early = |reader: &Reader<'_>| version == Version::V3 && reader.is_empty();
+    let user = if has(0x80) && !ends_early(reader) { Some(reader.text()?.to_owned()) } else { None };
+    let password = if has(0x40) && !ends_early(reader) { Some(reader.shared_binary(frame)?) } else { None };
     if !reader.is_empty() {
         return Err(DecodeError::malformed("bytes are left after the packet's last field"));
     }

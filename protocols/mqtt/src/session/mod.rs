@@ -4,9 +4,11 @@
 //! - `inbound`: what the client publishes
 //! - `outbound`: deliveries and their acknowledgements
 //! - `subscribe`: SUBSCRIBE and UNSUBSCRIBE
+//! - `consuming`: what the user properties of a SUBSCRIBE ask for
 //! - `replies`: answers in the order of the client's packets
 
 mod connect;
+mod consuming;
 mod inbound;
 mod outbound;
 mod replies;
@@ -24,8 +26,8 @@ use evergate_model::{Close, ConsumerId, Event, Formats, Output, PeerInfo, Sessio
 
 use crate::MqttConfig;
 use crate::codec::{
-    AckKind, Connect, DecodeError, Disconnect, Packet, Properties, PropertyValue, ReasonCode, Version, decode, encode,
-    id,
+    AckKind, Connect, DecodeError, Disconnect, Packet, Properties, PropertyValue, ReasonCode, Suback, Version, decode,
+    encode, id,
 };
 use connect::Identity;
 use inbound::Inbound;
@@ -210,20 +212,35 @@ impl MqttSession {
                 Reply::Ack { kind, packet_id, reason, text } => {
                     self.ack_leaves(kind, packet_id, reason, text.as_deref(), out);
                 }
-                Reply::Suback { packet_id, mut codes } => {
-                    if !self.is_v5() {
-                        // 3.1.1 knows one failure. [MQTT-3.9.3-2]
-                        codes.iter_mut().filter(|code| code.is_error()).for_each(|code| code.0 = 0x80);
-                    }
-                    let properties = Properties::default();
-                    self.send(&Packet::Suback(crate::codec::Suback { packet_id, codes, properties }), out);
-                }
+                Reply::Suback { packet_id, codes, text } => self.suback(packet_id, codes, text, out),
                 Reply::Unsuback { packet_id, codes } => {
                     let properties = Properties::default();
                     self.send(&Packet::Unsuback(crate::codec::Unsuback { packet_id, codes, properties }), out);
                 }
             }
         }
+    }
+
+    fn suback(&mut self, packet_id: u16, mut codes: Vec<ReasonCode>, text: Option<String>, out: &mut Output) {
+        let refused = codes.iter().any(|code| code.is_error());
+        if refused && self.version == Version::V3 {
+            // 3.1 knows no failure here; it would take the code for a granted QoS.
+            let what = text.unwrap_or_else(|| "a subscription was refused".into());
+            return self.close(Close::ProtocolError(what), out);
+        }
+        if !self.is_v5() {
+            // 3.1.1 knows one failure. [MQTT-3.9.3-2]
+            codes.iter_mut().filter(|code| code.is_error()).for_each(|code| code.0 = 0x80);
+        }
+        let mut suback = Suback { packet_id, codes, properties: Properties::default() };
+        if let Some(text) = text.filter(|_| self.client.wants_reasons) {
+            suback.properties.add(id::REASON_STRING, PropertyValue::Text(text));
+            if self.try_send(&Packet::Suback(suback.clone()), out) {
+                return;
+            }
+            suback.properties = Properties::default();
+        }
+        self.send(&Packet::Suback(suback), out);
     }
 
     /// Writes a packet. One that the client said it cannot take is not sent [MQTT-3.1.2-24]; all but

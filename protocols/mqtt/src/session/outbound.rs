@@ -5,11 +5,13 @@
 //! from the upper half; they go out with QoS 1 at most, since a queue that several clients share cannot
 //! promise the same message to the same client twice.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use evergate_model::{
-    Action, AddressKind, ConsumerId, Credit, Delivery, Encoding, Message, Outcome, Output, Seq, Settle, Time,
+    Action, AddressKind, ConsumerId, Credit, Delivery, Encoding, Message, Outcome, Output, Selector, Seq, Settle, Time,
 };
 
 use super::replies::Reply;
@@ -41,12 +43,13 @@ pub(super) struct Consumer {
 }
 
 /// A `$queue/` or `$share/` subscription.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SharedSource {
     /// As the client wrote it.
     pub(super) text: Arc<str>,
     pub(super) target: Target,
     pub(super) options: Options,
+    pub(super) selector: Option<Selector>,
     /// The SUBSCRIBE slot that waits for `Attached`.
     pub(super) slot: Option<evergate_model::Token>,
 }
@@ -138,7 +141,7 @@ impl MqttSession {
         let consumer = self.consumers.get(&delivery.consumer)?;
         match &consumer.shared {
             Some(source) => Some(Wanted::by(source.options)),
-            None => self.subscriptions.wanted(&delivery.message.meta.address.name),
+            None => self.subscriptions.wanted(&delivery.message, &self.formats),
         }
     }
 
@@ -150,7 +153,9 @@ impl MqttSession {
             return Sent::Yes;
         };
         if message.is_expired(now) {
-            self.settle(&delivery, Outcome::Accept, out); // [MQTT-3.3.2-5]
+            // Not sent. [MQTT-3.3.2-5] What others use too goes back, for the queue to do what its policy says.
+            let outcome = if delivery.consumer == OWN { Outcome::Accept } else { Outcome::Release };
+            self.settle(&delivery, outcome, out);
             return Sent::Yes;
         }
         let flags = Flags::of(&message);
@@ -163,6 +168,11 @@ impl MqttSession {
             },
         };
         let (head, body) = message.in_encoding(Encoding::Mqtt5, || format::to_mqtt5(&self.formats, &message));
+        let told = self.told_by_the_gateway(&delivery);
+        let properties = match told {
+            None => Cow::Borrowed(format::properties(head)),
+            Some(told) => Cow::Owned([&told[..], format::properties(head)].concat()),
+        };
         let head = PublishHead {
             dup: qos != Qos::AtMostOnce && delivery.redelivered, // [MQTT-3.3.1-1]
             qos,
@@ -171,7 +181,7 @@ impl MqttSession {
             topic_prefix: topic_prefix(&message),
             topic: &message.meta.address.name,
             packet_id,
-            head: format::properties(head),
+            head: &properties,
             expiry: seconds_left(&message, now), // [MQTT-3.3.2-6]
             alias: None,
             subscription_ids: &wanted.subscription_ids,
@@ -202,6 +212,28 @@ impl MqttSession {
         };
         self.in_flight.insert(packet_id, Flight { consumer: delivery.consumer, seq: Some(delivery.seq), stage });
         Sent::Yes
+    }
+
+    /// What the gateway tells of a delivery, as user properties; `None`: nothing, as of most. They come before
+    /// the publisher's own.
+    fn told_by_the_gateway(&self, delivery: &Delivery) -> Option<BytesMut> {
+        let source = self.consumers.get(&delivery.consumer).and_then(|consumer| consumer.shared.as_ref());
+        let tells_offset = source.is_some_and(|source| source.options.consuming.start.is_some());
+        let annotations = &delivery.message.annotations;
+        if !self.is_v5() || (annotations.is_empty() && delivery.failed_count == 0 && !tells_offset) {
+            return None;
+        }
+        let mut told = BytesMut::new();
+        for annotation in annotations {
+            format::put_pair(&mut told, &annotation.name, &annotation.value);
+        }
+        if delivery.failed_count > 0 {
+            format::put_pair(&mut told, "delivery-count", &delivery.failed_count.to_string());
+        }
+        if tells_offset {
+            format::put_pair(&mut told, "x-stream-offset", &delivery.seq.0.to_string());
+        }
+        Some(told)
     }
 
     /// The packet id that a delivery may use now. [MQTT-3.3.4-9], [MQTT-2.2.1-4]

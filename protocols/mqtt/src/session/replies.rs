@@ -12,9 +12,22 @@ use crate::codec::{AckKind, ReasonCode};
 /// What is sent when all its slots are answered.
 #[derive(Debug)]
 pub(super) enum Reply {
-    Ack { kind: AckKind, packet_id: u16, reason: ReasonCode, text: Option<String> },
-    Suback { packet_id: u16, codes: Vec<ReasonCode> },
-    Unsuback { packet_id: u16, codes: Vec<ReasonCode> },
+    Ack {
+        kind: AckKind,
+        packet_id: u16,
+        reason: ReasonCode,
+        text: Option<String>,
+    },
+    /// The text says why the first that was refused was.
+    Suback {
+        packet_id: u16,
+        codes: Vec<ReasonCode>,
+        text: Option<String>,
+    },
+    Unsuback {
+        packet_id: u16,
+        codes: Vec<ReasonCode>,
+    },
 }
 
 #[derive(Debug)]
@@ -75,7 +88,13 @@ impl Replies {
                 *reason = code;
                 *text = said;
             }
-            Reply::Suback { codes, .. } | Reply::Unsuback { codes, .. } => {
+            Reply::Suback { codes, text, .. } => {
+                if let Some(place) = codes.get_mut(slot as usize) {
+                    *place = code;
+                }
+                *text = text.take().or(said);
+            }
+            Reply::Unsuback { codes, .. } => {
                 if let Some(place) = codes.get_mut(slot as usize) {
                     *place = code;
                 }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Action, Attach, AttachError, Attached, Binding, ConsumerId, Filter, Lifetime, Output, QueueSpec, Retained, Token,
+    Action, Attach, AttachError, Attached, Binding, ConsumerId, Filter, Lifetime, Output, QueueSpec, Retained,
+    Selector, Token,
 };
 
+use super::consuming::Wishes;
 use super::outbound::{Consumer, SharedSource};
 use super::replies::Reply;
 use super::subscription::{Options, Target};
 use super::{MqttSession, OWN};
 use crate::codec::{Qos, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Unsubscribe, id};
+use crate::format::QUEUE_PREFIX;
 
 impl MqttSession {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe, out: &mut Output) {
@@ -20,19 +23,20 @@ impl MqttSession {
             return self.fail(ReasonCode::PROTOCOL_ERROR, what, out); // [MQTT-3.8.3-4]
         }
         let subscription_id = subscribe.properties.number(id::SUBSCRIPTION_ID).unwrap_or(0);
+        let wishes = Wishes::read(&subscribe.properties);
         let slots: Vec<Token> = subscribe.filters.iter().map(|_| self.token()).collect();
         let granted = |filter: &SubscribeFilter| ReasonCode(filter.qos as u8);
         let codes = subscribe.filters.iter().map(granted).collect();
-        let reply = Reply::Suback { packet_id: subscribe.packet_id, codes };
+        let reply = Reply::Suback { packet_id: subscribe.packet_id, codes, text: None };
         self.replies.push(slots[0], slots.len(), reply); // the codec lets no empty SUBSCRIBE pass
         for (at, (filter, slot)) in subscribe.filters.into_iter().zip(slots).enumerate() {
-            let done = if at < self.config.max_filters_per_packet {
-                self.subscribe_one(&filter, subscription_id, slot, out)
-            } else {
-                Err(ReasonCode::QUOTA_EXCEEDED)
+            let done = match &wishes {
+                _ if at >= self.config.max_filters_per_packet => Err(ReasonCode::QUOTA_EXCEEDED.into()),
+                Ok(wishes) => self.subscribe_one(&filter, subscription_id, wishes, slot, out),
+                Err(text) => Err(Refused::because(text.clone())),
             };
-            if let Err(reason) = done {
-                self.replies.answer(slot, Some(reason), None);
+            if let Err(Refused { reason, text }) = done {
+                self.replies.answer(slot, Some(reason), text);
             }
         }
     }
@@ -41,41 +45,48 @@ impl MqttSession {
         &mut self,
         filter: &SubscribeFilter,
         subscription_id: u32,
+        wishes: &Wishes,
         slot: Token,
         out: &mut Output,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Refused> {
         let target = Target::parse(&filter.filter, self.config.max_topic_levels)?;
-        let options = Options::new(filter, subscription_id);
+        if (wishes.consuming.browse || wishes.consuming.start.is_some()) && !matches!(target, Target::Queue(_)) {
+            return Err(Refused::because(format!("browse and x-stream-offset are for {QUEUE_PREFIX}… only")));
+        }
+        let options = Options::new(filter, subscription_id, wishes.consuming);
         let known = match &target {
             Target::Topics(filter) => self.subscriptions.contains(filter),
             Target::Shared(_) | Target::Queue(_) => self.source_named(&filter.filter).is_some(),
         };
         let count = self.subscriptions.len() + self.consumers.len() - 1; // without the session's own
         if !known && count >= self.config.max_subscriptions {
-            return Err(ReasonCode::QUOTA_EXCEEDED);
+            return Err(ReasonCode::QUOTA_EXCEEDED.into());
         }
         match target {
             Target::Topics(topics) => {
-                self.subscriptions.insert(topics.clone(), options); // [MQTT-3.8.4-3]
+                // [MQTT-3.8.4-3]
+                self.subscriptions.insert(topics.clone(), options, wishes.selector.clone());
                 let retained = match options.retain_handling {
                     RetainHandling::Send => Retained::Send,
                     RetainHandling::SendIfNew => Retained::SendIfNew,
                     RetainHandling::DoNotSend => Retained::Skip,
                 };
-                let binding = self.binding(topics, options);
+                let binding = self.binding(topics, options, wishes.selector.clone());
                 out.actions.push(Action::Bind { consumer: OWN, binding, retained, token: slot });
             }
             Target::Shared(_) | Target::Queue(_) => {
-                self.subscribe_source(&filter.filter, target, options, slot, out);
+                let selector = wishes.selector.clone();
+                let text = filter.filter.as_str().into();
+                self.subscribe_source(SharedSource { text, target, options, selector, slot: Some(slot) }, out);
             }
         }
         Ok(())
     }
 
-    fn binding(&self, filter: Filter, options: Options) -> Binding {
+    fn binding(&self, filter: Filter, options: Options, selector: Option<Selector>) -> Binding {
         let no_local = options.no_local.then(|| Arc::clone(&self.identity.client_id));
         let durable = options.qos != Qos::AtMostOnce;
-        Binding { no_local, options: options.encode(), ..Binding::new(filter, durable) }
+        Binding { no_local, selector, options: options.encode(), ..Binding::new(filter, durable) }
     }
 
     fn source_named(&self, text: &str) -> Option<ConsumerId> {
@@ -84,41 +95,57 @@ impl MqttSession {
     }
 
     /// `$queue/` and `$share/`: a consumer of its own.
-    fn subscribe_source(&mut self, text: &str, target: Target, mut options: Options, slot: Token, out: &mut Output) {
+    fn subscribe_source(&mut self, mut wanted: SharedSource, out: &mut Output) {
+        let Some(slot) = wanted.slot else { return };
         // Exactly once cannot be promised to one of several consumers: QoS 1 is granted. [MQTT-3.9.3-1]
-        options.qos = options.qos.min(Qos::AtLeastOnce);
-        self.replies.foresee(slot, ReasonCode(options.qos as u8));
-        let known = self.source_named(text).and_then(|id| self.consumers.get_mut(&id)?.shared.as_mut());
-        if let Some(source) = known {
-            source.options = options;
-            if let Some(earlier) = source.slot.replace(slot) {
-                // Two SUBSCRIBEs wait for the same Attached: it will answer the second.
-                self.replies.answer(earlier, None, None);
-            } else {
-                source.slot = None;
-                self.remember_source(text, options, slot, out);
-            }
-            return;
+        wanted.options.qos = wanted.options.qos.min(Qos::AtLeastOnce);
+        self.replies.foresee(slot, ReasonCode(wanted.options.qos as u8));
+        let Some(id) = self.source_named(&wanted.text) else {
+            return self.attach_source(wanted, out);
+        };
+        let Some(source) = self.consumers.get_mut(&id).and_then(|consumer| consumer.shared.as_mut()) else { return };
+        let earlier = source.slot;
+        if let Some(earlier) = earlier {
+            // Two SUBSCRIBEs wait for the same Attached: it will answer the second.
+            self.replies.answer(earlier, None, None);
         }
-        self.attach_source(text, target, options, Some(slot), out);
+        if source.selector != wanted.selector || source.options.consuming != wanted.options.consuming {
+            // Another way to consume is another consumer. [MQTT-3.8.4-3]
+            self.forget_consumer(id);
+            self.detaching.insert(id, None);
+            out.actions.push(Action::Detach { consumer: id, delete: false, lifetime: None });
+            return self.attach_source(wanted, out);
+        }
+        source.options = wanted.options;
+        source.slot = earlier.map(|_| slot);
+        if earlier.is_none() {
+            self.remember_source(&wanted, slot, out);
+        }
     }
 
-    fn attach_source(&mut self, text: &str, target: Target, options: Options, slot: Option<Token>, out: &mut Output) {
+    fn attach_source(&mut self, source: SharedSource, out: &mut Output) {
         let consumer = ConsumerId(self.next_consumer);
         self.next_consumer += 1;
-        let (queue, bindings) = match &target {
+        let SharedSource { text, target, options, selector, .. } = &source;
+        let wishes = Wishes { selector: selector.clone(), consuming: options.consuming };
+        let attach = match target {
             Target::Shared(filter) => {
                 let durable = self.identity.is_persistent() && options.qos != Qos::AtMostOnce;
                 let lifetime = if durable { self.identity.lifetime() } else { Lifetime::Attached };
-                let binding = Binding::new(filter.clone(), durable);
-                (QueueSpec { name: text.into(), durable, lifetime }, vec![binding])
+                let binding = Binding { selector: wishes.selector, ..Binding::new(filter.clone(), durable) };
+                let queue = QueueSpec { name: text.clone(), durable, lifetime };
+                let priority = wishes.consuming.priority;
+                Attach { bindings: vec![binding], priority, ..Attach::new(consumer, queue) }
             }
-            Target::Queue(name) => (QueueSpec::named(Arc::clone(name)), Vec::new()),
+            Target::Queue(name) => {
+                let mut attach = Attach::new(consumer, QueueSpec::named(Arc::clone(name)));
+                wishes.apply(&mut attach);
+                attach
+            }
             Target::Topics(_) => return, // these go through the session's own queue
         };
-        let source = SharedSource { text: text.into(), target, options, slot };
         self.consumers.insert(consumer, Consumer::new(Some(source)));
-        out.actions.push(Action::Attach(Attach { bindings, ..Attach::new(consumer, queue) }));
+        out.actions.push(Action::Attach(attach));
     }
 
     pub(super) fn consumer_attached(
@@ -128,17 +155,18 @@ impl MqttSession {
         out: &mut Output,
     ) {
         let Some(source) = self.consumers.get_mut(&id).and_then(|consumer| consumer.shared.as_mut()) else { return };
-        let (text, options, slot) = (Arc::clone(&source.text), source.options, source.slot.take());
+        let slot = source.slot.take();
         match result {
             Ok(_) => {
+                let source = source.clone();
                 self.grant(id, out);
                 if let Some(slot) = slot {
-                    self.remember_source(&text, options, slot, out);
+                    self.remember_source(&source, slot, out);
                 }
             }
             Err(error) => {
                 self.forget_consumer(id);
-                let reason = match error {
+                let reason = match &error {
                     AttachError::Denied => ReasonCode::NOT_AUTHORIZED,
                     AttachError::Limit(_) => ReasonCode::QUOTA_EXCEEDED,
                     AttachError::InUse | AttachError::NotFound | AttachError::Unavailable => {
@@ -146,7 +174,7 @@ impl MqttSession {
                     }
                 };
                 if let Some(slot) = slot {
-                    self.replies.answer(slot, Some(reason), None);
+                    self.replies.answer(slot, Some(reason), Some(error.to_string()));
                 }
             }
         }
@@ -154,10 +182,10 @@ impl MqttSession {
 
     /// A persistent session notes the subscription as a binding of its own queue, to a topic that nobody
     /// can publish to, and answers once that is stored.
-    fn remember_source(&mut self, text: &str, options: Options, slot: Token, out: &mut Output) {
-        match Filter::new(text) {
+    fn remember_source(&mut self, source: &SharedSource, slot: Token, out: &mut Output) {
+        match Filter::new(&*source.text) {
             Ok(filter) if self.identity.is_persistent() => {
-                let binding = self.binding(filter, options);
+                let binding = self.binding(filter, source.options, source.selector.clone());
                 out.actions.push(Action::Bind { consumer: OWN, binding, retained: Retained::Skip, token: slot });
             }
             _ => self.replies.answer(slot, None, None),
@@ -216,13 +244,36 @@ impl MqttSession {
 
     /// The subscriptions of a session that is resumed.
     pub(super) fn restore_subscriptions(&mut self, bindings: Vec<Binding>, out: &mut Output) {
-        for Binding { filter, options, .. } in bindings {
+        for Binding { filter, options, selector, .. } in bindings {
             let Some(options) = Options::decode(&options) else { continue };
             match Target::parse(filter.as_str(), usize::MAX) {
-                Ok(Target::Topics(filter)) => self.subscriptions.insert(filter, options),
-                Ok(target) => self.attach_source(filter.as_str(), target, options, None, out),
+                Ok(Target::Topics(filter)) => self.subscriptions.insert(filter, options, selector),
+                Ok(target) => {
+                    let text = filter.as_str().into();
+                    self.attach_source(SharedSource { text, target, options, selector, slot: None }, out);
+                }
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// Why a filter is not subscribed to.
+struct Refused {
+    reason: ReasonCode,
+    /// For the reason string of SUBACK.
+    text: Option<String>,
+}
+
+impl Refused {
+    /// For what MQTT has no code.
+    fn because(text: String) -> Self {
+        Self { reason: ReasonCode::IMPLEMENTATION_SPECIFIC, text: Some(text) }
+    }
+}
+
+impl From<ReasonCode> for Refused {
+    fn from(reason: ReasonCode) -> Self {
+        Self { reason, text: None }
     }
 }

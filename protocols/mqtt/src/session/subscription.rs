@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use evergate_model::{Address, Filter};
+use evergate_model::{Address, Filter, Formats, Message, Selector, Seq, StreamStart, Time};
 
+use super::consuming::Consuming;
 use crate::codec::{Qos, ReasonCode, RetainHandling, SubscribeFilter};
 use crate::format::QUEUE_PREFIX;
 
@@ -57,39 +58,64 @@ pub(super) struct Options {
     pub(super) retain_handling: RetainHandling,
     /// 0: none.
     pub(super) subscription_id: u32,
+    pub(super) consuming: Consuming,
 }
 
-/// First byte of the stored options. Raised when their layout changes.
-const LAYOUT: u8 = 1;
+/// First byte of the stored options: those of MQTT, or these and [`Consuming`].
+const PLAIN_LAYOUT: u8 = 1;
+const CONSUMING_LAYOUT: u8 = 2;
 
 impl Options {
-    pub(super) fn new(filter: &SubscribeFilter, subscription_id: u32) -> Self {
+    pub(super) fn new(filter: &SubscribeFilter, subscription_id: u32, consuming: Consuming) -> Self {
         Self {
             qos: filter.qos,
             no_local: filter.no_local,
             retain_as_published: filter.retain_as_published,
             retain_handling: filter.retain_handling,
             subscription_id,
+            consuming,
         }
     }
 
-    /// The bytes kept with the binding: layout, flags, subscription identifier.
+    /// The bytes kept with the binding: layout, flags, subscription identifier; then, if it is not as usual,
+    /// consumer priority, browse, the kind of start and its number.
     pub(super) fn encode(self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(6);
-        bytes.put_u8(LAYOUT);
+        let plain = self.consuming == Consuming::default();
+        let mut bytes = BytesMut::with_capacity(20);
+        bytes.put_u8(if plain { PLAIN_LAYOUT } else { CONSUMING_LAYOUT });
         let flags = u8::from(self.no_local) << 2 | u8::from(self.retain_as_published) << 3;
         bytes.put_u8(self.qos as u8 | flags | (self.retain_handling as u8) << 4);
         bytes.put_u32(self.subscription_id);
+        if !plain {
+            let (kind, number) = match self.consuming.start {
+                None => (0, 0),
+                Some(StreamStart::First) => (1, 0),
+                Some(StreamStart::Last) => (2, 0),
+                Some(StreamStart::Next) => (3, 0),
+                Some(StreamStart::Offset(place)) => (4, place.0),
+                Some(StreamStart::Time(time)) => (5, time.0),
+            };
+            bytes.put_i32(self.consuming.priority);
+            bytes.put_u8(u8::from(self.consuming.browse));
+            bytes.put_u8(kind);
+            bytes.put_u64(number);
+        }
         bytes.freeze()
     }
 
     /// Reads them back; `None` if another program wrote them.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let [LAYOUT, flags, a, b, c, d] = *bytes else { return None };
+        let (plain, rest) = bytes.split_first_chunk::<6>()?;
+        let [layout, flags, a, b, c, d] = *plain;
         let retain_handling = match flags >> 4 {
             0 => RetainHandling::Send,
             1 => RetainHandling::SendIfNew,
             2 => RetainHandling::DoNotSend,
+            _ => return None,
+        };
+        let consuming = match layout {
+            PLAIN_LAYOUT if rest.is_empty() => Consuming::default(),
+            CONSUMING_LAYOUT => decode_consuming(rest)?,
             _ => return None,
         };
         Some(Self {
@@ -98,8 +124,25 @@ impl Options {
             retain_as_published: flags & 0x08 != 0,
             retain_handling,
             subscription_id: u32::from_be_bytes([a, b, c, d]),
+            consuming,
         })
     }
+}
+
+fn decode_consuming(bytes: &[u8]) -> Option<Consuming> {
+    let (priority, rest) = bytes.split_first_chunk::<4>()?;
+    let (&[browse, kind], rest) = rest.split_first_chunk::<2>()?;
+    let number = u64::from_be_bytes(rest.try_into().ok()?);
+    let start = match kind {
+        0 => None,
+        1 => Some(StreamStart::First),
+        2 => Some(StreamStart::Last),
+        3 => Some(StreamStart::Next),
+        4 => Some(StreamStart::Offset(Seq(number))),
+        5 => Some(StreamStart::Time(Time(number))),
+        _ => return None,
+    };
+    Some(Consuming { priority: i32::from_be_bytes(*priority), browse: browse != 0, start })
 }
 
 /// What the subscriptions that match a message ask for, together.
@@ -132,11 +175,26 @@ impl Wanted {
     }
 }
 
+/// One of them.
+#[derive(Clone, Debug)]
+struct Subscribed {
+    options: Options,
+    selector: Option<Selector>,
+}
+
+impl Subscribed {
+    /// The gateway has looked at the selectors; but of several subscriptions that match, it does not say through
+    /// which a message comes.
+    fn selects(&self, message: &Message, formats: &Formats) -> bool {
+        self.selector.as_ref().is_none_or(|selector| selector.matches_with(message, formats))
+    }
+}
+
 /// The subscriptions of the session's own queue. Plain topics are found by name, wildcards one by one.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    plain: HashMap<Arc<str>, Options>,
-    wild: BTreeMap<Filter, Options>,
+    plain: HashMap<Arc<str>, Subscribed>,
+    wild: BTreeMap<Filter, Subscribed>,
 }
 
 impl Subscriptions {
@@ -148,11 +206,12 @@ impl Subscriptions {
         self.plain.contains_key(filter.as_str()) || self.wild.contains_key(filter)
     }
 
-    pub(super) fn insert(&mut self, filter: Filter, options: Options) {
+    pub(super) fn insert(&mut self, filter: Filter, options: Options, selector: Option<Selector>) {
+        let subscribed = Subscribed { options, selector };
         if filter.is_wild() {
-            self.wild.insert(filter, options);
+            self.wild.insert(filter, subscribed);
         } else {
-            self.plain.insert(filter.as_str().into(), options);
+            self.plain.insert(filter.as_str().into(), subscribed);
         }
     }
 
@@ -161,10 +220,12 @@ impl Subscriptions {
         self.wild.remove(filter);
     }
 
-    /// What is wanted of a message to `topic`; `None`: nothing matches any more.
-    pub(super) fn wanted(&self, topic: &str) -> Option<Wanted> {
-        let wild = self.wild.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, options)| options);
-        let mut matching = self.plain.get(topic).into_iter().chain(wild).copied();
+    /// What is wanted of a message; `None`: nothing matches any more.
+    pub(super) fn wanted(&self, message: &Message, formats: &Formats) -> Option<Wanted> {
+        let topic = &*message.meta.address.name;
+        let wild = self.wild.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, subscribed)| subscribed);
+        let matching = self.plain.get(topic).into_iter().chain(wild);
+        let mut matching = matching.filter(|found| found.selects(message, formats)).map(|found| found.options);
         let mut wanted = Wanted::by(matching.next()?);
         for options in matching {
             wanted.and(options);

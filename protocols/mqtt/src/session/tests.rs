@@ -1,8 +1,10 @@
 //! The session driven by hand: a small gateway that remembers what it was asked.
 
 mod connect;
+mod consuming;
 mod deliver;
 mod gateway;
 mod hostile;
+mod mqtt31;
 mod publish;
 mod subscribe;

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_model::{
-    Action, Address, Attached, ConsumerId, Encoding, Event, Message, Meta, Outcome, Seq, Settle, Time, Token,
+    Action, Address, Annotation, Attached, ConsumerId, Delivery, Encoding, Event, Message, Meta, Outcome, Seq, Settle,
+    Time, Token,
 };
 
 use super::gateway::{Peer, connect, delivery, filter, message, plain};
@@ -289,4 +290,43 @@ fn a_message_sent_to_a_queue_shows_the_queue_s_name() {
     peer.ack_with(AckKind::Puback, 32_768, ReasonCode::UNSPECIFIED);
     let settled = settles(&mut peer);
     assert!(matches!(settled[0].outcome, Outcome::Reject { .. }));
+}
+
+#[test]
+fn what_the_gateway_knows_of_a_delivery_stands_before_the_publishers_properties_in_mqtt_5() {
+    let note = |name: &str, value: &str| Annotation { name: name.into(), value: value.into() };
+    let notes = [note("dead-letter-reason", "expired"), note("original-destination", "/topic/a")];
+    let head = Bytes::from_static(b"\x26\0\x01k\0\x01v");
+    let given = MessageProperties { head, ..MessageProperties::default() };
+    let published_as = crate::session::message_for_test(Time(0), Qos::AtLeastOnce, false, given);
+    let dead = Arc::new(published_as.readdressed(Address::topic("dead"), notes));
+    let deliver = |version| {
+        let mut peer = subscriber(version, Qos::AtLeastOnce);
+        peer.event(Event::Deliver(Delivery { failed_count: 3, redelivered: true, ..delivery(0, 1, &dead) }));
+        published(peer.one())
+    };
+    let publish = deliver(Version::V5);
+    assert!(publish.dup);
+    assert_eq!(
+        &publish.properties.head[..],
+        b"\x26\0\x12dead-letter-reason\0\x07expired\x26\0\x14original-destination\0\x08/topic/a\
+          \x26\0\x0edelivery-count\0\x013\x26\0\x01k\0\x01v"
+            .as_slice()
+    );
+    assert!(deliver(Version::V4).properties.head.is_empty());
+}
+
+#[test]
+fn mqtt_3_3_2_5_what_expired_on_the_way_is_not_sent_and_goes_back_to_a_queue_that_others_use() {
+    let mut expired = Message::new(Meta::new(Address::queue("q")), Encoding::Plain, Bytes::new(), Bytes::new());
+    expired.meta.expires_at = Some(Time(999));
+    let expired = Arc::new(expired);
+    let mut peer = subscriber(Version::V5, Qos::AtLeastOnce);
+    peer.deliver(0, 1, &expired);
+    assert_eq!((peer.take(), settles(&mut peer).remove(0).outcome), (vec![], Outcome::Accept));
+    peer.send(&super::gateway::subscribe(vec![filter("$queue/q", Qos::AtLeastOnce)]));
+    peer.event(Event::Attached { consumer: ConsumerId(1), result: Ok(Attached::default()) });
+    peer.take();
+    peer.deliver(1, 1, &expired);
+    assert_eq!((peer.take(), settles(&mut peer).remove(0).outcome), (vec![], Outcome::Release));
 }
