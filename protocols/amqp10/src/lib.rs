@@ -10,8 +10,10 @@ mod codec;
 mod config;
 mod connection;
 mod error;
+mod filters;
 mod message;
 mod performative;
+mod subscription;
 mod terminus;
 mod transaction;
 

@@ -3,15 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use evergate_model::{Address, AddressKind, Filter, Outcome, Value};
 
-use crate::codec::{DecodeError, Fields, Item, ListWriter, MapWriter, Reader, put_string, put_symbol, put_value};
+use crate::codec::{DecodeError, Fields, Item, ListWriter, MapWriter, Reader, put_descriptor, put_string, put_symbol};
 use crate::error::{AmqpError, INVALID_FIELD, NOT_ALLOWED, NOT_IMPLEMENTED};
+use crate::filters::Filters;
 use crate::performative::{DeliveryState, code, put_outcome, read_state};
 use crate::transaction::check_coordinator;
-
-const NO_LOCAL: &str = "apache.org:no-local-filter:list";
-const NO_LOCAL_CODE: u64 = 0x0000_468C_0000_0003;
-const SELECTOR: &str = "apache.org:selector-filter:string";
-const SELECTOR_CODE: u64 = 0x0000_468C_0000_0004;
 
 /// What `amqp:…:list` outcomes a consumer may use: all of the standard's.
 const OUTCOMES: [&str; 4] = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
@@ -28,15 +24,61 @@ pub(crate) struct Terminus {
     pub expiry_policy: Option<String>,
     pub timeout: u32,
     pub dynamic: bool,
+    /// Dynamic nodes: when they go.
+    pub lifetime_policy: LifetimePolicy,
     /// Sources: deliver without taking.
     pub copy: bool,
-    /// Sources: skip what this container published.
-    pub no_local: Option<String>,
+    pub filters: Filters,
     /// Sources: what becomes of a delivery that is settled without an outcome.
     pub default_outcome: Option<Outcome>,
     /// Sources: the outcomes that their end understands; none: all.
     pub outcomes: Vec<String>,
     pub capabilities: Vec<String>,
+}
+
+/// When a dynamic node goes (part 3, 3.5.9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LifetimePolicy {
+    /// With the link that made it.
+    #[default]
+    OnClose,
+    /// With its last link.
+    OnNoLinks,
+    /// When it is empty, which we do not do.
+    Other,
+}
+
+impl LifetimePolicy {
+    fn read(properties: Option<Item<'_>>) -> Result<Self, DecodeError> {
+        let mut items = match properties {
+            None => return Ok(Self::default()),
+            Some(Item::Map(items)) => items,
+            Some(_) => return Err(DecodeError::WrongType),
+        };
+        while let Some(key) = items.next().transpose()? {
+            let value = items.next().transpose()?;
+            if !matches!(key, Item::Simple(Value::Symbol(key)) if key == "lifetime-policy") {
+                continue;
+            }
+            let Some(Item::Described { descriptor, .. }) = value else { return Err(DecodeError::WrongType) };
+            return Ok(match descriptor {
+                Value::Ulong(number) if number == u64::from(code::DELETE_ON_CLOSE) => Self::OnClose,
+                Value::Ulong(number) if number == u64::from(code::DELETE_ON_NO_LINKS) => Self::OnNoLinks,
+                Value::Symbol(name) if name == "amqp:delete-on-close:list" => Self::OnClose,
+                Value::Symbol(name) if name == "amqp:delete-on-no-links:list" => Self::OnNoLinks,
+                _ => Self::Other,
+            });
+        }
+        Ok(Self::default())
+    }
+
+    fn write(self, buf: &mut BytesMut) {
+        let mut map = MapWriter::new(buf);
+        put_symbol(map.buf, "lifetime-policy");
+        put_descriptor(map.buf, if self == Self::OnNoLinks { code::DELETE_ON_NO_LINKS } else { code::DELETE_ON_CLOSE });
+        map.raw(2, &[0x45]);
+        map.close();
+    }
 }
 
 /// A target as an `attach` may carry it.
@@ -51,29 +93,38 @@ impl Terminus {
         self.capabilities.iter().any(|c| c == capability)
     }
 
+    /// Whether a name without a prefix is a topic's.
+    pub fn is_topic(&self) -> bool {
+        self.is("topic") || self.is("temporary-topic")
+    }
+
     /// Whether the outcome of this name is understood.
     pub fn may_come_to(&self, outcome: &str) -> bool {
         self.outcomes.is_empty() || self.outcomes.iter().any(|name| name == outcome)
     }
 
-    /// Reads a source. A selector is an error: ignoring it would deliver what was not asked for.
+    /// Reads a source.
     pub fn source(bytes: &[u8]) -> Result<Result<Self, AmqpError>, DecodeError> {
         let (code, mut f) = Fields::described(&mut Reader::new(bytes))?;
         if code != u64::from(code::SOURCE) {
             return Err(DecodeError::UnknownDescriptor);
         }
         let mut source = Self::common(&mut f)?;
-        source.copy = f.symbol()?.is_some_and(|mode| mode == "copy");
-        let selector = source.read_filters(f.item()?.as_ref())?;
+        source.copy = match f.symbol()?.as_deref() {
+            Some("copy") => true,
+            None | Some("move") => false,
+            Some(_) => return Ok(Err(AmqpError::new(INVALID_FIELD, "there is no such distribution-mode"))),
+        };
+        match Filters::read(f.item()?.as_ref())? {
+            Ok(filters) => source.filters = filters,
+            Err(error) => return Ok(Err(error)),
+        }
         source.default_outcome = match read_state(f.item()?)? {
             Some(DeliveryState::Terminal(outcome)) => Some(outcome),
             _ => None,
         };
         source.outcomes = f.symbols()?;
         source.capabilities = f.symbols()?;
-        if selector {
-            return Ok(Err(AmqpError::new(NOT_IMPLEMENTED, "message selectors are not supported")));
-        }
         Ok(Ok(source))
     }
 
@@ -97,32 +148,8 @@ impl Terminus {
         let expiry_policy = f.symbol()?.map(std::borrow::Cow::into_owned);
         let timeout = f.u32()?.unwrap_or(0);
         let dynamic = f.flag()?;
-        f.skip()?; // dynamic-node-properties: a dynamic node lives as long as its link
-        Ok(Self { address, durable, expiry_policy, timeout, dynamic, ..Self::default() })
-    }
-
-    /// Takes the filters that are honoured; whether there is a selector.
-    fn read_filters(&mut self, filters: Option<&Item<'_>>) -> Result<bool, DecodeError> {
-        let mut items = match filters {
-            None => return Ok(false),
-            Some(Item::Map(items)) => items.clone(),
-            Some(_) => return Err(DecodeError::WrongType),
-        };
-        let mut selector = false;
-        while let Some(key) = items.next().transpose()? {
-            let value = items.next().transpose()?;
-            let (Item::Simple(Value::Symbol(key)), Some(Item::Described { descriptor, .. })) = (key, value) else {
-                continue;
-            };
-            selector |= matches!(&descriptor, Value::Ulong(SELECTOR_CODE))
-                || matches!(&descriptor, Value::Symbol(name) if name == SELECTOR);
-            if matches!(&descriptor, Value::Ulong(NO_LOCAL_CODE))
-                || matches!(&descriptor, Value::Symbol(name) if name == NO_LOCAL)
-            {
-                self.no_local = Some(key.into_owned());
-            }
-        }
-        Ok(selector)
+        let lifetime_policy = LifetimePolicy::read(f.item()?)?;
+        Ok(Self { address, durable, expiry_policy, timeout, dynamic, lifetime_policy, ..Self::default() })
     }
 
     /// Writes this source. Only what is honoured is in it.
@@ -130,15 +157,8 @@ impl Terminus {
         let mut buf = BytesMut::new();
         let mut list = ListWriter::described(&mut buf, code::SOURCE);
         self.put_common(&mut list);
-        list.option(self.copy.then_some("copy"), put_symbol)
-            .option(self.no_local.as_deref(), |buf, name| {
-                let mut map = MapWriter::new(buf);
-                put_symbol(map.buf, name);
-                map.buf.extend_from_slice(&[0x00]);
-                put_value(map.buf, &Value::Ulong(NO_LOCAL_CODE));
-                map.raw(2, &[0x45]);
-                map.close();
-            })
+        list.field(|buf| put_symbol(buf, if self.copy { "copy" } else { "move" }))
+            .option(Some(&self.filters).filter(|filters| !filters.is_empty()), |buf, filters| filters.write(buf))
             .field(|buf| put_outcome(buf, &self.default_outcome(), None))
             .symbols(&OUTCOMES)
             .symbols(&self.known_capabilities())
@@ -161,7 +181,7 @@ impl Terminus {
             .option(self.expiry_policy.as_deref(), put_symbol)
             .uint(self.timeout)
             .flag(self.dynamic)
-            .null();
+            .option(self.dynamic.then_some(self.lifetime_policy), |buf, policy| policy.write(buf));
     }
 
     fn known_capabilities(&self) -> Vec<&'static str> {
@@ -174,11 +194,25 @@ impl Terminus {
         self.default_outcome.clone().unwrap_or(Outcome::Modify { failed: true, undeliverable_here: false })
     }
 
+    /// Checks what is asked of a dynamic node.
+    pub fn check_dynamic(&self) -> Result<(), AmqpError> {
+        if self.lifetime_policy == LifetimePolicy::Other {
+            let text = "a dynamic node lives until its link is closed, or until it has no links";
+            return Err(AmqpError::new(NOT_IMPLEMENTED, text));
+        }
+        Ok(())
+    }
+
+    /// Whether the node goes when this link is closed.
+    pub fn is_deleted_on_close(&self) -> bool {
+        self.dynamic && self.lifetime_policy == LifetimePolicy::OnClose
+    }
+
     fn kind_and_name<'a>(&self, text: &'a str) -> Result<(AddressKind, &'a str), AmqpError> {
         if text.starts_with("/glob/") || text.starts_with("/regex/") {
             return Err(AmqpError::new(NOT_IMPLEMENTED, "glob and regex patterns are not supported yet"));
         }
-        let bare = if self.is("topic") || self.is("temporary-topic") { AddressKind::Topic } else { AddressKind::Queue };
+        let bare = if self.is_topic() { AddressKind::Topic } else { AddressKind::Queue };
         Ok(Address::parse(text).unwrap_or((bare, text)))
     }
 
@@ -246,25 +280,4 @@ pub(crate) fn relay_destination(to: Option<&str>, jms_dest: Option<i8>) -> Resul
     let bare = if matches!(jms_dest, Some(1 | 3)) { AddressKind::Topic } else { AddressKind::Queue };
     let (kind, name) = Address::parse(to).unwrap_or((bare, to));
     destination(kind, name)
-}
-
-/// The queue behind a durable subscription. The container's part is escaped, so that no two pairs of
-/// container and name have the same queue.
-pub(crate) fn subscription_queue(container_id: &str, link_name: &str) -> String {
-    format!("$subscription/{}/{link_name}", escape(container_id))
-}
-
-/// The queue behind a shared subscription: of one container, or global.
-pub(crate) fn shared_queue(container_id: &str, link_name: &str, global: bool, filter: &Filter) -> String {
-    // JMS makes link names unique by `|` and a suffix (AMQP JMS mapping, shared subscriptions).
-    let name = escape(link_name.split('|').next().unwrap_or_default());
-    if global {
-        format!("$share/{name}/{filter}")
-    } else {
-        format!("$share/{}%7C{name}/{filter}", escape(container_id))
-    }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('%', "%25").replace('/', "%2F").replace('|', "%7C")
 }

@@ -62,6 +62,14 @@ pub(crate) struct Items<'a> {
     pub reader: Reader<'a>,
 }
 
+impl<'a> Items<'a> {
+    /// The next value's bytes. There must be one: a map's count is even.
+    pub fn raw(&mut self) -> Result<&'a [u8], DecodeError> {
+        self.count = self.count.checked_sub(1).ok_or(DecodeError::BadLength)?;
+        self.reader.raw()
+    }
+}
+
 impl<'a> Iterator for Items<'a> {
     type Item = Result<Item<'a>, DecodeError>;
 

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_model::{
-    Action, Address, AddressKind, Attach as Request, AttachAccess, Attached, Binding, Filter, Lifetime, Output,
-    QueueSpec, Time,
-};
+use evergate_model::{Action, Address, AddressKind, Attach as Request, Attached, Output, QueueSpec, Time};
 
 use super::channel::{Channel, Link};
-use super::context::{Context, LinkId, Place};
+use super::context::{Context, Place};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use super::source::{consume, temporary_topic};
 use crate::error::{AmqpError, FRAMING_ERROR, Fault, HANDLE_IN_USE, INVALID_FIELD, NOT_FOUND, RESOURCE_LIMIT_EXCEEDED};
 use crate::performative::{Attach, AttachReply, write_attach};
-use crate::terminus::{Origin, Target, Terminus, shared_queue, subscription_queue};
+use crate::terminus::{Target, Terminus};
 use crate::transaction::encode_coordinator;
 
 /// What our `attach` repeats of the client's.
@@ -58,7 +56,6 @@ impl Answer {
             source: source.map(AsRef::as_ref),
             target: target.map(AsRef::as_ref),
             message_bytes_max: context.config.message_bytes_max,
-            offered: &[],
         };
         write_attach(context.buf(out), channel, &reply);
     }
@@ -101,7 +98,7 @@ impl Channel {
             self.links.insert(handle, Link::Incoming(Box::new(link)));
         }
         let attached = if attach.receiver {
-            self.attach_outgoing(place, &name, attach, context, out)
+            self.attach_outgoing(place, attach, context, out)
         } else {
             self.attach_incoming(place, attach, context, out)
         };
@@ -131,7 +128,8 @@ impl Channel {
             return Ok(());
         }
         link.target = target;
-        if link.target.is("topic") || link.target.is("temporary-topic") {
+        link.target.check_dynamic()?;
+        if link.target.is_topic() {
             let topic = temporary_topic(context, place.link);
             link.target.address = Some(topic.to_string());
             link.destination = Some(topic);
@@ -141,7 +139,7 @@ impl Channel {
         // The queue lives as long as its creating link: a consumer without credit holds it.
         link.dynamic = true;
         context.consumers.insert(place.link.consumer(), place);
-        out.actions.push(Action::Attach(request(place.link, QueueSpec::temporary())));
+        out.actions.push(Action::Attach(Request::new(place.link.consumer(), QueueSpec::temporary())));
         Ok(())
     }
 
@@ -174,25 +172,12 @@ impl Channel {
     fn attach_outgoing(
         &mut self,
         place: Place,
-        name: &str,
         attach: &Attach<'_>,
         context: &mut Context,
         out: &mut Output,
     ) -> Result<(), AmqpError> {
         let Some(Link::Outgoing(link)) = self.links.get_mut(&place.handle) else { return Ok(()) };
-        let mut request = request(place.link, QueueSpec::temporary());
-        if let Some(bytes) = attach.source {
-            link.source = Terminus::source(bytes)??;
-            describe(link, name, context, &mut request)?;
-        } else {
-            // A null source asks for the subscription of that name, if there is one (JMS unsubscribe).
-            link.resume = true;
-            link.subscription = true;
-            request.queue = durable(subscription_queue(&context.container_id, name));
-            request.access = AttachAccess::TakeOver;
-        }
-        request.settled = link.settled && !link.browse;
-        request.browse = link.browse;
+        let request = consume(link, attach, context)?;
         context.consumers.insert(place.link.consumer(), place);
         out.actions.push(Action::Attach(request));
         Ok(())
@@ -248,76 +233,4 @@ impl Channel {
         let error = AmqpError::new(NOT_FOUND, "there is no subscription of this name");
         self.detach_for(handle, &error, false, context, out);
     }
-}
-
-fn request(link: LinkId, queue: QueueSpec) -> Request {
-    Request::new(link.consumer(), queue)
-}
-
-fn durable(name: String) -> QueueSpec {
-    QueueSpec { name: name.into(), durable: true, lifetime: Lifetime::Permanent }
-}
-
-fn binding(filter: Filter, durable: bool, no_local: Option<Arc<str>>) -> Binding {
-    Binding { no_local, ..Binding::new(filter, durable) }
-}
-
-/// Unique in the gateway; beginning with `$`, so that `#` does not match it.
-fn temporary_topic(context: &Context, link: LinkId) -> Address {
-    Address::topic(format!("$temporary/{:x}/{}", context.conn_id, link.0))
-}
-
-/// Which queue a source means, and how the consumer attaches to it.
-fn describe(link: &mut Outgoing, name: &str, context: &Context, request: &mut Request) -> Result<(), AmqpError> {
-    link.browse = link.source.copy;
-    if link.source.dynamic {
-        link.browse = false;
-        if link.source.is("topic") || link.source.is("temporary-topic") {
-            let topic = temporary_topic(context, link.id);
-            let filter =
-                Filter::new(topic.name.clone()).map_err(|error| AmqpError::new(INVALID_FIELD, error.to_string()))?;
-            request.bindings.push(binding(filter, false, None));
-            link.source.address = Some(topic.to_string());
-        }
-        return Ok(());
-    }
-    if link.source.address.is_none() {
-        return Err(AmqpError::new(INVALID_FIELD, "the source has no address"));
-    }
-    let filter = match link.source.origin()? {
-        Origin::Queue(queue) => {
-            link.source.no_local = None; // of topics only
-            link.source.durable = 0;
-            // Temporary queues have the gateway's `$` names; nobody makes one permanent by reading it.
-            request.queue = if queue.starts_with('$') {
-                QueueSpec { name: queue.into(), durable: false, lifetime: Lifetime::Attached }
-            } else {
-                QueueSpec::named(queue)
-            };
-            return Ok(());
-        }
-        Origin::Topic(filter) => filter,
-    };
-    link.browse = false;
-    link.source.copy = false;
-    let is_durable = link.source.durable > 0;
-    if link.source.is("shared") {
-        let queue = shared_queue(&context.container_id, name, link.source.is("global"), &filter);
-        let lifetime = if is_durable { Lifetime::Permanent } else { Lifetime::Attached };
-        request.queue = QueueSpec { name: queue.into(), durable: is_durable, lifetime };
-        link.subscription = is_durable;
-    } else if is_durable {
-        request.queue = durable(subscription_queue(&context.container_id, name));
-        request.access = AttachAccess::TakeOver;
-        link.subscription = true;
-    }
-    if is_durable {
-        link.source.expiry_policy = Some("never".into());
-    } else {
-        link.source.expiry_policy = Some("link-detach".into());
-    }
-    link.source.timeout = 0;
-    let no_local = link.source.no_local.as_ref().map(|_| context.container_id.clone());
-    request.bindings.push(binding(filter, is_durable, no_local));
-    Ok(())
 }

@@ -24,6 +24,22 @@ pub(super) enum Link {
     Detached,
 }
 
+impl Link {
+    /// Whether it made a node that goes with it.
+    fn node_is_deleted_on_close(&self) -> bool {
+        match self {
+            Self::Incoming(link) => link.target.is_deleted_on_close(),
+            Self::Outgoing(link) => link.source.is_deleted_on_close(),
+            Self::Detaching { .. } | Self::Detached => false,
+        }
+    }
+
+    /// Whether the client's closing deletes the queue: such a node, or a subscription.
+    fn is_deleted_on_close(&self) -> bool {
+        self.node_is_deleted_on_close() || matches!(self, Self::Outgoing(link) if link.subscription)
+    }
+}
+
 pub(super) struct Channel {
     pub number: u16,
     /// Tells this session from later ones on the same channel.
@@ -250,7 +266,7 @@ impl Channel {
     /// The client's detach of a link that is attached.
     pub fn detach_by_client(&mut self, handle: u32, closed: bool, context: &mut Context, out: &mut Output) {
         let Some(link) = self.links.remove(&handle) else { return };
-        let delete = matches!(&link, Link::Outgoing(link) if link.subscription && closed);
+        let delete = closed && link.is_deleted_on_close();
         match self.release(&link, context, out) {
             Some(id) => {
                 out.actions.push(Action::Detach { consumer: id.consumer(), delete, lifetime: None });
@@ -310,7 +326,8 @@ impl Channel {
             && context.consumers.remove(&id.consumer()).is_some()
             && held
         {
-            out.actions.push(Action::Detach { consumer: id.consumer(), delete: false, lifetime: None });
+            let delete = link.node_is_deleted_on_close();
+            out.actions.push(Action::Detach { consumer: id.consumer(), delete, lifetime: None });
         }
         write_detach(context.buf(out), self.number, handle, true, Some(error));
         if asked.is_none() {
@@ -323,7 +340,8 @@ impl Channel {
         for link in std::mem::take(&mut self.links).into_values() {
             if let Some(id) = self.release(&link, context, out) {
                 context.consumers.remove(&id.consumer());
-                out.actions.push(Action::Detach { consumer: id.consumer(), delete: false, lifetime: None });
+                let delete = link.node_is_deleted_on_close();
+                out.actions.push(Action::Detach { consumer: id.consumer(), delete, lifetime: None });
             }
         }
         self.unsettled.clear();

@@ -8,6 +8,7 @@ mod incoming;
 mod outgoing;
 mod session;
 mod settlement;
+mod source;
 mod transactions;
 
 use std::collections::HashMap;

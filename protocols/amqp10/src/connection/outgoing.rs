@@ -34,6 +34,8 @@ pub(super) struct Outgoing {
     /// The client asked for settled deliveries.
     pub settled: bool,
     pub browse: bool,
+    /// Deliveries tell their place in the stream, for a consumer that may begin there next time.
+    pub tells_place: bool,
     message_bytes_max: u64,
     /// Our delivery-count, from 0. On the wire its low half.
     pub sent: u64,
@@ -70,6 +72,7 @@ impl Outgoing {
             subscription: false,
             settled: attach.snd_settle_mode == 1,
             browse: false,
+            tells_place: false,
             message_bytes_max: attach.message_bytes_max.unwrap_or(u64::MAX),
             sent: 0,
             limit: 0,
@@ -235,7 +238,7 @@ impl Channel {
                 payload
             } else {
                 let Some(delivery) = link.held.pop_front() else { break };
-                let payload = encode(&delivery, &context.formats, now);
+                let payload = encode(&delivery, link.tells_place, &context.formats, now);
                 if payload.len() as u64 > link.message_bytes_max {
                     link.ahead += 1;
                     let outcome = Outcome::Modify { failed: false, undeliverable_here: true };

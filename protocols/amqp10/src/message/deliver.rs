@@ -1,7 +1,7 @@
 //! A message on its way to a consumer: a fresh header before the publisher's bytes.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Annotation, Delivery, Encoding, Formats, Time, Value, Wire};
+use evergate_model::{Annotation, Delivery, Encoding, Formats, Seq, Time, Value, Wire};
 
 use super::convert::convert;
 use super::sections::{HEADER, MESSAGE_ANNOTATIONS, Sections, map};
@@ -9,6 +9,9 @@ use crate::codec::{ListWriter, MapWriter, put_descriptor};
 
 /// Priority of a message whose header does not say (3.2.1).
 const PRIORITY_DEFAULT: u8 = 4;
+
+/// The place of a message in its stream, under RabbitMQ's name.
+const STREAM_OFFSET: &str = "x-stream-offset";
 
 /// A message's bytes in three pieces: ours, then the publisher's head and body.
 #[derive(Debug)]
@@ -31,15 +34,16 @@ impl Payload {
     }
 }
 
-/// The message as this delivery carries it.
-pub(crate) fn encode(delivery: &Delivery, formats: &Formats, now: Time) -> Payload {
+/// The message as this delivery carries it. `tells_place`: with its place in the stream.
+pub(crate) fn encode(delivery: &Delivery, tells_place: bool, formats: &Formats, now: Time) -> Payload {
     let message = &*delivery.message;
     let (head, body) = message.in_encoding(Encoding::Amqp10, || convert(message, &formats.view(message)));
     let mut first = BytesMut::with_capacity(64);
     put_header(&mut first, delivery, now);
     let mut head = head.clone();
-    if !message.annotations.is_empty() {
-        put_annotations(&mut first, &message.annotations, &mut head);
+    if tells_place || !message.annotations.is_empty() {
+        let place = tells_place.then_some(delivery.seq);
+        put_annotations(&mut first, &message.annotations, place, &mut head);
     }
     Payload { pieces: [first.freeze(), head, body.clone()] }
 }
@@ -64,7 +68,7 @@ fn put_header(buf: &mut BytesMut, delivery: &Delivery, now: Time) {
 }
 
 /// Writes the broker's annotations together with the publisher's, which are taken off `head`.
-fn put_annotations(buf: &mut BytesMut, annotations: &[Annotation], head: &mut Bytes) {
+fn put_annotations(buf: &mut BytesMut, annotations: &[Annotation], place: Option<Seq>, head: &mut Bytes) {
     put_descriptor(buf, MESSAGE_ANNOTATIONS);
     let mut list = MapWriter::new(buf);
     let mut taken = 0;
@@ -78,6 +82,9 @@ fn put_annotations(buf: &mut BytesMut, annotations: &[Annotation], head: &mut By
     for annotation in annotations {
         let name = format!("x-opt-{}", annotation.name);
         list.pair(&Value::Symbol(name.into()), &Value::text(&*annotation.value));
+    }
+    if let Some(place) = place {
+        list.pair(&Value::Symbol(STREAM_OFFSET.into()), &Value::Ulong(place.0));
     }
     list.close();
     let _ = head.split_to(taken);

@@ -163,7 +163,7 @@ fn delivered(message: Message, now: u64, failed_count: u32, redelivered: bool) -
         retained: false,
     };
     let formats = Formats::default().with(Encoding::Stomp, &Fixed);
-    let mut payload = encode(&delivery, &formats, Time(now));
+    let mut payload = encode(&delivery, false, &formats, Time(now));
     let mut wire = Wire::default();
     let (all, half) = (payload.len(), payload.len() / 2);
     payload.write_front(half, &mut wire);
@@ -243,7 +243,7 @@ fn another_protocols_message_is_converted_once_and_its_body_shared() {
         retained: false,
     };
     let formats = Formats::default().with(Encoding::Stomp, &Fixed);
-    let mut payload = encode(&delivery, &formats, Time(0));
+    let mut payload = encode(&delivery, false, &formats, Time(0));
     let mut wire = Wire::default();
     payload.write_front(usize::MAX, &mut wire);
     let segments = wire.take();

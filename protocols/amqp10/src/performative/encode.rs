@@ -28,8 +28,6 @@ pub(crate) struct AttachReply<'a> {
     pub source: Option<&'a [u8]>,
     pub target: Option<&'a [u8]>,
     pub message_bytes_max: u64,
-    /// What the client desired of the link and gets.
-    pub offered: &'a [&'static str],
 }
 
 /// A session's windows.
@@ -138,7 +136,7 @@ pub(crate) fn write_attach(buf: &mut BytesMut, channel: u16, attach: &AttachRepl
         } else {
             list.uint(0); // initial-delivery-count
         }
-        list.value(&Value::Ulong(attach.message_bytes_max)).symbols(attach.offered).close();
+        list.value(&Value::Ulong(attach.message_bytes_max)).close();
     });
 }
 

@@ -34,6 +34,8 @@ pub(crate) mod code {
     pub const MODIFIED: u8 = 0x27;
     pub const SOURCE: u8 = 0x28;
     pub const TARGET: u8 = 0x29;
+    pub const DELETE_ON_CLOSE: u8 = 0x2b;
+    pub const DELETE_ON_NO_LINKS: u8 = 0x2c;
     pub const COORDINATOR: u8 = 0x30;
     pub const DECLARE: u8 = 0x31;
     pub const DISCHARGE: u8 = 0x32;

@@ -199,8 +199,12 @@ pub struct Node {
     pub dynamic: bool,
     pub copy: bool,
     pub capabilities: &'static [&'static str],
-    /// Descriptor codes of filters.
-    pub filters: &'static [u64],
+    pub expiry_policy: Option<&'static str>,
+    pub timeout: u32,
+    /// The descriptor of the lifetime-policy.
+    pub lifetime: Option<u8>,
+    /// Descriptors and values.
+    pub filters: Vec<(Value<'static>, Value<'static>)>,
 }
 
 impl Node {
@@ -210,7 +214,15 @@ impl Node {
 
     fn write(&self, buf: &mut BytesMut, code: u8) {
         let mut list = ListWriter::described(buf, code);
-        list.option(self.address, put_string).uint(self.durable).null().null().flag(self.dynamic).null();
+        list.option(self.address, put_string).uint(self.durable);
+        list.option(self.expiry_policy, |buf, policy| put_value(buf, &Value::Symbol(policy.into())));
+        list.uint(self.timeout).flag(self.dynamic).option(self.lifetime, |buf, policy| {
+            let mut map = crate::codec::MapWriter::new(buf);
+            put_string_symbol(map.buf, "lifetime-policy");
+            put_descriptor(map.buf, policy);
+            map.raw(2, &[0x45]);
+            map.close();
+        });
         if code == code::SOURCE {
             list.option(self.copy.then_some("copy"), |buf, mode| put_value(buf, &Value::Symbol(mode.into())));
             if self.filters.is_empty() {
@@ -218,11 +230,12 @@ impl Node {
             } else {
                 list.field(|buf| {
                     let mut map = crate::codec::MapWriter::new(buf);
-                    for filter in self.filters {
-                        put_string_symbol(map.buf, "f");
+                    for (number, (descriptor, value)) in self.filters.iter().enumerate() {
+                        put_string_symbol(map.buf, &format!("f{number}"));
                         map.buf.extend_from_slice(&[0]);
-                        put_value(map.buf, &Value::Ulong(*filter));
-                        map.raw(2, &[0xa1, 1, b'x']);
+                        put_value(map.buf, descriptor);
+                        put_value(map.buf, value);
+                        map.raw(2, &[]);
                     }
                     map.close();
                 });
@@ -247,6 +260,8 @@ pub struct AttachFrame {
     pub source: Option<Node>,
     pub target: Option<Node>,
     pub message_bytes_max: u64,
+    pub desired: &'static [&'static str],
+    pub properties: &'static [(&'static str, Value<'static>)],
 }
 
 impl AttachFrame {
@@ -260,6 +275,8 @@ impl AttachFrame {
             source: Some(Node::default()),
             target: Some(target),
             message_bytes_max: 0,
+            desired: &[],
+            properties: &[],
         }
     }
 
@@ -273,6 +290,8 @@ impl AttachFrame {
             source: Some(source),
             target: Some(Node::default()),
             message_bytes_max: 0,
+            desired: &[],
+            properties: &[],
         }
     }
 
@@ -290,6 +309,15 @@ impl AttachFrame {
             .null()
             .uint(0)
             .value(&Value::Ulong(self.message_bytes_max))
+            .null()
+            .symbols(self.desired)
+            .option(Some(self.properties).filter(|properties| !properties.is_empty()), |buf, properties| {
+                let mut map = crate::codec::MapWriter::new(buf);
+                for (key, value) in properties {
+                    map.pair(&Value::Symbol((*key).into()), value);
+                }
+                map.close();
+            })
             .close();
         buf
     }

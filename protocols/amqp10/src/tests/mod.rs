@@ -8,6 +8,7 @@ mod consume;
 mod hostile;
 mod publish;
 mod settle;
+mod subscription;
 mod terminus;
 mod transactions;
 
