@@ -87,6 +87,7 @@ impl Scrape {
             ("messages_settled", "Deliveries that consumers settled", totals.settled),
             ("messages_rejected", "Messages refused to their publishers", totals.rejected),
             ("messages_dropped", "Messages accepted and then given up", totals.dropped),
+            ("announcements_dropped", "Events not published because too many waited", totals.announcements_dropped),
         ] {
             page.one(name, help, None, &ConstCounter::new(value))?;
         }

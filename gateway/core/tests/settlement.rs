@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Bench, LIMITS, Q, settle};
-use evergate_core::{SessionEvent, SessionId, ShardCommand, ShardEffect};
+use evergate_core::{ConsumerWants, SessionEvent, SessionId, ShardCommand, ShardEffect};
 use evergate_model::{Attached, ConsumerId, Event, Outcome, Seq, Settle, Token};
 
 const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: false };
@@ -107,7 +109,7 @@ fn what_is_rejected_goes_to_the_dead_letters_and_then_leaves() {
 #[test]
 fn who_rejects_a_dead_letter_discards_it() {
     let mut bench = Bench::new(LIMITS);
-    bench.apply(ShardCommand::Create { queue: Q, name: "_DMQ".into(), durable: true, settings: Default::default() });
+    bench.apply(ShardCommand::Create { queue: Q, name: "_DMQ".into(), durable: true, settings: Arc::default() });
     bench.consumer(1, 3);
     bench.publish(false);
     bench.settle(settle(1, 1, 1, Outcome::Reject { reason: "".into() }));
@@ -128,7 +130,7 @@ fn a_settle_and_its_mark_are_confirmed_after_their_commit() {
         queue: Q,
         session,
         consumer,
-        wants: Default::default(),
+        wants: ConsumerWants::default(),
         window_bytes: 0,
         found,
     });

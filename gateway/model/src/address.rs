@@ -6,6 +6,9 @@ use std::sync::Arc;
 /// Names that begin with this are the gateway's own (`_DMQ`, `_LOG`); clients cannot publish to them.
 pub const RESERVED_PREFIX: char = '_';
 
+/// The gateway's figures, which MQTT tools look for here; clients cannot publish to them either.
+pub const SYSTEM_PREFIX: &str = "$SYS/";
+
 /// The gateway names temporary queues so.
 pub const TEMPORARY_PREFIX: &str = "$temporary/";
 
@@ -107,7 +110,7 @@ impl Address {
 
     /// Whether clients may not publish here.
     pub fn is_reserved(&self) -> bool {
-        self.name.starts_with(RESERVED_PREFIX)
+        self.name.starts_with(RESERVED_PREFIX) || self.name.starts_with(SYSTEM_PREFIX)
     }
 }
 
@@ -140,6 +143,13 @@ mod tests {
     fn queues_of_sessions_and_subscriptions_are_private() {
         for (name, private) in [("$session/a", true), ("$share/g/f", true), ("$temporary/1", false), ("a", false)] {
             assert_eq!(Address::is_private_queue(name), private, "{name}");
+        }
+    }
+
+    #[test]
+    fn clients_cannot_publish_to_the_gateways_own_names() {
+        for (name, reserved) in [("_LOG/info", true), ("$SYS/x", true), ("$SYS", false), ("a/_b", false)] {
+            assert_eq!(Address::topic(name).is_reserved(), reserved, "{name}");
         }
     }
 

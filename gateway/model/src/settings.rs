@@ -108,7 +108,7 @@ impl Redelivery {
     /// The pause after `failed` failed deliveries.
     pub fn pause(&self, failed: u32) -> Duration {
         let mut pause = self.delay;
-        let bound = if self.delay_max.is_zero() { Duration::from_secs(86_400) } else { self.delay_max };
+        let bound = if self.delay_max.is_zero() { Duration::from_hours(24) } else { self.delay_max };
         for _ in 1..failed.min(64) {
             if pause >= bound || self.factor_percent <= 100 {
                 break;
@@ -245,7 +245,7 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 /// Remembered when a policy turns duplicate detection on and says no more.
-const DEDUP_TIME: Duration = Duration::from_secs(600);
+const DEDUP_TIME: Duration = Duration::from_mins(10);
 const DEDUP_COUNT: u32 = 100_000;
 
 impl Policy {

@@ -22,6 +22,7 @@ use crate::driver::takeover::{DirectoryLine, FENCE};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::publisher::{Answer, Publisher};
+use crate::well_known::announce_presence;
 use crate::wire::WriteQueue;
 
 /// How long a closing connection may take to read its last words.
@@ -69,6 +70,7 @@ pub async fn drive(
         directory: DirectoryLine::new(id),
         will: None,
         close: None,
+        presence: Presence::Unknown,
         answers: Vec::new(),
         connection,
         gateway,
@@ -90,8 +92,20 @@ struct Driver {
     directory: DirectoryLine,
     will: Option<Box<Will>>,
     close: Option<Close>,
+    presence: Presence,
     answers: Vec<Answer>,
     connection: Arc<Connection>,
+}
+
+/// What `_PRESENCE` was told of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// Nothing: nobody has shown who it is.
+    Unknown,
+    /// Nothing yet: it was let in, and will say its name with its first request.
+    Granted,
+    /// That it is there.
+    Told,
 }
 
 impl Driver {
@@ -198,10 +212,16 @@ impl Driver {
     }
 
     /// Notes who the peer is, until it has said its client id.
-    fn introduce(&self) {
-        let mut peer = self.connection.peer.lock();
-        if peer.client_id.is_empty() {
-            *peer = self.session.peer();
+    fn introduce(&mut self) {
+        {
+            let mut peer = self.connection.peer.lock();
+            if peer.client_id.is_empty() {
+                *peer = self.session.peer();
+            }
+        }
+        if self.presence == Presence::Granted {
+            self.presence = Presence::Told;
+            announce_presence(&self.gateway, &self.connection, None);
         }
     }
 
@@ -263,9 +283,16 @@ impl Driver {
 
     fn tell(&mut self, event: Event) {
         let introduced = matches!(event, Event::Authenticated(_));
+        let granted = matches!(event, Event::Authenticated(Access::Granted(_)));
         self.session.handle(self.gateway.clock.now(), event, &mut self.out);
         if introduced {
             *self.connection.peer.lock() = self.session.peer();
+        }
+        if granted {
+            self.presence = Presence::Granted;
+            if !self.connection.peer.lock().client_id.is_empty() {
+                self.introduce();
+            }
         }
     }
 
@@ -305,6 +332,18 @@ impl Driver {
         }
         if let Some(will) = self.will.take().filter(|_| !goodbye) {
             self.gateway.publish_will(*will, self.consumers.first_queue());
+        }
+        if self.presence == Presence::Told {
+            let reason = match &self.close {
+                Some(Close::Goodbye) => "goodbye",
+                Some(Close::ProtocolError(_)) => "protocol error",
+                Some(Close::Unauthorized) => "unauthorized",
+                Some(Close::Silent) => "silent",
+                Some(Close::TakenOver) => "taken over",
+                Some(Close::Gateway(_)) => "closed by the gateway",
+                None => "connection lost",
+            };
+            announce_presence(&self.gateway, &self.connection, Some(reason));
         }
         self.directory.end(&self.gateway);
         self.gateway.directory.push(DirectoryCommand::Gone { session: self.id, failed: !goodbye });

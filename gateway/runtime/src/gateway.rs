@@ -63,6 +63,8 @@ pub struct Totals {
     pub dropped: AtomicU64,
     /// Messages sent to `_DMQ`.
     pub dead_lettered: AtomicU64,
+    /// Events of `_LOG`, `_PRESENCE` and `$SYS` that were not published because too many waited.
+    pub announcements_dropped: AtomicU64,
 }
 
 /// What a shard's task is sent.
@@ -98,6 +100,8 @@ pub struct Gateway {
     pub(crate) sequencer: Mutex<Sequencer>,
     pub(crate) logged: Notify,
     pub(crate) house: Mailbox<HouseRequest>,
+    /// Announcements that wait for `house`.
+    pub(crate) announcements: AtomicU64,
     pub(crate) reader: Arc<dyn JournalReader>,
     sessions: RwLock<HashMap<SessionId, Arc<Mailbox<SessionEvent>>>>,
     next_session: AtomicU64,
@@ -141,6 +145,7 @@ impl Gateway {
             sequencer: Mutex::new(Sequencer::new(shards + 1, config.batch_bytes_max)),
             logged: Notify::new(),
             house: Mailbox::default(),
+            announcements: AtomicU64::new(0),
             reader: journal.reader(),
             sessions: RwLock::new(HashMap::new()),
             next_session: AtomicU64::new(1),

@@ -1,7 +1,8 @@
 //! The gateway's own publisher: dead letters and wills. A session without a socket.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evergate_core::{SessionEvent, ShardCommand, ShardId};
@@ -20,12 +21,15 @@ pub enum HouseRequest {
     DeadLetter { shard: ShardId, queue: QueueId, seq: Seq, message: Box<Message> },
     /// A will, or anything else that nobody waits for.
     Publish { message: Box<Message>, retain: bool },
+    /// What may be lost: an event of `_LOG` and the like.
+    Announce { message: Box<Message>, retain: bool },
 }
 
 /// Runs until it is aborted.
 pub async fn run(gateway: Arc<Gateway>) {
     let (session, mailbox) = gateway.open_session();
-    let mut publisher = Publisher::new(session);
+    let mut publisher = Publisher::uncounted(session);
+    let mut announced: HashSet<Token> = HashSet::new();
     let mut origins: HashMap<Token, (ShardId, QueueId, Seq)> = HashMap::new();
     let (mut requests, mut events, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     let mut last_token = 0;
@@ -46,6 +50,10 @@ pub async fn run(gateway: Arc<Gateway>) {
                     (message, false)
                 }
                 HouseRequest::Publish { message, retain } => (message, retain),
+                HouseRequest::Announce { message, retain } => {
+                    announced.insert(token);
+                    (message, retain)
+                }
             };
             let message = gateway.admit(*message);
             publisher.submit(Waiting { token, message, retain, mark: None });
@@ -67,6 +75,11 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         publisher.pump(&gateway, "", false, &mut answers);
         for (token, result) in answers.drain(..) {
+            if announced.remove(&token) {
+                // An error here is not logged: logging it would announce it.
+                gateway.announcements.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
             let origin = origins.remove(&token);
             match (result, origin) {
                 (Ok(_), Some((shard, queue, seq))) => gateway.control(shard, ShardCommand::Remove { queue, seq }),

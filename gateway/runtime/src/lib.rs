@@ -16,9 +16,11 @@ mod manage;
 mod memory;
 pub mod net;
 mod publisher;
+mod well_known;
 mod wire;
 
 pub use clock::Clock;
 pub use connections::{Connection, ConnectionFigures, Connections};
 pub use driver::{Authenticator, drive};
 pub use gateway::{Gateway, GatewayConfig, Totals};
+pub use well_known::publish_figures;

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use evergate_core::{DirectoryCommand, Group, SessionId, ShardCommand, ShardId, Target, split_by_shard};
 use evergate_model::{Address, AddressKind, Message, PublishError, QueueId, Token};
@@ -43,12 +44,16 @@ pub struct Publisher {
     /// Retained publishes that the directory has not routed yet. What follows must not overtake them.
     with_directory: usize,
     targets: Vec<Target>,
+    /// Whether the totals count what it publishes.
+    counted: bool,
 }
 
 impl Publisher {
+    /// A client's.
     pub fn new(session: SessionId) -> Self {
         Self {
             session,
+            counted: true,
             waiting: VecDeque::new(),
             unanswered: HashMap::new(),
             bytes: 0,
@@ -56,6 +61,11 @@ impl Publisher {
             with_directory: 0,
             targets: Vec::new(),
         }
+    }
+
+    /// The gateway's own: the totals are those of the clients.
+    pub fn uncounted(session: SessionId) -> Self {
+        Self { counted: false, ..Self::new(session) }
     }
 
     /// Publishes that are not answered yet, and their bytes.
@@ -126,11 +136,17 @@ impl Publisher {
         self.waiting = kept;
     }
 
+    fn count(&self, total: &AtomicU64) {
+        if self.counted {
+            add(total, 1);
+        }
+    }
+
     fn send(&mut self, gateway: &Gateway, client_id: &str, waiting: Waiting, answers: &mut Vec<Answer>) {
         let Waiting { token, message, retain, mark } = waiting;
         let answer = Some((self.session, token));
         let size_bytes = message.size_bytes();
-        add(&gateway.totals.published, 1);
+        self.count(&gateway.totals.published);
         if retain {
             let client_id = client_id.into();
             self.with_directory += 1;
@@ -143,7 +159,7 @@ impl Publisher {
         let parts = split_by_shard(&self.targets, mark);
         if parts.is_empty() {
             self.bytes -= size_bytes;
-            add(&gateway.totals.confirmed, 1);
+            self.count(&gateway.totals.confirmed);
             answers.push((token, Ok(0)));
             return;
         }
@@ -206,7 +222,7 @@ impl Publisher {
             gateway.count_refused();
             Err(error)
         } else {
-            add(&gateway.totals.confirmed, 1);
+            self.count(&gateway.totals.confirmed);
             Ok(done.reached)
         };
         Some((token, result))

@@ -135,6 +135,7 @@ impl Observe for Observer {
                 settled: latest.settled(),
                 rejected: totals.rejected.load(Relaxed),
                 dropped: totals.dropped.load(Relaxed),
+                announcements_dropped: totals.announcements_dropped.load(Relaxed),
             },
             destinations: latest.rows.clone(),
             connections,

@@ -12,9 +12,11 @@ use evergate_model::{Access, Credentials, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
 use evergate_runtime::{Gateway, GatewayConfig};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
 use crate::config::{Checked, Config};
+use crate::event_log::{self, Event};
 use crate::listen::{Shared, accept_all};
 use crate::observe::Observer;
 use crate::protocols::Protocols;
@@ -27,7 +29,7 @@ const PRESSED_BYTES_MAX: u64 = 1 << 20;
 const BATCH_BYTES_MAX: u64 = 8 << 20;
 
 /// Serves until a signal, or until the journal fails. The error is a text for people.
-pub async fn serve(checked: Checked) -> Result<ExitCode, String> {
+pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode, String> {
     let started = Instant::now();
     let Checked { config, listeners, tls, accounts, warnings } = checked;
     for warning in &warnings {
@@ -46,6 +48,11 @@ pub async fn serve(checked: Checked) -> Result<ExitCode, String> {
     let (journal, journal_name) = open_journal(&config.journal.url).await?;
     let (gateway, tasks) = Gateway::start(gateway_config(&config), journal).await?;
     tracing::info!(journal = journal_name, "journal recovered");
+    tokio::spawn(event_log::publish(gateway.clone(), events));
+    if config.mqtt.sys_interval_seconds > 0 {
+        let interval = Duration::from_secs(config.mqtt.sys_interval_seconds.into());
+        tokio::spawn(evergate_runtime::publish_figures(gateway.clone(), env!("CARGO_PKG_VERSION"), interval));
+    }
 
     let observer = Observer::new(gateway.clone(), journal_name.to_owned());
     tokio::spawn(observer.clone().run());

@@ -119,12 +119,12 @@ impl PackWriter {
             seqs.push_u64(seq.0);
         }
         addresses.push(meta.address.name.as_bytes());
-        if !has_notes(message) {
-            annotations.push_null();
-        } else {
+        if has_notes(message) {
             let mut bytes = Vec::new();
             append_notes(&mut bytes, message);
             annotations.push(&bytes);
+        } else {
+            annotations.push_null();
         }
         heads.push(&message.head);
         bodies.push(&message.body);

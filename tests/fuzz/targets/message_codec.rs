@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use evergate_fuzz::formats;
-use evergate_journal::codec::{decode_annotations, decode_message, encode_message};
+use evergate_journal::codec::{decode_message, decode_notes, encode_message};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let data = Bytes::copy_from_slice(data);
-    let _ = decode_annotations(&data);
+    let _ = decode_notes(&data);
     let Ok(message) = decode_message(&data) else { return };
     let again = decode_message(&encode_message(&message).into()).expect("we decode what we encode");
     assert_eq!(again.meta, message.meta);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_model::{Address, Encoding, Message, Meta, PublishError, QueueId, Token};
+use evergate_model::{Address, Encoding, Message, Meta, PublishError, QueueId, SYSTEM_PREFIX, Token};
 
 use super::{Directory, Out, storage};
 use crate::effect::{DirectoryEffect, Group, Logged, SessionEvent, SessionId, ShardId};
@@ -33,7 +33,9 @@ impl Directory {
         out.routes.find(&message.meta.address, client_id, &mut targets);
         let parts = split_by_shard(&targets, mark);
         let cleared = message.body.is_empty();
-        let changed = !cleared || self.retained.clear(topic);
+        // Figures are made anew after a restart: they are remembered, not stored.
+        let stored = !topic.starts_with(SYSTEM_PREFIX);
+        let changed = stored && (!cleared || self.retained.clear(topic));
         let count = parts.len() as u16 + u16::from(changed);
         // What is not confirmed after a commit need not be whole after a crash.
         let group = message.meta.durable.then_some(Group { id: message.meta.id.0, parts: count });

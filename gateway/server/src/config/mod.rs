@@ -14,4 +14,4 @@ mod tests;
 pub use check::Checked;
 pub use load::load;
 pub use problem::Problems;
-pub use schema::{Config, Log, LogFormat, Protocol};
+pub use schema::{Config, LogFormat, Protocol};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use evergate_model::Policy;
 use serde::{Deserialize, Serialize};
@@ -234,6 +234,8 @@ pub struct Mqtt {
     pub topic_alias_max: u16,
     /// Longest session expiry granted.
     pub session_expiry_seconds_max: u32,
+    /// How often the figures under `$SYS/` are published; 0: never.
+    pub sys_interval_seconds: u32,
     /// Longest keep-alive; 0: any.
     pub keep_alive_seconds_max: u16,
     /// Subscriptions of a session.
@@ -257,6 +259,7 @@ impl Default for Mqtt {
             delivery_window_messages: 1024,
             topic_alias_max: 64,
             session_expiry_seconds_max: u32::MAX,
+            sys_interval_seconds: 10,
             keep_alive_seconds_max: 0,
             subscriptions_max: 1024,
             filters_per_packet_max: 256,
@@ -359,11 +362,31 @@ pub struct Log {
     pub filter: String,
     /// For people or for machines.
     pub format: LogFormat,
+    /// Where events are written as JSON. Empty: beside the embedded journal; with PostgreSQL nowhere. `off`: nowhere.
+    pub events_file: String,
+    /// At this size the file of events becomes the one before, and a new one begins.
+    pub events_bytes_max: ByteSize,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".into(), format: LogFormat::Text }
+        Self {
+            filter: "info".into(),
+            format: LogFormat::Text,
+            events_file: String::new(),
+            events_bytes_max: ByteSize(16 << 20),
+        }
+    }
+}
+
+impl Config {
+    /// The file of events, if there is to be one.
+    pub fn event_file(&self) -> Option<PathBuf> {
+        match self.log.events_file.as_str() {
+            "off" => None,
+            "" => Some(Path::new(self.journal.url.strip_prefix("sqlite:")?).join("events.jsonl")),
+            path => Some(path.into()),
+        }
     }
 }
 

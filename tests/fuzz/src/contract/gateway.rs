@@ -8,6 +8,7 @@ use bytes::Bytes;
 use evergate_model::{
     Access, Action, Address, AddressKind, Attach, AttachError, Attached, Binding, ConsumerId, Credit, Delivery,
     Encoding, Event, Message, Meta, Outcome, Publish, PublishError, QueueSpec, Retained, Seq, Settle, Time, Token,
+    TransactionError, TransactionId,
 };
 
 use super::input::Choices;
@@ -31,6 +32,13 @@ struct Consumer {
     held: BTreeMap<Seq, Arc<Message>>,
 }
 
+/// What takes effect with a commit.
+#[derive(Default)]
+struct Transaction {
+    published: Vec<Arc<Message>>,
+    settled: Vec<Settle>,
+}
+
 /// See the module.
 pub struct Gateway<'a> {
     choices: Choices<'a>,
@@ -41,6 +49,8 @@ pub struct Gateway<'a> {
     consumers: BTreeMap<ConsumerId, Consumer>,
     used_ids: HashSet<ConsumerId>,
     used_tokens: HashSet<Token>,
+    transactions: BTreeMap<TransactionId, Transaction>,
+    transactions_begun: u64,
     last_seq: u64,
     deliveries: u64,
     delivered_bytes: u64,
@@ -63,6 +73,8 @@ impl<'a> Gateway<'a> {
             consumers: BTreeMap::new(),
             used_ids: HashSet::new(),
             used_tokens: HashSet::new(),
+            transactions: BTreeMap::new(),
+            transactions_begun: 0,
             last_seq: 0,
             deliveries: 0,
             delivered_bytes: 0,
@@ -120,6 +132,12 @@ impl<'a> Gateway<'a> {
                 }
                 self.done(token);
             }
+            Action::Begin { token } => self.begin(token),
+            Action::Commit { transaction, token } => self.commit(transaction, token),
+            Action::Rollback { transaction, token } => {
+                self.transactions.remove(&transaction);
+                self.done(Some(token));
+            }
             Action::Will(will) => {
                 if let Some(will) = will {
                     check_message(&will.message);
@@ -158,6 +176,36 @@ impl<'a> Gateway<'a> {
         }
     }
 
+    fn begin(&mut self, token: Token) {
+        self.name(token);
+        let transaction = TransactionId(1 + self.transactions_begun);
+        self.transactions_begun += 1;
+        let result = if self.choices.next() % 32 == 31 {
+            Err(TransactionError::RolledBack("too many".into()))
+        } else {
+            self.transactions.insert(transaction, Transaction::default());
+            Ok(transaction)
+        };
+        self.events.push_back(Event::Begun { token, result });
+    }
+
+    fn commit(&mut self, transaction: TransactionId, token: Token) {
+        self.name(token);
+        let result = match self.transactions.remove(&transaction) {
+            None => Err(TransactionError::Unknown),
+            Some(_) if self.choices.next() % 16 == 15 => Err(TransactionError::RolledBack("too old".into())),
+            Some(held) => {
+                for message in &held.published {
+                    self.route(message);
+                }
+                held.settled.iter().for_each(|settle| self.take_effect(settle));
+                Ok(())
+            }
+        };
+        self.events.push_back(Event::Committed { token, result });
+        self.dispatch_all();
+    }
+
     fn publish(&mut self, publish: Publish) {
         check_message(&publish.message);
         self.name(publish.token);
@@ -168,10 +216,18 @@ impl<'a> Gateway<'a> {
         }
         let message = Arc::new(publish.message);
         self.published.push(message.clone());
+        if let Some(transaction) = publish.transaction {
+            let held = self.transactions.get_mut(&transaction);
+            let result = held.map(|held| held.published.push(message)).map(|()| 0);
+            let result = result.ok_or(PublishError::Transaction(TransactionError::Unknown));
+            self.events.push_back(Event::Published { token: publish.token, result });
+            return;
+        }
         let result = match self.choices.next() % 64 {
             60 => Err(PublishError::Reserved),
             61 => Err(PublishError::TooLarge { limit_bytes: 1 }),
             62 => Err(PublishError::Unavailable),
+            59 => Err(PublishError::NotFound),
             63 => Err(PublishError::Limit("enough".into())),
             _ => Ok(self.route(&message)),
         };
@@ -281,6 +337,20 @@ impl<'a> Gateway<'a> {
 
     fn settle(&mut self, settle: Settle) {
         assert!(settle.first <= settle.last, "no range: {settle:?}");
+        let token = settle.token;
+        match settle.transaction {
+            None => self.take_effect(&settle),
+            Some(transaction) => {
+                if let Some(held) = self.transactions.get_mut(&transaction) {
+                    held.settled.push(settle);
+                }
+            }
+        }
+        self.done(token);
+        self.dispatch_all();
+    }
+
+    fn take_effect(&mut self, settle: &Settle) {
         if let Some(consumer) = self.consumers.get_mut(&settle.consumer) {
             let queue = self.queues.entry(consumer.queue.clone()).or_default();
             let taken: Vec<Seq> = consumer.held.range(settle.first..=settle.last).map(|(seq, _)| *seq).collect();
@@ -293,8 +363,6 @@ impl<'a> Gateway<'a> {
             }
             queue.marks.extend(settle.mark);
         }
-        self.done(settle.token);
-        self.dispatch_all();
     }
 
     fn dispatch_all(&mut self) {

@@ -1,0 +1,120 @@
+//! The contract between a protocol's sans-IO session and the gateway: what a session may ask
+//! ([`Action`]) and what it is told ([`Event`]).
+
+mod action;
+mod attach;
+mod event;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::Time;
+
+pub use action::{Action, Credentials, Credit, Outcome, Publish, Settle, Will};
+pub use attach::{Attach, AttachAccess, Binding, Lifetime, QueueSpec, Retained, StreamStart};
+pub use event::{Access, AttachError, Attached, Event, PublishError, TransactionError};
+
+/// One connection's protocol state machine: bytes and events in, bytes and actions out.
+/// It has no socket and no clock.
+pub trait Session: Send {
+    /// Takes what it can from `input` (leaves an incomplete frame there).
+    fn received(&mut self, now: Time, input: &mut BytesMut, out: &mut Output);
+    /// Whether more input is of use now. False while what came before must be answered first: then the
+    /// socket is not read, so that what a peer sends meanwhile stays with the peer.
+    fn wants_input(&self) -> bool {
+        true
+    }
+    /// Something happened in the gateway.
+    fn handle(&mut self, now: Time, event: Event, out: &mut Output);
+    /// `next_timeout()` has passed.
+    fn timeout(&mut self, now: Time, out: &mut Output);
+    /// When to call `timeout` next.
+    fn next_timeout(&self) -> Option<Time>;
+    /// Who is on the line, for logs and the console.
+    fn peer(&self) -> PeerInfo;
+}
+
+/// What a session says of its peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// `MQTT 5`, `AMQP 1.0`, `STOMP 1.2`; empty until known.
+    pub protocol: &'static str,
+    /// Client id, container id, or empty.
+    pub client_id: Arc<str>,
+    /// Authenticated user, or empty.
+    pub user: Arc<str>,
+}
+
+/// What a session produces in one call.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Bytes for the peer.
+    pub wire: Wire,
+    /// Requests to the gateway, in order.
+    pub actions: Vec<Action>,
+    /// Set: write what is in `wire`, then close the connection. Actions before it still count.
+    pub close: Option<Close>,
+}
+
+/// Bytes on their way out: small writes coalesce, bodies are passed on without a copy.
+#[derive(Debug, Default)]
+pub struct Wire {
+    segments: VecDeque<Bytes>,
+    tail: BytesMut,
+}
+
+/// A body shorter than this is copied beside its frame: cheaper than a segment of its own.
+const COPY_BELOW_BYTES: usize = 2048;
+
+impl Wire {
+    /// A buffer to append a small frame to.
+    pub fn tail(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    /// Appends a body.
+    pub fn push(&mut self, body: &Bytes) {
+        if body.len() < COPY_BELOW_BYTES {
+            self.tail.extend_from_slice(body);
+        } else {
+            self.seal();
+            self.segments.push_back(body.clone());
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.segments.push_back(self.tail.split().freeze());
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.tail.is_empty()
+    }
+
+    /// Everything to write, in order; leaves this empty.
+    pub fn take(&mut self) -> VecDeque<Bytes> {
+        self.seal();
+        std::mem::take(&mut self.segments)
+    }
+}
+
+/// Why a session closes its connection. The peer was told in its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// The peer said goodbye.
+    Goodbye,
+    /// The peer broke the protocol, or a limit; what it did, for the log.
+    ProtocolError(String),
+    /// Name or password refused.
+    Unauthorized,
+    /// Silence for longer than the keep-alive allows.
+    Silent,
+    /// Another connection took over its client id.
+    TakenOver,
+    /// The gateway is stopping or failed; text for the log.
+    Gateway(String),
+}
