@@ -14,6 +14,7 @@ impl StompSession {
     pub(super) fn on_connect(&mut self, now: Time, frame: &Frame, out: &mut Output) -> Result<(), Fault> {
         self.version = negotiate(frame.headers.get("accept-version"))?;
         self.decoder.set_version(self.version);
+        self.connected_at = now;
         let get = |name| header_of(&frame.headers, name, self.version);
         if self.version != Version::V1_0
             && let Some(text) = get("heart-beat")

@@ -3,7 +3,6 @@
 use bytes::{BufMut, Bytes};
 use evergate_model::{ConsumerId, Delivery, Encoding, Message, Output};
 
-use super::destination::TEMP_QUEUE;
 use super::source::STREAM_OFFSET;
 use super::subscription::{AckMode, Browsing, Phase as SubscriptionPhase};
 use super::{Phase, StompSession};
@@ -29,8 +28,8 @@ impl StompSession {
         let wire = out.wire.tail();
         codec::begin(Command::Message, wire);
         let mut header = |name: &str, value: &str| codec::header(name, value, version, wire);
-        match &subscription.temp_queue {
-            Some(name) => header("destination", &format!("{TEMP_QUEUE}{name}")),
+        match &subscription.temporary {
+            Some(_) => header("destination", &subscription.destination),
             None => header("destination", &message.meta.address.to_string()),
         }
         header("message-id", &id);

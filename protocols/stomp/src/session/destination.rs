@@ -9,10 +9,14 @@ pub(super) enum Destination<'a> {
     Topic(&'a str),
     /// A queue of this connection.
     TempQueue(&'a str),
+    /// A topic of this connection.
+    TempTopic(&'a str),
 }
 
 /// The prefix of a connection's own queues.
 pub(super) const TEMP_QUEUE: &str = "/temp-queue/";
+/// The prefix of a connection's own topics.
+pub(super) const TEMP_TOPIC: &str = "/temp-topic/";
 
 impl<'a> Destination<'a> {
     /// Reads a header; the error is text for the client. A bare name is a queue.
@@ -28,17 +32,17 @@ impl<'a> Destination<'a> {
             Address::check_name(name).map_err(|reason| reason.to_string())?;
             return Ok(Self::TempQueue(name));
         }
-        for (prefix, what) in [
-            ("/glob/", "glob patterns are"),
-            ("/regex/", "regex patterns are"),
-            ("/temp-topic/", "temporary topics are"),
-        ] {
+        if let Some(name) = text.strip_prefix(TEMP_TOPIC) {
+            Address::check_topic(name).map_err(|reason| reason.to_string())?;
+            return Ok(Self::TempTopic(name));
+        }
+        for (prefix, what) in [("/glob/", "glob patterns are"), ("/regex/", "regex patterns are")] {
             if text.starts_with(prefix) {
                 return Err(format!("{what} not supported yet: {text}"));
             }
         }
         if text.starts_with('/') {
-            return Err(format!("a destination begins with /queue/, /topic/ or /temp-queue/: {text}"));
+            return Err(format!("a destination begins with /queue/, /topic/, /temp-queue/ or /temp-topic/: {text}"));
         }
         Address::check_name(text).map_err(|reason| reason.to_string())?;
         Ok(Self::Queue(text))

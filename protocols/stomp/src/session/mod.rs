@@ -11,6 +11,7 @@ mod send;
 mod source;
 mod subscribe;
 mod subscription;
+mod temporary;
 mod transaction;
 mod wishes;
 
@@ -58,6 +59,8 @@ pub struct StompSession {
     given_id: Option<Arc<str>>,
     user: Arc<str>,
     heartbeat: Heartbeat,
+    /// When CONNECT came.
+    connected_at: Time,
     /// When it must be connected; known with the first call.
     connect_by: Option<Time>,
     pending: Pending,
@@ -93,6 +96,7 @@ impl StompSession {
             given_id: None,
             user: "".into(),
             heartbeat: Heartbeat::default(),
+            connected_at: Time::default(),
             connect_by: None,
             pending: Pending::default(),
             publishing: 0,

@@ -3,20 +3,13 @@
 use bytes::{Bytes, BytesMut};
 use evergate_model::{Action, Address, Encoding, Message, Output, Publish, Time};
 
-use super::destination::{Destination, TEMP_QUEUE};
+use super::destination::Destination;
 use super::fault::Fault;
+use super::temporary::Place;
 use super::wishes::read_meta;
 use super::{StompSession, required};
 use crate::codec::{self, Frame, Version};
 use crate::format::{ORIGINAL_ID, is_taken};
-
-/// What a frame that names a temporary queue must do.
-enum TempName {
-    /// Its real name.
-    Known(String),
-    /// The gateway has not named it yet: the frame waits.
-    Awaited,
-}
 
 impl StompSession {
     /// Gives the frame back if it must wait for the name of a temporary queue.
@@ -28,21 +21,18 @@ impl StompSession {
                 Address::check_topic(name).map_err(|reason| Fault::refused(reason.to_string()))?;
                 Address::topic(name)
             }
-            Destination::TempQueue(name) => match self.temp_name(name)? {
-                TempName::Known(real) => Address::queue(real),
-                TempName::Awaited => return Ok(Some(frame)),
+            Destination::TempTopic(name) => self.temp_topic(name)?,
+            Destination::TempQueue(name) => match self.temp_queue(name)? {
+                Place::Known(address) => address,
+                Place::Awaited => return Ok(Some(frame)),
             },
         };
         let reply_to = match frame.headers.get("reply-to") {
             None => None,
-            Some(text) => Some(match (text.strip_prefix(TEMP_QUEUE), Address::parse(text)) {
-                (Some(name), _) => match self.temp_name(name)? {
-                    TempName::Known(real) => Address::queue(real).to_string(),
-                    TempName::Awaited => return Ok(Some(frame)),
-                },
-                (None, Some((kind, name))) => Address { kind, name: name.into() }.to_string(),
-                (None, None) => text.to_owned(),
-            }),
+            Some(text) => match self.reply_address(text, out)? {
+                Some(address) => Some(address),
+                None => return Ok(Some(frame)),
+            },
         };
         let meta = read_meta(now, address, &frame)?;
         let transaction = self.transactions.enlist(&frame, self.config.transaction_frames_max)?;
@@ -53,14 +43,6 @@ impl StompSession {
         let message = Message::new(meta, Encoding::Stomp, head, frame.body);
         out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction }));
         Ok(None)
-    }
-
-    fn temp_name(&self, name: &str) -> Result<TempName, Fault> {
-        match self.temp_queues.get(name) {
-            Some(Some(real)) => Ok(TempName::Known(real.to_string())),
-            Some(None) => Ok(TempName::Awaited),
-            None => Err(Fault::refused(format!("subscribe to {TEMP_QUEUE}{name} first: it is this connection's own"))),
-        }
     }
 }
 

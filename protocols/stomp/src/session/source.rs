@@ -35,9 +35,10 @@ impl StompSession {
             }
             Destination::Queue(name) => queue_source(frame, QueueSpec::named(*name), AttachAccess::Shared)?,
             Destination::TempQueue(_) => queue_source(frame, QueueSpec::temporary(), AttachAccess::Exclusive)?,
-            Destination::Topic(name) => {
-                let filter = Filter::new(*name).map_err(|reason| Fault::refused(reason.to_string()))?;
-                self.topic_source(frame, filter)?
+            Destination::Topic(name) => self.topic_source(frame, filter(name)?)?,
+            Destination::TempTopic(name) => {
+                let topic = self.temp_topic(name)?;
+                self.topic_source(frame, filter(&topic.name)?)?
             }
         };
         if is_true(frame, "exclusive") {
@@ -94,6 +95,10 @@ impl StompSession {
     pub(super) fn identity(&self) -> &Arc<str> {
         self.given_id.as_ref().unwrap_or(&self.client_id)
     }
+}
+
+fn filter(text: &str) -> Result<Filter, Fault> {
+    Filter::new(text).map_err(|reason| Fault::refused(reason.to_string()))
 }
 
 fn queue_source(frame: &Frame, queue: QueueSpec, access: AttachAccess) -> Result<Attach, Fault> {

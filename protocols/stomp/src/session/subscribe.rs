@@ -7,7 +7,7 @@ use evergate_model::{Action, Attach, AttachAccess, AttachError, Attached, Consum
 use super::destination::Destination;
 use super::fault::Fault;
 use super::source::{STREAM_OFFSET, durable_name};
-use super::subscription::{AckMode, Browsing, Phase, Subscription};
+use super::subscription::{AckMode, Browsing, Phase, Subscription, Temporary};
 use super::wishes::first_of;
 use super::{StompSession, required};
 use crate::codec::{Frame, Version};
@@ -21,14 +21,6 @@ impl StompSession {
             (None, Version::V1_0) => text.into(),
             (None, Version::V1_1 | Version::V1_2) => required(frame, "id")?.into(),
         };
-        if self.by_key.contains_key(&key) {
-            return Err(Fault::refused(format!("there is a subscription {key} already")));
-        }
-        // Those on their way out count too, so that SUBSCRIBE and UNSUBSCRIBE in turn cannot pile up.
-        if self.subscriptions.len() >= self.config.subscriptions_max {
-            let max = self.config.subscriptions_max;
-            return Err(Fault::refused(format!("a connection has at most {max} subscriptions")));
-        }
         let mode = AckMode::parse(headers.get("ack")).ok_or_else(|| {
             Fault::refused(format!(
                 "ack must be auto, client or client-individual: {}",
@@ -48,19 +40,28 @@ impl StompSession {
         if let Destination::TempQueue(name) = destination
             && self.temp_queues.contains_key(name)
         {
+            if self.adopt_replies(frame, &key, mode)? {
+                self.flush_receipts(out);
+                return Ok(());
+            }
             return Err(Fault::refused(format!("there is a subscription to {text} already")));
         }
+        self.check_new_subscription(&key)?;
         let mut source = self.source(frame, &destination)?;
         let consumer = self.new_consumer();
         let token = self.pending.add(headers.get("receipt").map(str::to_owned));
         let phase = Phase::Attaching(token);
         let mut subscription = Subscription::new(key.clone(), phase, mode, prefetch);
         subscription.named = headers.get("id").is_some();
-        if let Destination::TempQueue(name) = destination {
-            let name: Arc<str> = name.into();
-            self.temp_queues.insert(name.clone(), None);
-            subscription.temp_queue = Some(name);
-        }
+        subscription.temporary = match destination {
+            Destination::TempQueue(name) => {
+                let name: Arc<str> = name.into();
+                self.temp_queues.insert(name.clone(), None);
+                Some(Temporary::Queue { name, asked_for: true })
+            }
+            Destination::TempTopic(_) => Some(Temporary::Topic),
+            Destination::Queue(_) | Destination::Topic(_) => None,
+        };
         source.consumer = consumer;
         source.settled = mode == AckMode::Auto && !source.browse;
         subscription.destination = text.into();
@@ -72,7 +73,20 @@ impl StompSession {
         Ok(())
     }
 
-    fn new_consumer(&mut self) -> ConsumerId {
+    /// Whether there may be one more, of this name.
+    pub(super) fn check_new_subscription(&self, key: &str) -> Result<(), Fault> {
+        if self.by_key.contains_key(key) {
+            return Err(Fault::refused(format!("there is a subscription {key} already")));
+        }
+        // Those on their way out count too, so that SUBSCRIBE and UNSUBSCRIBE in turn cannot pile up.
+        let max = self.config.subscriptions_max;
+        if self.subscriptions.len() >= max {
+            return Err(Fault::refused(format!("a connection has at most {max} subscriptions")));
+        }
+        Ok(())
+    }
+
+    pub(super) fn new_consumer(&mut self) -> ConsumerId {
         let consumer = ConsumerId(self.consumers);
         self.consumers = self.consumers.wrapping_add(1); // 4 billion SUBSCRIBEs in one connection
         consumer
@@ -94,7 +108,7 @@ impl StompSession {
                     Phase::Attaching(attach) => Phase::AttachingThenDetaching(attach, token),
                     _ => Phase::Detaching(token),
                 };
-                if let Some(name) = subscription.temp_queue.take() {
+                if let Some(Temporary::Queue { name, .. }) = subscription.temporary.take() {
                     self.temp_queues.remove(&name);
                 }
             }
@@ -151,7 +165,7 @@ impl StompSession {
             }
             Phase::Attaching(_) | Phase::Attached | Phase::Detaching(_) => {
                 subscription.phase = Phase::Attached;
-                if let Some(name) = &subscription.temp_queue {
+                if let Some(Temporary::Queue { name, .. }) = &subscription.temporary {
                     self.temp_queues.insert(name.clone(), Some(attached.queue));
                 }
                 out.actions.extend(subscription.new_credit(consumer).map(Action::Credit));

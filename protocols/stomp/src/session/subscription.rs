@@ -42,6 +42,17 @@ pub(super) enum Phase {
     Removing(Token),
 }
 
+/// A destination of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Temporary {
+    /// The client's name for it, and whether it has sent a SUBSCRIBE for it.
+    Queue {
+        name: Arc<str>,
+        asked_for: bool,
+    },
+    Topic,
+}
+
 /// Looking at a queue without taking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Browsing {
@@ -67,8 +78,8 @@ pub(super) struct Subscription {
     pub(super) mode: AckMode,
     /// Whether MESSAGE carries the `subscription` header: not without an id in 1.0.
     pub(super) named: bool,
-    /// Set: the client's name of its temporary queue.
-    pub(super) temp_queue: Option<Arc<str>>,
+    /// Set: what it consumes is this connection's own, and MESSAGE shows the client's name for it.
+    pub(super) temporary: Option<Temporary>,
     /// As the client wrote it.
     pub(super) destination: Arc<str>,
     pub(super) browsing: Browsing,
@@ -89,7 +100,7 @@ impl Subscription {
             phase,
             mode,
             named: true,
-            temp_queue: None,
+            temporary: None,
             destination: "".into(),
             browsing: Browsing::No,
             tells_offset: false,

@@ -73,3 +73,66 @@ fn a_reply_to_a_temporary_queue_names_the_real_one_and_waits_for_it() {
     let frame = client.deliver(attach.consumer, plain("answer")).unwrap();
     assert_eq!(frame.headers.get("destination"), Some("/temp-queue/me"));
 }
+
+#[test]
+fn a_reply_to_alone_makes_a_temporary_queue_and_consumes_it() {
+    let mut client = Client::connected("1.2");
+    client
+        .send("SEND\ndestination:q\nreply-to:/temp-queue/me\n\n1\0SEND\ndestination:q\nreply-to:/temp-queue/me\n\n2\0");
+    let Some(Action::Attach(attach)) = client.actions.pop() else { panic!("no Attach") };
+    assert!(client.actions.is_empty(), "one queue; the messages wait for its name");
+    assert_eq!((&attach.queue, attach.settled), (&QueueSpec::temporary(), true));
+    client.attached(attach.consumer, "$temporary/77");
+    client.actions.retain(|action| !matches!(action, Action::Credit(_)));
+    for body in [b"1", b"2"] {
+        let message = client.publish().message;
+        assert_eq!((&message.head[..], &message.body[..]), (&b"reply-to:/queue/$temporary/77\n"[..], &body[..]));
+    }
+    let frame = client.deliver(attach.consumer, plain("answer")).unwrap();
+    assert_eq!(frame.headers.get("subscription"), Some("/temp-queue/me"));
+    assert_eq!(frame.headers.get("destination"), Some("/temp-queue/me"));
+    // The client may give it an id of its own afterwards.
+    client.send("SUBSCRIBE\nid:7\ndestination:/temp-queue/me\nreceipt:r\n\n\0");
+    // The two SENDs before it are not answered yet.
+    assert_eq!(client.receipt(), None);
+    assert!(client.actions.is_empty());
+    let frame = client.deliver(attach.consumer, plain("answer")).unwrap();
+    assert_eq!(frame.headers.get("subscription"), Some("7"));
+    client.send("SUBSCRIBE\nid:8\ndestination:/temp-queue/me\n\n\0");
+    assert_eq!(client.error().0, "there is a subscription to /temp-queue/me already");
+}
+
+#[test]
+fn a_temporary_queue_that_a_send_made_cannot_get_acknowledgements() {
+    let mut client = Client::connected("1.2");
+    client.send("SEND\ndestination:q\nreply-to:/temp-queue/me\n\n1\0");
+    let Some(Action::Attach(attach)) = client.actions.pop() else { panic!("no Attach") };
+    client.attached(attach.consumer, "$temporary/77");
+    client.send("SUBSCRIBE\nid:7\ndestination:/temp-queue/me\nack:client\n\n\0");
+    let text = "/temp-queue/me is consumed with ack:auto, since a SEND named it in reply-to";
+    assert_eq!(client.error().0, text);
+}
+
+#[test]
+fn temporary_queues_count_as_subscriptions() {
+    let config = crate::StompConfig { subscriptions_max: 1, ..crate::StompConfig::default() };
+    let mut client = Client::connected_with(config, "1.2");
+    client.subscribed("id:1\ndestination:q");
+    client.send("SEND\ndestination:q\nreply-to:/temp-queue/me\n\n1\0");
+    assert_eq!(client.error().0, "a connection has at most 1 subscriptions");
+}
+
+#[test]
+fn a_temporary_topic_is_a_topic_of_the_connection() {
+    let mut client = Client::connected("1.2");
+    let attach = client.subscribed("id:1\ndestination:/temp-topic/news");
+    client.actions.clear();
+    let real = attach.bindings[0].filter.as_str().to_owned();
+    assert_eq!((attach.queue, real.as_str()), (QueueSpec::temporary(), "$temporary/7-3e8/news"));
+    client.send("SEND\ndestination:/temp-topic/news\nreply-to:/temp-topic/news\n\nx\0");
+    let message = client.publish().message;
+    assert_eq!(message.meta.address, Address::topic(real.as_str()));
+    assert_eq!(&message.head[..], format!("reply-to:/topic/{real}\n").as_bytes());
+    let frame = client.deliver(attach.consumer, message).unwrap();
+    assert_eq!(frame.headers.get("destination"), Some("/temp-topic/news"));
+}
