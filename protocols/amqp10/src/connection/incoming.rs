@@ -20,9 +20,6 @@ const TAG_BYTES_MAX: usize = 32;
 /// A message shorter than this is copied out of the read buffer, so that it does not keep all of it.
 const COPY_BELOW_BYTES: usize = 4096;
 
-/// JMS's highest priority, and ours.
-const PRIORITY_MAX: u8 = 9;
-
 /// A delivery of which more is to come.
 struct Partial {
     delivery_id: u32,
@@ -218,24 +215,14 @@ impl Incoming {
     ) -> Result<bool, AmqpError> {
         let &Whole { delivery_id, settled, transaction: named, .. } = whole;
         let incoming = message::parse(&whole.bytes, context.config.depth_max)?;
-        let accepted = self.place_of(&incoming, named, context);
-        let (address, transaction) = match accepted {
+        let (meta, transaction) = match self.meta(now, &incoming, named, context) {
             Ok(accepted) => accepted,
-            // One bad address does not end a relay that serves many.
+            // One bad message does not end a link that serves many.
             Err(error) if !settled => {
                 context.refuse(out, place.channel, delivery_id, None, &error);
                 return Ok(true);
             }
             Err(error) => return Err(error),
-        };
-        let mut meta = Meta::new(address);
-        meta.durable = incoming.durable;
-        meta.priority = incoming.priority.unwrap_or(meta.priority).min(PRIORITY_MAX);
-        // A time to live does not depend on the client's clock, so it goes first; zero means none.
-        meta.expires_at = match (incoming.ttl.filter(|ttl| *ttl > 0), incoming.absolute_expiry) {
-            (Some(ttl), _) => Some(Time(now.0.saturating_add(ttl.into()))),
-            (None, Some(at)) if at > 0 => Some(Time(at.cast_unsigned())),
-            _ => None,
         };
         let token = context.next_token();
         context.publishing.insert(token, Publishing { place, delivery_id, settled, transaction });
@@ -245,18 +232,19 @@ impl Incoming {
         Ok(false)
     }
 
-    /// Where a message goes, and with which transaction.
-    fn place_of(
+    /// Where a message goes and what it asks for, and with which transaction.
+    fn meta(
         &self,
+        now: Time,
         incoming: &message::Incoming,
         named: Option<TransactionRef>,
         context: &Context,
-    ) -> Result<(Address, Option<TransactionId>), AmqpError> {
+    ) -> Result<(Meta, Option<TransactionId>), AmqpError> {
         let transaction = named.map(|named| context.transactions.find(named)).transpose()?;
         let address = match &self.destination {
             Some(address) => address.clone(),
             None => relay_destination(incoming.to.as_deref(), incoming.jms_dest)?,
         };
-        Ok((address, transaction))
+        Ok((message::meta(now, address, incoming)?, transaction))
     }
 }

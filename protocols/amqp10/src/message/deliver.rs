@@ -1,10 +1,11 @@
 //! A message on its way to a consumer: a fresh header before the publisher's bytes.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Annotation, Delivery, Encoding, Formats, Seq, Time, Value, Wire};
+use evergate_model::{Delivery, Encoding, Formats, Message, Meta, Seq, Time, Value, Wire};
 
 use super::convert::convert;
 use super::sections::{HEADER, MESSAGE_ANNOTATIONS, Sections, map};
+use super::wishes::{DEDUP_ID, DELIVERY_TIME, DISCARDABLE};
 use crate::codec::{ListWriter, MapWriter, put_descriptor};
 
 /// Priority of a message whose header does not say (3.2.1).
@@ -41,9 +42,10 @@ pub(crate) fn encode(delivery: &Delivery, tells_place: bool, formats: &Formats, 
     let mut first = BytesMut::with_capacity(64);
     put_header(&mut first, delivery, now);
     let mut head = head.clone();
-    if tells_place || !message.annotations.is_empty() {
+    let foreign = message.encoding != Encoding::Amqp10;
+    if tells_place || !message.annotations.is_empty() || (foreign && message.meta.rare.is_some()) {
         let place = tells_place.then_some(delivery.seq);
-        put_annotations(&mut first, &message.annotations, place, &mut head);
+        put_annotations(&mut first, message, place, &mut head);
     }
     Payload { pieces: [first.freeze(), head, body.clone()] }
 }
@@ -68,7 +70,7 @@ fn put_header(buf: &mut BytesMut, delivery: &Delivery, now: Time) {
 }
 
 /// Writes the broker's annotations together with the publisher's, which are taken off `head`.
-fn put_annotations(buf: &mut BytesMut, annotations: &[Annotation], place: Option<Seq>, head: &mut Bytes) {
+fn put_annotations(buf: &mut BytesMut, message: &Message, place: Option<Seq>, head: &mut Bytes) {
     put_descriptor(buf, MESSAGE_ANNOTATIONS);
     let mut list = MapWriter::new(buf);
     let mut taken = 0;
@@ -79,13 +81,29 @@ fn put_annotations(buf: &mut BytesMut, annotations: &[Annotation], place: Option
         list.raw(items.count, items.reader.rest());
         taken = section.end;
     }
-    for annotation in annotations {
+    for annotation in &message.annotations {
         let name = format!("x-opt-{}", annotation.name);
         list.pair(&Value::Symbol(name.into()), &Value::text(&*annotation.value));
+    }
+    if message.encoding != Encoding::Amqp10 {
+        put_wishes(&mut list, &message.meta);
     }
     if let Some(place) = place {
         list.pair(&Value::Symbol(STREAM_OFFSET.into()), &Value::Ulong(place.0));
     }
     list.close();
     let _ = head.split_to(taken);
+}
+
+/// What a publisher of another protocol asked for, in our words. An AMQP publisher's are in its bytes.
+fn put_wishes(list: &mut MapWriter<'_>, meta: &Meta) {
+    if let Some(at) = meta.deliver_at().and_then(|at| i64::try_from(at.0).ok()) {
+        list.pair(&Value::Symbol(DELIVERY_TIME.into()), &Value::Long(at));
+    }
+    if let Some(identity) = meta.dedup_id() {
+        list.pair(&Value::Symbol(DEDUP_ID.into()), &Value::text(&**identity));
+    }
+    if meta.is_discardable() {
+        list.pair(&Value::Symbol(DISCARDABLE.into()), &Value::Bool(true));
+    }
 }

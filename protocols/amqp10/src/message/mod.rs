@@ -5,10 +5,12 @@ mod deliver;
 mod format;
 mod json;
 mod sections;
+mod wishes;
 
 pub(crate) use deliver::{Payload, encode};
 pub use format::Amqp10Format;
 pub(crate) use sections::{Incoming, control_body, parse};
+pub(crate) use wishes::meta;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use evergate_model::Value;
 
+use super::wishes::Wishes;
 use crate::codec::{DecodeError, Fields, Item, Reader, validate};
 
 pub(super) const HEADER: u8 = 0x70;
@@ -97,6 +98,7 @@ pub(crate) struct Incoming {
     pub to: Option<String>,
     /// JMS's kind of `to`: 0 queue, 1 topic, 2 and 3 the same, temporary.
     pub jms_dest: Option<i8>,
+    pub wishes: Wishes,
     /// Message-annotations, properties, application-properties.
     pub head: Bytes,
     /// Body sections and footer.
@@ -112,6 +114,7 @@ pub(crate) fn parse(payload: &Bytes, depth_max: u32) -> Result<Incoming, DecodeE
         absolute_expiry: None,
         to: None,
         jms_dest: None,
+        wishes: Wishes::default(),
         head: Bytes::new(),
         body: Bytes::new(),
     };
@@ -176,8 +179,9 @@ impl Incoming {
                 let properties = Properties::read(section.value)?;
                 self.to = properties.to.map(Cow::into_owned);
                 self.absolute_expiry = properties.absolute_expiry;
+                self.wishes.group_id = properties.group_id.map(Cow::into_owned);
             }
-            APPLICATION_PROPERTIES => check_application_properties(section.value)?,
+            APPLICATION_PROPERTIES => self.read_application_properties(section.value)?,
             DATA => match Reader::new(section.value).item()? {
                 Item::Simple(Value::Binary(_)) => {}
                 _ => return Err(DecodeError::WrongType),
@@ -195,11 +199,24 @@ impl Incoming {
         let mut items = map(value)?;
         while let Some(key) = items.next().transpose()? {
             let value = items.next().transpose()?;
-            if let (Item::Simple(Value::Symbol(name)), Some(Item::Simple(Value::Byte(kind)))) = (key, value)
-                && name == "x-opt-jms-dest"
-            {
-                self.jms_dest = Some(kind);
+            let (Item::Simple(Value::Symbol(name)), Some(value)) = (key, value) else { continue };
+            match (&*name, &value) {
+                ("x-opt-jms-dest", Item::Simple(Value::Byte(kind))) => self.jms_dest = Some(*kind),
+                _ => self.wishes.read_annotation(&name, &value),
             }
+        }
+        Ok(())
+    }
+
+    /// Keys are strings, values are simple (3.2.5).
+    fn read_application_properties(&mut self, value: &[u8]) -> Result<(), DecodeError> {
+        let mut items = map(value)?;
+        while let Some(key) = items.next().transpose()? {
+            let value = items.next().transpose()?;
+            let (Item::Simple(Value::String(name)), Some(Item::Simple(value))) = (key, value) else {
+                return Err(DecodeError::WrongType);
+            };
+            self.wishes.read_property(&name, &value);
         }
         Ok(())
     }
@@ -211,18 +228,6 @@ pub(super) fn map(value: &[u8]) -> Result<crate::codec::Items<'_>, DecodeError> 
         Item::Map(items) => Ok(items),
         _ => Err(DecodeError::WrongType),
     }
-}
-
-/// Keys are strings, values are simple (3.2.5).
-fn check_application_properties(value: &[u8]) -> Result<(), DecodeError> {
-    let mut items = map(value)?;
-    while let Some(key) = items.next().transpose()? {
-        let value = items.next().transpose()?;
-        if !matches!((key, value), (Item::Simple(Value::String(_)), Some(Item::Simple(_)))) {
-            return Err(DecodeError::WrongType);
-        }
-    }
-    Ok(())
 }
 
 /// The properties section (3.2.4).

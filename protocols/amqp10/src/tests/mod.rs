@@ -11,5 +11,6 @@ mod settle;
 mod subscription;
 mod terminus;
 mod transactions;
+mod wishes;
 
 pub(crate) use client::show;
