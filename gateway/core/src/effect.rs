@@ -5,8 +5,8 @@ use std::sync::Arc;
 use evergate_journal::Record;
 use evergate_model::{AttachError, Attached, ConsumerId, Event, Message, PublishError, QueueId, Seq, Token};
 
-use crate::ShardCommand;
 use crate::directory::{ManageError, ManageReply};
+use crate::{Peeked, ShardCommand};
 
 /// A connection's session, unique while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +94,20 @@ pub enum SessionEvent {
         token: Token,
         /// What was asked for, or why not.
         result: Result<ManageReply, ManageError>,
+    },
+    /// The answer to `Peek`.
+    Peeked {
+        /// Whose answer.
+        token: Token,
+        /// What is there, in order of service.
+        messages: Vec<Peeked>,
+    },
+    /// The answer to `Purge` and `TakeOut`, after the commit.
+    Removed {
+        /// Whose answer.
+        token: Token,
+        /// How many messages are gone.
+        count: u64,
     },
 }
 

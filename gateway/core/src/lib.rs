@@ -6,10 +6,11 @@
 //! - [`Routes`]: where a publish goes; read by sessions, changed by the directory's effects.
 //! - [`Sequencer`]: joins what directory and shards want kept into batches that are whole.
 
-mod backlog;
+mod bug;
 mod consumer;
 mod directory;
 mod effect;
+mod lane;
 mod queue;
 mod recovery;
 mod retained;
@@ -17,12 +18,13 @@ mod routes;
 mod sequencer;
 mod shard;
 
+pub use bug::Bug;
 pub use directory::{
     Directory, DirectoryCommand, DirectoryConfig, DirectoryLimits, ManageError, ManageReply, ManageRequest, ShardPart,
     split_by_shard,
 };
 pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId, StreamId};
-pub use queue::{QueueLimits, QueueStats};
+pub use queue::{Peeked, PeekedState, QueueLimits, QueueStats};
 pub use recovery::{Counters, RecoveredCore, recover};
 pub use routes::{Routes, Target};
 pub use sequencer::Sequencer;

@@ -1,22 +1,38 @@
-//! One queue: its backlog, its consumers, and who gets what next.
+//! One queue: its line of messages, its consumers, and who gets what next.
 
-use std::collections::BTreeSet;
+mod admin;
+pub mod class;
+mod consumers;
+mod dispatch;
+mod entry;
+mod letter;
+mod line;
+mod look;
+mod paging;
+mod room;
+mod settle;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
-use evergate_model::{Address, Annotation, Delivery, Event, Message, MessageId, Outcome, QueueId, Seq, Time};
+use evergate_model::{Consumers, Formats, Message, OnFull, QueueId, QueueKind, QueueSettings, Seq, Time};
 
-use crate::backlog::{Backlog, Entry, Next, State};
+pub use admin::{Peeked, PeekedState};
+use class::{Class, ClassId, Mode, Rank};
+use entry::{Entry, State};
+pub use letter::DEAD_LETTER_QUEUE;
+use line::Line;
+
+use crate::bug::Bug;
 use crate::consumer::{Consumer, ConsumerKey};
-use crate::effect::{Position, SessionEvent, ShardEffect};
+use crate::effect::ShardEffect;
+use crate::lane::{Lane, Place};
 
-/// How much one queue may hold.
+/// How much memory one queue may use. What it may hold in all is in its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// At this many messages publishers wait, until a quarter is free.
-    pub messages_max: u64,
-    /// At this many bytes likewise.
-    pub bytes_max: u64,
     /// Bytes kept in memory for those next in line; stored messages beyond it are read back when needed.
     /// What cannot leave memory makes publishers wait at twice as much.
     pub resident_bytes_max: u64,
@@ -45,22 +61,52 @@ pub struct QueueStats {
     pub settled_total: u64,
     /// Messages that left because their time was up.
     pub expired_total: u64,
+    /// Messages that went to `_DMQ`, whatever the reason.
+    pub dead_lettered_total: u64,
+    /// Messages that made room for others, or found none.
+    pub dropped_total: u64,
 }
 
-/// A backlog and its consumers.
+/// What the shard gives every queue.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueConfig {
+    pub limits: QueueLimits,
+    pub formats: Formats,
+    pub bug: Option<Bug>,
+}
+
+/// What a queue wants to happen.
+pub struct Out<'a> {
+    pub records: &'a mut Vec<Record>,
+    pub effects: &'a mut Vec<ShardEffect>,
+    /// Reads that must wait until what was logged so far is committed.
+    pub later: &'a mut Vec<ShardEffect>,
+}
+
+/// A line of messages and its consumers.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, not the states of one machine
 pub struct Queue {
     pub id: QueueId,
     pub name: Arc<str>,
     pub durable: bool,
-    limits: QueueLimits,
+    settings: Arc<QueueSettings>,
+    config: QueueConfig,
     /// Memory is short everywhere.
     pressed: bool,
-    backlog: Backlog,
-    consumers: Vec<Consumer>,
-    /// Whose turn it is.
-    turn: usize,
+    line: Line,
+    consumers: BTreeMap<ConsumerKey, Consumer>,
+    classes: BTreeMap<ClassId, Class>,
+    /// Classes with a consumer that may be sent something.
+    turns: BTreeSet<(Rank, ClassId)>,
+    /// The one that is served, where only one is.
+    active: Option<ConsumerKey>,
+    next_class: u32,
+    next_turn: u64,
+    round: u64,
+    /// When which place changes by itself.
+    timers: BTreeSet<(Time, Place)>,
+    noted_timeout: Option<Time>,
     next_seq: Seq,
     /// Stored entries up to here are committed.
     committed: Seq,
@@ -68,50 +114,101 @@ pub struct Queue {
     uncommitted_bytes: u64,
     /// Places below were there before the restart: they may have been delivered then.
     recovered_before: Seq,
+    /// A read from the journal is under way.
     loading: bool,
+    /// Paged ranges in which something is due: read back when memory allows. By their first place.
+    due: BTreeSet<Place>,
+    /// Places in paged ranges that were settled while those could not be told apart.
+    settled_in_range: BTreeSet<Place>,
     full: bool,
+    /// Too much is there, and what must go is still being read back.
+    trimming: bool,
+    /// Messages on their way to `_DMQ`, and deliveries without an outcome.
+    leaving: u64,
+    unsettled: u64,
+    /// Messages that go first when there is no room.
+    discardable: BTreeSet<Place>,
+    peeks: Vec<admin::Peek>,
     marks: BTreeSet<u32>,
     stats: QueueStats,
 }
 
+/// The class that finds the oldest message when there is no room.
+const EVICT: ClassId = ClassId(0);
+
 impl Queue {
-    pub fn new(id: QueueId, name: Arc<str>, durable: bool, limits: QueueLimits) -> Self {
-        Self {
+    pub fn new(id: QueueId, name: Arc<str>, durable: bool, settings: Arc<QueueSettings>, config: QueueConfig) -> Self {
+        let mut queue = Self {
             id,
             name,
             durable,
-            limits,
+            settings: settings.clone(),
+            config,
             pressed: false,
-            backlog: Backlog::default(),
-            consumers: Vec::new(),
-            turn: 0,
+            line: Line::default(),
+            consumers: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            active: None,
+            next_class: 8,
+            next_turn: 0,
+            round: 0,
+            timers: BTreeSet::new(),
+            noted_timeout: None,
             next_seq: Seq(1),
             committed: Seq(0),
             uncommitted_bytes: 0,
             recovered_before: Seq(0),
             loading: false,
+            due: BTreeSet::new(),
+            settled_in_range: BTreeSet::new(),
             full: false,
+            trimming: false,
+            leaving: 0,
+            unsettled: 0,
+            discardable: BTreeSet::new(),
+            peeks: Vec::new(),
             marks: BTreeSet::new(),
             stats: QueueStats::default(),
-        }
+        };
+        queue.prepare();
+        queue
     }
 
-    /// Takes over what a restart found.
+    /// Takes over what a restart found of one of its lanes.
     pub fn recover(&mut self, found: &RecoveredQueue) {
-        self.backlog = Backlog::recovered(&found.live);
-        self.next_seq = Seq(found.next_seq.0.max(1));
+        let (_, lane) = Lane::split(found.id);
+        self.line.recover(lane, &found.live);
+        self.next_seq = Seq(self.next_seq.0.max(found.next_seq.0));
         self.committed = Seq(self.next_seq.0 - 1);
         self.recovered_before = self.next_seq;
-        self.marks = found.marks.iter().copied().collect();
+        self.marks.extend(&found.marks);
+    }
+
+    /// How it behaves from now on. What is there already keeps its expiry and its lane.
+    pub fn change(&mut self, settings: Arc<QueueSettings>) {
+        self.settings = settings;
+        self.prepare();
+        self.choose_active();
+    }
+
+    /// Brings what the settings call for into being.
+    fn prepare(&mut self) {
+        let evicts = matches!(self.settings.on_full, OnFull::DropOldest | OnFull::DeadLetterOldest);
+        if evicts {
+            self.classes.entry(EVICT).or_insert_with(|| Class::new(Mode::Evict, None, None));
+        } else {
+            self.classes.remove(&EVICT);
+        }
     }
 
     pub fn stats(&self) -> QueueStats {
         QueueStats {
-            messages: self.backlog.count,
-            bytes: self.backlog.bytes,
-            resident_bytes: self.backlog.resident_bytes,
+            messages: self.line.count,
+            bytes: self.line.bytes,
+            resident_bytes: self.line.resident_bytes,
             consumers: self.consumers.len() as u64,
-            unsettled: self.consumers.iter().map(|consumer| consumer.held.len() as u64).sum(),
+            unsettled: self.unsettled,
             ..self.stats
         }
     }
@@ -120,189 +217,109 @@ impl Queue {
         self.marks.iter().copied().collect()
     }
 
-    /// Appends a message. Returns its record if it must be kept.
-    pub fn enqueue(&mut self, message: Arc<Message>, durable: bool, retained: bool) -> (Seq, Option<Record>) {
-        let seq = self.next_seq;
-        self.next_seq.0 += 1;
+    /// The ids under which the journal knows it: one a lane that was used, its own first.
+    pub fn stored_as(&self) -> Vec<QueueId> {
+        let lanes = self.line.lanes().map(|lane| lane.stored_as(self.id)).filter(|id| *id != self.id);
+        std::iter::once(self.id).chain(lanes).collect()
+    }
+
+    fn is_stream(&self) -> bool {
+        matches!(self.settings.kind, QueueKind::Stream { .. })
+    }
+
+    fn is_single_active(&self) -> bool {
+        self.settings.consumers == Consumers::SingleActive && !self.is_stream()
+    }
+
+    /// The lane of a message. A stream is read in the order in which it was written.
+    fn lane_of(&self, message: &Message) -> Lane {
+        if self.is_stream() { Lane::USUAL } else { Lane::of_priority(message.meta.priority) }
+    }
+
+    /// Appends a message. Returns its place if it is stored, and so waits for a commit.
+    pub fn enqueue(
+        &mut self,
+        now: Time,
+        message: Arc<Message>,
+        durable: bool,
+        retained: bool,
+        out: &mut Out<'_>,
+    ) -> Option<Place> {
         self.stats.published_total += 1;
+        if !self.make_room(&message, now, out) {
+            self.stats.dropped_total += 1;
+            return None;
+        }
+        let place = Place { lane: self.lane_of(&message), seq: self.next_seq };
+        self.next_seq.0 += 1;
         let stored = durable && self.durable && message.meta.durable;
         if stored {
             self.uncommitted_bytes += message.size_bytes();
+            let (message, queue) = (message.clone(), place.lane.stored_as(self.id));
+            out.records.push(Record::Enqueue { message, queue, seq: place.seq });
         }
-        let record = stored.then(|| Record::Enqueue { message: message.clone(), queue: self.id, seq });
-        let state = State::Ready;
-        let refused_by = Vec::new();
-        self.backlog.push(Entry {
-            seq,
+        if message.meta.is_discardable() {
+            self.discardable.insert(place);
+        }
+        let entry = Entry { retained, stored, ..self.entry(now, message) };
+        self.watch(place, &entry);
+        self.line.push(place, entry);
+        stored.then_some(place)
+    }
+
+    /// A message as it stands in the line when it comes, from a publisher or from the journal.
+    fn entry(&self, now: Time, message: Arc<Message>) -> Entry {
+        let own = message.meta.expires_at;
+        let limit = self.settings.time_to_live.map(|time| message.meta.ingress.after(time));
+        let state = match message.meta.deliver_at() {
+            Some(at) if at > now && !self.is_stream() => State::Waiting(at),
+            _ => State::Ready,
+        };
+        Entry {
+            expires_at: own.into_iter().chain(limit).min(),
             message,
             failed_count: 0,
             redelivered: false,
-            retained,
-            stored,
+            retained: false,
+            stored: false,
+            aside: false,
+            replaced: false,
             state,
-            refused_by,
-        });
-        (seq, record)
-    }
-
-    /// The commit that holds `seq` is through. What does not fit into memory now leaves it.
-    pub fn committed(&mut self, seq: Seq) {
-        self.committed = self.committed.max(seq);
-        self.uncommitted_bytes -= self.backlog.get(seq).map_or(0, |entry| entry.message.size_bytes());
-        // What is not committed yet stands behind this one: those next in line stay.
-        if self.backlog.resident_bytes - self.uncommitted_bytes > self.resident_bytes_max() {
-            self.backlog.page_out(seq);
+            refused_by: Vec::new(),
         }
     }
 
-    /// Memory is short everywhere, or no longer. Stored messages far from their turn leave it.
-    pub fn press(&mut self, pressed: bool) {
-        self.pressed = pressed;
-        if pressed {
-            self.backlog.page_out_beyond(self.limits.pressed_bytes_max, self.committed);
+    /// Removes an entry for good.
+    fn remove_at(&mut self, place: Place, out: &mut Out<'_>) {
+        let Some(entry) = self.line.remove(place) else { return };
+        self.unwatch(place, &entry);
+        if entry.state == State::Leaving {
+            self.leaving -= 1;
         }
-    }
-
-    fn resident_bytes_max(&self) -> u64 {
-        if self.pressed { self.limits.pressed_bytes_max } else { self.limits.resident_bytes_max }
-    }
-
-    /// Adds a consumer.
-    pub fn attach(&mut self, consumer: Consumer) {
-        self.consumers.push(consumer);
-    }
-
-    pub fn has_consumer(&self, key: ConsumerKey) -> bool {
-        self.consumers.iter().any(|consumer| consumer.key == key)
-    }
-
-    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
-        self.consumers.iter()
-    }
-
-    /// Removes a consumer; what it holds goes back. `failed`: it vanished, so each counts as a failed delivery.
-    /// Returns when it is told that it was attached.
-    pub fn detach(&mut self, key: ConsumerKey, failed: bool) -> Option<Position> {
-        let index = self.consumers.iter().position(|consumer| consumer.key == key)?;
-        let consumer = self.consumers.remove(index);
-        if self.turn > index {
-            self.turn -= 1;
+        if entry.aside {
+            self.classes.values_mut().for_each(|class| class.drop_returned(place));
         }
-        for seq in consumer.held {
-            self.backlog.give_back(seq, |entry| {
-                entry.redelivered = true;
-                entry.failed_count += u32::from(failed);
-            });
+        if entry.message.meta.is_discardable() {
+            self.discardable.remove(&place);
         }
-        Some(consumer.attached)
-    }
-
-    /// Sets how much a consumer may be sent in all.
-    pub fn credit(&mut self, key: ConsumerKey, limit: u64) {
-        if let Some(consumer) = self.consumer_mut(key) {
-            consumer.limit = limit;
-        }
-    }
-
-    /// Sets how many bytes a consumer may be sent in all.
-    pub fn window(&mut self, key: ConsumerKey, limit_bytes: u64) {
-        if let Some(consumer) = self.consumer_mut(key) {
-            consumer.limit_bytes = limit_bytes;
-        }
-    }
-
-    /// The place of the next message.
-    pub fn next_seq(&self) -> Seq {
-        self.next_seq
-    }
-
-    /// Whether a consumer with credit will be sent something that stands before `before`, once it is
-    /// committed, read back, or fits into the consumer's window.
-    pub fn has_more_for(&mut self, key: ConsumerKey, before: Seq) -> bool {
-        if !self.consumers.iter().any(|consumer| consumer.key == key && consumer.delivered < consumer.limit) {
-            return false;
-        }
-        match self.backlog.next(|entry| !entry.refused_by.contains(&key)) {
-            Next::Nothing => false,
-            Next::Ready(first) | Next::Stored { first, .. } => first < before,
-        }
-    }
-
-    /// Ends a drain: unused credit is gone. Returns the deliveries made since it attached.
-    pub fn drained(&mut self, key: ConsumerKey) -> Option<u64> {
-        let consumer = self.consumer_mut(key)?;
-        consumer.limit = consumer.limit.min(consumer.delivered);
-        Some(consumer.delivered)
-    }
-
-    /// Applies a consumer's word to those of `first..=last` that it holds. The cost follows what it holds,
-    /// never the width of the range.
-    pub fn settle(
-        &mut self,
-        key: ConsumerKey,
-        (first, last): (Seq, Seq),
-        outcome: &Outcome,
-        records: &mut Vec<Record>,
-        effects: &mut Vec<ShardEffect>,
-    ) {
-        let Some(consumer) = self.consumer_mut(key) else { return };
-        if first > last {
-            return;
-        }
-        let concerned: Vec<Seq> = if first == last {
-            consumer.held.take(&first).into_iter().collect()
-        } else {
-            let seqs: Vec<Seq> = consumer.held.range(first..=last).copied().collect();
-            consumer.held.retain(|seq| !(first..=last).contains(seq));
-            seqs
-        };
-        for seq in concerned {
-            self.apply_outcome(key, seq, outcome, records, effects);
-        }
-    }
-
-    fn apply_outcome(
-        &mut self,
-        key: ConsumerKey,
-        seq: Seq,
-        outcome: &Outcome,
-        records: &mut Vec<Record>,
-        effects: &mut Vec<ShardEffect>,
-    ) {
-        match outcome {
-            Outcome::Accept => {
-                self.stats.settled_total += 1;
-                records.extend(self.remove(seq));
+        if entry.stored {
+            if place.seq > self.committed {
+                self.uncommitted_bytes -= entry.message.size_bytes();
             }
-            Outcome::Release => self.backlog.give_back(seq, |entry| entry.redelivered = true),
-            Outcome::Modify { failed, undeliverable_here } => {
-                let consumers = &self.consumers;
-                self.backlog.give_back(seq, |entry| {
-                    entry.redelivered = true;
-                    entry.failed_count += u32::from(*failed);
-                    if *undeliverable_here {
-                        // Those that left are forgotten, or the list would grow with every reconnect.
-                        entry.refused_by.retain(|other| consumers.iter().any(|consumer| consumer.key == *other));
-                        entry.refused_by.push(key);
-                    }
-                });
-            }
-            // There is no second dead-letter queue: who rejects from the first one discards.
-            Outcome::Reject { .. } if &*self.name == DEAD_LETTER_QUEUE => records.extend(self.remove(seq)),
-            Outcome::Reject { reason } => {
-                let from = self.name.clone();
-                if let Some(entry) = self.backlog.leave(seq) {
-                    let message = Box::new(dead_letter(entry, &from, reason));
-                    effects.push(ShardEffect::DeadLetter { queue: self.id, seq, message });
-                }
-            }
+            self.log_settle(place, out);
         }
     }
 
-    /// Removes an entry for good. Returns the record of it if the journal holds it.
-    pub fn remove(&mut self, seq: Seq) -> Option<Record> {
-        let stored = self.backlog.remove(seq)?;
-        stored.then_some(Record::Settle { queue: self.id, first: seq, last: seq })
+    fn log_settle(&self, place: Place, out: &mut Out<'_>) {
+        let queue = place.lane.stored_as(self.id);
+        out.records.push(Record::Settle { queue, first: place.seq, last: place.seq });
+    }
+
+    /// Removes the entry with this number, which has arrived elsewhere.
+    pub fn remove(&mut self, seq: Seq, out: &mut Out<'_>) {
+        if let Some(place) = self.line.place_of(seq) {
+            self.remove_at(place, out);
+        }
     }
 
     /// Sets or clears a mark. Returns its record if it must be kept.
@@ -311,115 +328,8 @@ impl Queue {
         (changed && self.durable).then_some(Record::Mark { queue: self.id, number, set })
     }
 
-    /// Messages that were read back.
-    pub fn loaded(&mut self, messages: Vec<(Seq, Arc<Message>)>, complete_to: Seq) {
-        self.loading = false;
-        self.backlog.loaded(messages, complete_to, self.recovered_before);
+    /// The place of the next message.
+    pub fn next_seq(&self) -> Seq {
+        self.next_seq
     }
-
-    /// Whether publishers must wait now, if that has changed.
-    pub fn fullness_changed(&mut self) -> Option<bool> {
-        let (limits, backlog) = (&self.limits, &self.backlog);
-        // What cannot leave memory: transient messages, and those not committed or not settled yet.
-        let resident_bytes_max = self.resident_bytes_max().saturating_mul(2);
-        let full = if self.full {
-            // Open again only when a quarter is free: publishers should not be woken for each message.
-            backlog.count > limits.messages_max / 4 * 3
-                || backlog.bytes > limits.bytes_max / 4 * 3
-                || backlog.resident_bytes > resident_bytes_max / 4 * 3
-        } else {
-            backlog.count >= limits.messages_max
-                || backlog.bytes >= limits.bytes_max
-                || backlog.resident_bytes >= resident_bytes_max
-        };
-        (full != self.full).then(|| {
-            self.full = full;
-            full
-        })
-    }
-
-    /// Hands out all that can be handed out.
-    pub fn dispatch(&mut self, now: Time, records: &mut Vec<Record>, effects: &mut Vec<ShardEffect>) {
-        while let Some((turn, seq)) = self.next_delivery(effects) {
-            let Some(entry) = self.backlog.hold(seq) else { return };
-            if entry.message.is_expired(now) {
-                self.stats.expired_total += 1;
-                records.extend(self.remove(seq));
-                continue;
-            }
-            let consumer = &mut self.consumers[turn];
-            let delivery = Delivery {
-                consumer: consumer.key.consumer,
-                seq,
-                message: entry.message.clone(),
-                failed_count: entry.failed_count,
-                redelivered: entry.redelivered,
-                retained: entry.retained,
-            };
-            consumer.took(delivery.message.size_bytes());
-            let event = SessionEvent::Event(Event::Deliver(delivery));
-            effects.push(ShardEffect::Tell(consumer.key.session, event));
-            self.turn = turn + 1;
-            self.stats.delivered_total += 1;
-            if consumer.settled {
-                self.stats.settled_total += 1;
-                records.extend(self.remove(seq));
-            } else {
-                consumer.held.insert(seq);
-            }
-        }
-    }
-
-    /// Which consumer gets which entry next. `None`: nobody has room, nothing is ready, or what stands next
-    /// must be committed or read back first: in order, that holds up all behind it, but not what others
-    /// gave back before it.
-    fn next_delivery(&mut self, effects: &mut Vec<ShardEffect>) -> Option<(usize, Seq)> {
-        let count = self.consumers.len();
-        for turn in (0..count).map(|step| (self.turn + step) % count) {
-            if !self.consumers[turn].has_room() {
-                continue;
-            }
-            let key = self.consumers[turn].key;
-            match self.backlog.next(|entry| !entry.refused_by.contains(&key)) {
-                Next::Ready(seq) if !self.awaits_commit(seq) => return Some((turn, seq)),
-                Next::Stored { first, last } if !self.loading => {
-                    self.loading = true;
-                    effects.push(ShardEffect::Load { queue: self.id, first, last });
-                }
-                Next::Ready(_) | Next::Stored { .. } | Next::Nothing => {}
-            }
-            // Nothing for this one now; another may take what this one refused.
-            if !self.backlog.has_ready() {
-                return None;
-            }
-        }
-        None
-    }
-
-    fn awaits_commit(&self, seq: Seq) -> bool {
-        seq > self.committed && self.backlog.get(seq).is_some_and(|entry| entry.stored)
-    }
-
-    fn consumer_mut(&mut self, key: ConsumerKey) -> Option<&mut Consumer> {
-        self.consumers.iter_mut().find(|consumer| consumer.key == key)
-    }
-}
-
-/// Where rejected messages go.
-pub const DEAD_LETTER_QUEUE: &str = "_DMQ";
-
-fn dead_letter(entry: &Entry, from: &Arc<str>, reason: &Arc<str>) -> Message {
-    let origin = entry.message.meta.address.to_string();
-    let notes = [
-        ("dead-letter-origin", origin.into()),
-        ("dead-letter-queue", from.clone()),
-        ("dead-letter-reason", if reason.is_empty() { "rejected".into() } else { reason.clone() }),
-        ("dead-letter-count", (entry.failed_count + 1).to_string().into()),
-    ];
-    let notes = notes.into_iter().map(|(name, value)| Annotation { name: name.into(), value });
-    let mut message = entry.message.readdressed(Address::queue(DEAD_LETTER_QUEUE), notes);
-    message.meta.expires_at = None;
-    // In the journal an id names one message, and this one differs from its origin.
-    message.meta.id = MessageId(0);
-    message
 }

@@ -10,6 +10,7 @@ use crate::directory::{
     Directory, DirectoryConfig, POLICIES_KEY, decode_binding, decode_policies, decode_queue, delete_binding,
     delete_queue_row, shard_of,
 };
+use crate::lane::Lane;
 use crate::routes::Routes;
 use crate::shard::{Shard, ShardConfig};
 
@@ -103,14 +104,18 @@ pub fn recover(
         (0..shards).map(|index| Shard::new(ShardConfig { id: crate::ShardId(index), ..shard_config })).collect();
     let known: HashSet<QueueId> = queues.iter().map(|(id, ..)| *id).collect();
     // A queue's definition goes first and its messages after: a crash between leaves messages of nobody.
-    let orphans = recovered.queues.iter().filter(|queue| !known.contains(&queue.id));
+    let orphans = recovered.queues.iter().filter(|queue| !known.contains(&Lane::split(queue.id).0));
     records.extend(orphans.flat_map(|queue| [Record::Purge { queue: queue.id }, delete_queue_row(queue.id)]));
-    let by_id: HashMap<QueueId, &RecoveredQueue> = recovered.queues.iter().map(|queue| (queue.id, queue)).collect();
+    let mut by_id: HashMap<QueueId, Vec<&RecoveredQueue>> = HashMap::new();
+    for queue in &recovered.queues {
+        by_id.entry(Lane::split(queue.id).0).or_default().push(queue);
+    }
     for (id, name, lifetime) in queues {
         let shard = shard_of(&name, shards);
         let bindings = bindings.remove(&id).unwrap_or_default();
         let settings = directory.recover_queue(now, id, name.clone(), lifetime, bindings, &mut routes);
-        owners[usize::from(shard.0)].recover(id, name, &settings, by_id.get(&id).copied());
+        let lanes = by_id.get(&id).map_or(&[][..], Vec::as_slice);
+        owners[usize::from(shard.0)].recover(id, name, settings, lanes);
     }
     for (id, bindings) in bindings {
         records.extend(bindings.iter().map(|binding| delete_binding(id, &binding.filter)));

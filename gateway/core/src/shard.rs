@@ -1,18 +1,20 @@
 //! A shard: one owner of many queues. `apply` is pure: what happens depends on the commands alone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{
-    AttachError, Attached, ConsumerId, Event, Message, QueueId, QueueSettings, Selector, Seq, Settle, StreamStart,
-    Time, Token,
+    AttachError, Attached, ConsumerId, Event, Formats, Message, PublishError, QueueId, QueueSettings, Selector, Seq,
+    Settle, StreamStart, Time, Token,
 };
 
-use crate::consumer::{Consumer, ConsumerKey};
+use crate::bug::Bug;
+use crate::consumer::ConsumerKey;
 use crate::directory::delete_queue_row;
 use crate::effect::{Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId};
-use crate::queue::{Queue, QueueLimits, QueueStats};
+use crate::lane::{Lane, Place};
+use crate::queue::{Out, Queue, QueueConfig, QueueLimits, QueueStats};
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -125,6 +127,37 @@ pub enum ShardCommand {
         /// Who is answered after the commit.
         answer: Option<(SessionId, Token)>,
     },
+    /// Removes every message that no consumer holds; answered with `Removed`.
+    Purge {
+        /// Which queue.
+        queue: QueueId,
+        /// Who is answered after the commit.
+        answer: (SessionId, Token),
+    },
+    /// Looks at messages without taking them; answered with `Peeked`.
+    Peek {
+        /// Which queue.
+        queue: QueueId,
+        /// From which place on, in every lane.
+        from: Seq,
+        /// How many at most.
+        count: usize,
+        /// Only these.
+        selector: Option<Selector>,
+        /// Who is answered.
+        answer: (SessionId, Token),
+    },
+    /// Removes chosen messages that no consumer holds; answered with `Removed`.
+    TakeOut {
+        /// Which queue.
+        queue: QueueId,
+        /// Which places.
+        seqs: Vec<Seq>,
+        /// Who is answered after the commit.
+        answer: (SessionId, Token),
+    },
+    /// `next_timeout()` has passed.
+    Tick,
     /// A dead letter has arrived in `_DMQ`: take it from here.
     Remove {
         /// Which queue.
@@ -180,8 +213,10 @@ pub struct ShardConfig {
     pub id: ShardId,
     /// Limits of each queue.
     pub limits: QueueLimits,
-    /// A planted bug, for the simulator to find: confirm before the commit.
-    pub confirm_before_commit: bool,
+    /// Readers of the encodings that selectors look into.
+    pub formats: Formats,
+    /// A planted bug, for the simulator to find.
+    pub bug: Option<Bug>,
 }
 
 /// One owner of many queues.
@@ -195,8 +230,13 @@ pub struct Shard {
     durable: Position,
     /// Answers that wait for a commit, by position.
     answers: VecDeque<(Position, SessionId, SessionEvent)>,
+    /// Reads that wait for a commit, by position.
+    reads: VecDeque<(Position, ShardEffect)>,
+    later: Vec<ShardEffect>,
     /// Stored entries that wait for a commit, by position.
-    uncommitted: VecDeque<(Position, QueueId, Seq)>,
+    uncommitted: VecDeque<(Position, QueueId, Place)>,
+    /// When which queue has something to do by itself, and what is noted of it.
+    timeouts: BTreeSet<(Time, QueueId)>,
     /// Consumers that asked for a drain which the journal or their window holds up, and before which place.
     draining: Vec<(QueueId, ConsumerKey, Seq)>,
     records: Vec<Record>,
@@ -212,25 +252,32 @@ impl Shard {
             logged: Position(0),
             durable: Position(0),
             answers: VecDeque::new(),
+            reads: VecDeque::new(),
+            later: Vec::new(),
             uncommitted: VecDeque::new(),
+            timeouts: BTreeSet::new(),
             draining: Vec::new(),
             records: Vec::new(),
         }
     }
 
     /// Takes over a queue that a restart found. Before any command.
-    pub fn recover(
-        &mut self,
-        id: QueueId,
-        name: Arc<str>,
-        _settings: &Arc<QueueSettings>,
-        found: Option<&RecoveredQueue>,
-    ) {
-        let mut queue = Queue::new(id, name, true, self.config.limits);
-        if let Some(found) = found {
-            queue.recover(found);
+    pub fn recover(&mut self, id: QueueId, name: Arc<str>, settings: Arc<QueueSettings>, found: &[&RecoveredQueue]) {
+        let mut queue = Queue::new(id, name, true, settings, self.queue_config());
+        for lane in found {
+            queue.recover(lane);
         }
         self.queues.insert(id, queue);
+    }
+
+    fn queue_config(&self) -> QueueConfig {
+        let ShardConfig { limits, formats, bug, .. } = self.config;
+        QueueConfig { limits, formats, bug }
+    }
+
+    /// When to call with `Tick` next.
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.timeouts.first().map(|(at, _)| *at)
     }
 
     /// Every queue's figures.
@@ -249,29 +296,33 @@ impl Shard {
             ShardCommand::Durable(position) => self.committed(now, position, log, effects),
             ShardCommand::Credit { queue, session, consumer, limit, drain } => {
                 let key = ConsumerKey { session, consumer };
-                self.with_queue(now, queue, log, effects, |queue| queue.credit(key, limit));
+                self.with_queue(now, queue, log, effects, |queue, _| queue.credit(key, limit));
                 if drain && let Some(found) = self.queues.get(&queue) {
                     self.draining.push((queue, key, found.next_seq()));
                 }
             }
             ShardCommand::Window { queue, session, consumer, limit_bytes } => {
                 let key = ConsumerKey { session, consumer };
-                self.with_queue(now, queue, log, effects, |queue| queue.window(key, limit_bytes));
+                self.with_queue(now, queue, log, effects, |queue, _| queue.window(key, limit_bytes));
             }
-            ShardCommand::Create { queue, name, durable, settings: _ } => {
-                let mut made = Queue::new(queue, name, durable, self.config.limits);
+            ShardCommand::Create { queue, name, durable, settings } => {
+                let mut made = Queue::new(queue, name, durable, settings, self.queue_config());
                 made.press(self.pressed);
                 self.queues.insert(queue, made);
             }
-            ShardCommand::Change { .. } => {}
+            ShardCommand::Change { queue, settings } => {
+                self.with_queue(now, queue, log, effects, |queue, _| queue.change(settings));
+            }
             ShardCommand::Delete { queue } => self.delete(queue, log, effects),
             ShardCommand::Attach { queue, session, consumer, wants, window_bytes, found } => {
-                self.attach(queue, ConsumerKey { session, consumer }, wants.settled, window_bytes, found, effects);
+                self.attach(queue, ConsumerKey { session, consumer }, &wants, window_bytes, found, effects);
             }
             ShardCommand::Detach { queue, session, consumer, failed, answer } => {
                 let key = ConsumerKey { session, consumer };
                 let mut attached = None;
-                self.with_queue(now, queue, log, effects, |queue| attached = queue.detach(key, failed));
+                self.with_queue(now, queue, log, effects, |queue, out| {
+                    attached = queue.detach(key, failed, now, out);
+                });
                 if let Some(event) = answer {
                     self.tell_after(attached.unwrap_or_default(), session, event, effects);
                 }
@@ -285,18 +336,42 @@ impl Shard {
                     self.answer(session, SessionEvent::Event(Event::Done(token)), effects);
                 }
             }
+            ShardCommand::Purge { queue, answer } => {
+                let mut count = 0;
+                self.with_queue(now, queue, log, effects, |queue, out| count = queue.purge(out));
+                self.answer(answer.0, SessionEvent::Removed { token: answer.1, count }, effects);
+            }
+            ShardCommand::TakeOut { queue, seqs, answer } => {
+                let mut count = 0;
+                self.with_queue(now, queue, log, effects, |queue, out| count = queue.take_out(&seqs, out));
+                self.answer(answer.0, SessionEvent::Removed { token: answer.1, count }, effects);
+            }
+            ShardCommand::Peek { queue, from, count, selector, answer } => {
+                if !self.queues.contains_key(&queue) {
+                    let event = SessionEvent::Peeked { token: answer.1, messages: Vec::new() };
+                    effects.push(ShardEffect::Tell(answer.0, event));
+                }
+                self.with_queue(now, queue, log, effects, |queue, _| queue.peek(from, count, selector, answer));
+            }
+            ShardCommand::Tick => self.tick(now, log, effects),
             ShardCommand::Remove { queue, seq } => {
-                let mut records = Vec::new();
-                self.with_queue(now, queue, log, effects, |queue| records.extend(queue.remove(seq)));
-                self.records.append(&mut records);
-                self.log(None, log);
+                self.with_queue(now, queue, log, effects, |queue, out| queue.remove(seq, out));
             }
             ShardCommand::Loaded { queue, messages, complete_to } => {
-                self.with_queue(now, queue, log, effects, |queue| queue.loaded(messages, complete_to));
+                let (id, _) = Lane::split(queue);
+                self.with_queue(now, id, log, effects, |found, _| found.loaded(now, queue, messages, complete_to));
             }
         }
         if !self.draining.is_empty() {
-            self.answer_drains(effects);
+            self.answer_drains(now, log, effects);
+        }
+    }
+
+    /// Something is due in some queues.
+    fn tick(&mut self, now: Time, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
+        let due: Vec<QueueId> = self.timeouts.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
+        for id in due {
+            self.with_queue(now, id, log, effects, |queue, out| queue.tick(now, out));
         }
     }
 
@@ -313,18 +388,19 @@ impl Shard {
         effects: &mut Vec<ShardEffect>,
     ) {
         let mut reached = 0;
-        for target in targets {
+        let refusal = self.refusal(message, targets);
+        for target in targets.iter().filter(|_| refusal.is_none()) {
             // It may have been deleted since the session looked at the routes.
             let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
             reached += 1;
-            let (seq, record) = queue.enqueue(message.clone(), target.durable, target.retained);
-            if let Some(record) = record {
-                self.records.push(record);
+            let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
+            let stored = queue.enqueue(now, message.clone(), target.durable, target.retained, &mut out);
+            if let Some(place) = stored {
                 let position = Position(self.logged.0 + self.records.len() as u64);
-                self.uncommitted.push_back((position, target.queue, seq));
+                self.uncommitted.push_back((position, target.queue, place));
             }
         }
-        if let Some((queue, number)) = mark
+        if let Some((queue, number)) = mark.filter(|_| refusal.is_none())
             && let Some(queue) = self.queues.get_mut(&queue)
         {
             self.records.extend(queue.mark(number, true));
@@ -332,7 +408,7 @@ impl Shard {
         let kept = group.is_some() || !self.records.is_empty();
         self.log(group, log);
         if let Some((session, token)) = answer {
-            let event = SessionEvent::PublishPart { token, reached, error: None };
+            let event = SessionEvent::PublishPart { token, reached, error: refusal };
             if kept {
                 self.answer(session, event, effects);
             } else {
@@ -341,8 +417,15 @@ impl Shard {
             }
         }
         for target in targets {
-            self.with_queue(now, target.queue, log, effects, |_| ());
+            self.with_queue(now, target.queue, log, effects, |_, _| ());
         }
+    }
+
+    /// Why a message goes to none of its targets here.
+    fn refusal(&self, message: &Message, targets: &[ShardTarget]) -> Option<PublishError> {
+        let full = targets.iter().filter_map(|target| self.queues.get(&target.queue));
+        let full = full.into_iter().find(|queue| queue.refuses(message))?;
+        Some(PublishError::Full { destination: full.name.clone() })
     }
 
     fn settle(
@@ -360,21 +443,22 @@ impl Shard {
                 // Taken over: the messages are back in the queue, so «done» would not be true. It is told `TakenOver`.
                 return;
             }
-            found.settle(key, (settle.first, settle.last), &settle.outcome, &mut self.records, effects);
+            let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
+            found.settle(key, (settle.first, settle.last), &settle.outcome, now, &mut out);
             self.records.extend(settle.mark.and_then(|number| found.mark(number, true)));
         }
         self.log(None, log);
         if let Some(token) = settle.token {
             self.answer(session, SessionEvent::Event(Event::Done(token)), effects);
         }
-        self.with_queue(now, queue, log, effects, |_| ());
+        self.with_queue(now, queue, log, effects, |_, _| ());
     }
 
     fn attach(
         &mut self,
         id: QueueId,
         key: ConsumerKey,
-        settled: bool,
+        wants: &ConsumerWants,
         window_bytes: u64,
         mut found: Attached,
         effects: &mut Vec<ShardEffect>,
@@ -386,7 +470,7 @@ impl Shard {
         };
         let durable = queue.durable;
         let attached = if durable { self.logged } else { Position(0) };
-        queue.attach(Consumer::new(key, attached, settled, window_bytes));
+        queue.attach(key, attached, wants, window_bytes);
         found.marks = queue.marks();
         let event = SessionEvent::Attached { consumer: key.consumer, result: Ok((id, self.config.id, found)) };
         if durable {
@@ -404,10 +488,14 @@ impl Shard {
             self.tell_after(consumer.attached, consumer.key.session, event, effects);
         }
         if queue.durable {
-            self.records.extend([Record::Purge { queue: id }, delete_queue_row(id)]);
+            let stored = queue.stored_as().into_iter();
+            self.records.extend(stored.flat_map(|id| [Record::Purge { queue: id }, delete_queue_row(id)]));
             self.log(None, log);
         }
         effects.push(ShardEffect::Full(id, false));
+        if let Some(at) = queue.noted_timeout() {
+            self.timeouts.remove(&(at, id));
+        }
     }
 
     fn press(&mut self, pressed: bool, effects: &mut Vec<ShardEffect>) {
@@ -421,12 +509,12 @@ impl Shard {
     fn committed(&mut self, now: Time, position: Position, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
         self.durable = position;
         let mut touched: Vec<QueueId> = Vec::new();
-        while let Some((at, id, seq)) = self.uncommitted.front().copied()
+        while let Some((at, id, place)) = self.uncommitted.front().copied()
             && at <= position
         {
             self.uncommitted.pop_front();
             if let Some(queue) = self.queues.get_mut(&id) {
-                queue.committed(seq);
+                queue.committed(place);
                 if touched.last() != Some(&id) {
                     touched.push(id);
                 }
@@ -437,10 +525,13 @@ impl Shard {
                 effects.push(ShardEffect::Tell(session, event));
             }
         }
+        while self.reads.front().is_some_and(|(at, _)| *at <= position) {
+            effects.extend(self.reads.pop_front().map(|(_, read)| read));
+        }
         touched.sort_unstable();
         touched.dedup();
         for id in touched {
-            self.with_queue(now, id, log, effects, |_| ());
+            self.with_queue(now, id, log, effects, |_, _| ());
         }
     }
 
@@ -451,15 +542,32 @@ impl Shard {
         id: QueueId,
         log: &mut Vec<Logged>,
         effects: &mut Vec<ShardEffect>,
-        change: impl FnOnce(&mut Queue),
+        change: impl FnOnce(&mut Queue, &mut Out<'_>),
     ) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
-        change(queue);
-        queue.dispatch(now, &mut self.records, effects);
+        let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
+        change(queue, &mut out);
+        queue.dispatch(now, &mut out);
         if let Some(full) = queue.fullness_changed() {
-            effects.push(ShardEffect::Full(id, full));
+            out.effects.push(ShardEffect::Full(id, full));
+        }
+        if let Some((before, after)) = queue.timeout_changed() {
+            if let Some(at) = before {
+                self.timeouts.remove(&(at, id));
+            }
+            self.timeouts.extend(after.map(|at| (at, id)));
         }
         self.log(None, log);
+        self.read_later(effects);
+    }
+
+    /// Reads that must not overtake what was logged.
+    fn read_later(&mut self, effects: &mut Vec<ShardEffect>) {
+        if self.logged <= self.durable {
+            effects.append(&mut self.later);
+        } else {
+            self.reads.extend(self.later.drain(..).map(|read| (self.logged, read)));
+        }
     }
 
     /// Moves the collected records into the log.
@@ -475,7 +583,7 @@ impl Shard {
 
     /// Answers once all that was logged so far is committed.
     fn answer(&mut self, session: SessionId, event: SessionEvent, effects: &mut Vec<ShardEffect>) {
-        if self.logged <= self.durable || self.config.confirm_before_commit {
+        if self.logged <= self.durable || self.config.bug == Some(Bug::ConfirmBeforeCommit) {
             effects.push(ShardEffect::Tell(session, event));
         } else {
             self.answers.push_back((self.logged, session, event));
@@ -493,11 +601,12 @@ impl Shard {
     }
 
     /// Answers the drains that nothing holds up any more.
-    fn answer_drains(&mut self, effects: &mut Vec<ShardEffect>) {
-        let queues = &mut self.queues;
+    fn answer_drains(&mut self, now: Time, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
+        let Self { queues, records, later, .. } = self;
         self.draining.retain(|(id, key, before)| {
             let Some(queue) = queues.get_mut(id) else { return false };
-            if queue.has_more_for(*key, *before) {
+            let mut out = Out { records, effects, later };
+            if queue.has_more_for(*key, *before, now, &mut out) {
                 return true;
             }
             let Some(delivered) = queue.drained(*key) else { return false };
@@ -505,5 +614,7 @@ impl Shard {
             effects.push(ShardEffect::Tell(key.session, SessionEvent::Event(event)));
             false
         });
+        self.log(None, log);
+        self.read_later(effects);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{Bench, LIMITS, NOW, SIZE, message, settle};
 use evergate_core::{QueueLimits, ShardCommand};
-use evergate_model::{Message, Outcome, Seq, Time};
+use evergate_model::{Message, Outcome, QueueSettings, Seq, Time, Unwanted};
 
 #[test]
 fn competing_consumers_take_turns_in_order() {
@@ -70,7 +70,8 @@ fn a_publish_is_answered_after_its_commit() {
 
 #[test]
 fn expired_messages_are_dropped_when_their_turn_comes() {
-    let mut bench = Bench::new(LIMITS);
+    let settings = QueueSettings { on_expiry: Unwanted::Discard, ..QueueSettings::default() };
+    let mut bench = Bench::with(LIMITS, settings);
     let expiring = |number, at| {
         let mut meta = message(number, true).meta.clone();
         meta.expires_at = Some(Time(at));
@@ -145,7 +146,7 @@ fn a_drain_waits_for_the_window_and_for_what_must_be_read_back() {
 
 #[test]
 fn publishers_wait_from_the_limit_until_a_quarter_is_free() {
-    let mut bench = Bench::new(QueueLimits { messages_max: 8, ..LIMITS });
+    let mut bench = Bench::with(LIMITS, QueueSettings { messages_max: 8, ..QueueSettings::default() });
     (0..7).for_each(|_| bench.publish(false));
     assert!(bench.full().is_empty());
     bench.publish(false);

@@ -125,7 +125,7 @@ fn policies_that_were_added_survive_a_restart_and_come_behind_those_of_the_confi
     let mut batch = Batch::default();
     names.log.drain(..).filter_map(|logged| logged.record).for_each(|record: Record| batch.add(record));
     journal.apply(&batch).unwrap();
-    let shard = ShardConfig { id: ShardId(0), limits: LIMITS, confirm_before_commit: false };
+    let shard = ShardConfig { id: ShardId(0), limits: LIMITS, formats: evergate_model::Formats::default(), bug: None };
     let core = recover(NOW, journal.recover_now(), 1, shard, config(vec![policy("#", 1)])).unwrap();
     let mut names = Names { directory: core.directory, routes: core.routes, ..Names::with(config(Vec::new())) };
     ["a/b", "b"].into_iter().for_each(|name| names.ensure(name));

@@ -13,8 +13,8 @@ use evergate_core::{
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
 use evergate_model::{
-    Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, QueueId, QueueSettings,
-    QueueSpec, Seq,
+    Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Formats, Lifetime, Message, QueueId,
+    QueueSettings, QueueSpec, Seq,
 };
 
 const NAMES: DirectoryLimits = DirectoryLimits { queues_max: 10, retained_max: 10 };
@@ -31,7 +31,7 @@ fn write(journal: &MemoryJournal, records: impl IntoIterator<Item = Record>) {
 
 /// A restart on what the journal holds, over so many shards.
 fn restart(journal: &MemoryJournal, shards: u16) -> RecoveredCore {
-    let config = ShardConfig { id: ShardId(0), limits: LIMITS, confirm_before_commit: false };
+    let config = ShardConfig { id: ShardId(0), limits: LIMITS, formats: Formats::default(), bug: None };
     let mut core = recover(NOW, journal.recover_now(), shards, config, names()).unwrap();
     write(journal, core.records.drain(..));
     core
@@ -111,7 +111,7 @@ fn a_row_of_another_form_is_named_and_not_skipped() {
     session(&journal);
     let mut recovered = journal.recover_now();
     recovered.state.push((Table::Queue, "9".into(), Bytes::from_static(b"{}")));
-    let config = ShardConfig { id: ShardId(0), limits: LIMITS, confirm_before_commit: false };
+    let config = ShardConfig { id: ShardId(0), limits: LIMITS, formats: Formats::default(), bug: None };
     let error = recover(NOW, recovered, 1, config, names()).unwrap_err();
     assert!(error.contains("Queue row '9'"), "{error}");
 }

@@ -168,6 +168,12 @@ pub struct Formats {
     table: [Option<&'static dyn Format>; Encoding::COUNT],
 }
 
+impl std::fmt::Debug for Formats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Formats")
+    }
+}
+
 impl Formats {
     /// Adds the reader of `encoding`.
     #[must_use]

@@ -28,11 +28,21 @@ pub async fn run_shard(gateway: Arc<Gateway>, index: usize, mut shard: Shard) {
         // A publish to a queue that the directory just made must not overtake its creation, so publishes are
         // taken first and everything in `controls` is applied before them.
         let any = gateway.publishes[index].take(&mut publishes) | gateway.controls[index].take(&mut controls);
-        if !any {
-            gateway.shard_wake[index].notified().await;
+        let now = gateway.clock.now();
+        let is_due = shard.next_timeout().is_some_and(|at| at <= now);
+        if !any && !is_due {
+            match shard.next_timeout() {
+                None => gateway.shard_wake[index].notified().await,
+                Some(at) => tokio::select! {
+                    () = gateway.shard_wake[index].notified() => {}
+                    () = tokio::time::sleep_until(gateway.clock.instant(at)) => {}
+                },
+            }
             continue;
         }
-        let now = gateway.clock.now();
+        if is_due {
+            shard.apply(now, ShardCommand::Tick, &mut log, &mut effects);
+        }
         let mut waiting = publishes.drain(..);
         loop {
             // Settles and credit go before the next turn of publishes.

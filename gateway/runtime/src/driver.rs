@@ -259,7 +259,7 @@ impl Driver {
                 self.pump();
             }
             // Operators ask by sessions of their own.
-            SessionEvent::Managed { .. } => {}
+            SessionEvent::Managed { .. } | SessionEvent::Peeked { .. } | SessionEvent::Removed { .. } => {}
             SessionEvent::Attached { consumer, result } => {
                 let result = self.consumers.attached(&self.gateway, consumer, result);
                 self.tell(Event::Attached { consumer, result });

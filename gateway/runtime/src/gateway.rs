@@ -10,7 +10,7 @@ use evergate_core::{
     ShardCommand, ShardConfig, ShardId, StreamId,
 };
 use evergate_journal::{Batch, Journal, JournalReader};
-use evergate_model::{MemoryBudget, MessageId};
+use evergate_model::{Formats, MemoryBudget, MessageId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -28,8 +28,10 @@ use crate::mailbox::Mailbox;
 pub struct GatewayConfig {
     /// How many shards share the queues.
     pub shards: u16,
-    /// Limits of each queue.
+    /// Memory of each queue.
     pub queue: QueueLimits,
+    /// Readers of the encodings that selectors look into.
+    pub formats: Formats,
     /// What the directory goes by: limits, policies.
     pub directory: DirectoryConfig,
     /// Bytes of messages in memory, over all; beyond it publishers wait.
@@ -122,7 +124,7 @@ impl Gateway {
     pub async fn start(config: GatewayConfig, mut journal: Box<dyn Journal>) -> Result<(Arc<Self>, Tasks), String> {
         let clock = Clock::start();
         let recovered = journal.recover().await.map_err(|error| error.to_string())?;
-        let shard_config = ShardConfig { id: ShardId(0), limits: config.queue, confirm_before_commit: false };
+        let shard_config = ShardConfig { id: ShardId(0), limits: config.queue, formats: config.formats, bug: None };
         let core =
             evergate_core::recover(clock.now(), recovered, config.shards, shard_config, config.directory.clone())?;
         let mut first = Batch::default();

@@ -70,7 +70,11 @@ pub async fn run(gateway: Arc<Gateway>) {
                 SessionEvent::Ensured { name, result } => {
                     publisher.on_ensured(&gateway, &name, result, &mut answers);
                 }
-                SessionEvent::Event(_) | SessionEvent::Attached { .. } | SessionEvent::Managed { .. } => {}
+                SessionEvent::Event(_)
+                | SessionEvent::Attached { .. }
+                | SessionEvent::Managed { .. }
+                | SessionEvent::Peeked { .. }
+                | SessionEvent::Removed { .. } => {}
             }
         }
         publisher.pump(&gateway, "", false, &mut answers);

@@ -7,6 +7,14 @@ use evergate_stomp::{StompConfig, StompFormat, StompSession};
 
 use crate::config::Protocol;
 
+/// The formats of all protocols.
+pub fn formats() -> Formats {
+    Formats::default()
+        .with(Encoding::Mqtt5, &MqttFormat)
+        .with(Encoding::Amqp10, &Amqp10Format)
+        .with(Encoding::Stomp, &StompFormat)
+}
+
 /// The protocols' settings, and the formats through which they read each other's messages.
 pub struct Protocols {
     mqtt: MqttConfig,
@@ -18,11 +26,7 @@ pub struct Protocols {
 impl Protocols {
     /// With these settings.
     pub fn new((mqtt, amqp, stomp): (MqttConfig, AmqpConfig, StompConfig)) -> Self {
-        let formats = Formats::default()
-            .with(Encoding::Mqtt5, &MqttFormat)
-            .with(Encoding::Amqp10, &Amqp10Format)
-            .with(Encoding::Stomp, &StompFormat);
-        Self { mqtt, amqp, stomp, formats }
+        Self { mqtt, amqp, stomp, formats: formats() }
     }
 
     /// A session for a new connection.

@@ -19,7 +19,7 @@ use crate::config::{Checked, Config};
 use crate::event_log::{self, Event};
 use crate::listen::{Shared, accept_all};
 use crate::observe::Observer;
-use crate::protocols::Protocols;
+use crate::protocols::{self, Protocols};
 
 /// How long a clean stop may take before what is left is dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -121,11 +121,10 @@ fn gateway_config(config: &Config) -> GatewayConfig {
     GatewayConfig {
         shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16) as u16),
         queue: QueueLimits {
-            messages_max: limits.queue_messages_max,
-            bytes_max: limits.queue_bytes_max.0,
             resident_bytes_max: limits.queue_resident_bytes_max.0,
             pressed_bytes_max: limits.queue_resident_bytes_max.0.min(PRESSED_BYTES_MAX),
         },
+        formats: protocols::formats(),
         directory: DirectoryConfig {
             limits: DirectoryLimits {
                 queues_max: limits.queues_max as usize,

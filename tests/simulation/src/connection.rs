@@ -228,7 +228,9 @@ impl Connection {
             SessionEvent::PublishParts { .. }
             | SessionEvent::PublishPart { .. }
             | SessionEvent::Ensured { .. }
-            | SessionEvent::Managed { .. } => Ok(None),
+            | SessionEvent::Managed { .. }
+            | SessionEvent::Peeked { .. }
+            | SessionEvent::Removed { .. } => Ok(None),
         }
     }
 

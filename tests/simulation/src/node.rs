@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use evergate_core::{
-    Directory, DirectoryCommand, DirectoryEffect, Logged, Position, Routes, Sequencer, SessionEvent, SessionId, Shard,
-    ShardCommand, ShardEffect, ShardId, StreamId,
+    Bug, Directory, DirectoryCommand, DirectoryEffect, Logged, Position, Routes, Sequencer, SessionEvent, SessionId,
+    Shard, ShardCommand, ShardEffect, ShardId, StreamId,
 };
 use evergate_journal::Record;
 use evergate_model::{Event, MemoryBudget, Message, MessageId, QueueId, Seq, Time};
@@ -17,8 +17,8 @@ use crate::model::{Check, Model};
 /// A planted bug, to show that the simulator finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// `ShardConfig::confirm_before_commit`.
-    ConfirmBeforeCommit,
+    /// One in the core itself.
+    Core(Bug),
     /// Shards hear that a batch is durable when its commit begins.
     DurableTooEarly,
     /// One settle in four never reaches the journal.
@@ -103,6 +103,7 @@ impl Node {
             && self.dead_letters.is_empty()
             && self.sequencer.is_empty()
             && journal.committing.is_none()
+            && !self.shards.iter().any(|shard| shard.next_timeout().is_some_and(|at| at <= self.now))
             && self.mailboxes.values().all(VecDeque::is_empty)
     }
 
@@ -151,7 +152,9 @@ impl Node {
 
     /// A shard takes one command: controls go before publishes.
     pub fn run_shard(&mut self, index: usize, journal: &mut SimJournal, model: &mut Model) -> Check {
+        let due = self.shards[index].next_timeout().is_some_and(|at| at <= self.now);
         let command = self.controls[index].pop_front().or_else(|| self.publishes[index].pop_front());
+        let command = command.or_else(|| due.then_some(ShardCommand::Tick));
         let Some(command) = command else { return Ok(()) };
         match &command {
             ShardCommand::Delete { queue } => model.deleted(*queue)?,

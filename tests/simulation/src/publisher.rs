@@ -164,7 +164,11 @@ impl Publisher {
                 unanswered.refused |= error.is_some();
                 *token
             }
-            SessionEvent::Event(_) | SessionEvent::Attached { .. } | SessionEvent::Managed { .. } => return Ok(None),
+            SessionEvent::Event(_)
+            | SessionEvent::Attached { .. }
+            | SessionEvent::Managed { .. }
+            | SessionEvent::Peeked { .. }
+            | SessionEvent::Removed { .. } => return Ok(None),
         };
         let unanswered = self.of(token)?;
         if unanswered.parts != Some(unanswered.answered) {

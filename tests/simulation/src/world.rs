@@ -11,7 +11,8 @@ use evergate_core::{
 use evergate_journal::memory::CommitFault;
 use evergate_journal::{Batch, Table};
 use evergate_model::{
-    Address, Encoding, MemoryBudget, Message, Meta, Outcome, QueueId, QueueSettings, Seq, Time, Token,
+    Address, Encoding, Formats, MemoryBudget, Message, Meta, Outcome, QueueId, QueueSettings, Seq, Time, Token,
+    Unwanted,
 };
 
 use crate::client::{Around, Client, TOPICS};
@@ -62,6 +63,7 @@ struct World {
     fault: Option<Fault>,
     shards: u16,
     limits: QueueLimits,
+    defaults: QueueSettings,
     batch_bytes_max: u64,
     journal: SimJournal,
     memory: Arc<MemoryBudget>,
@@ -95,18 +97,22 @@ impl World {
         let mut rng = Rng::new(seed);
         let shards = 1 + rng.below(4) as u16;
         let limits = QueueLimits {
-            messages_max: rng.pick(&[8, 50, 1000]),
-            bytes_max: rng.pick(&[4000, 1_000_000]),
             resident_bytes_max: rng.pick(&[300, 600, 2000, 1_000_000]),
             pressed_bytes_max: rng.pick(&[1, 300, 600]),
+        };
+        let defaults = QueueSettings {
+            messages_max: rng.pick(&[8, 50, 1000]),
+            bytes_max: rng.pick(&[4000, 1_000_000]),
+            // What expires is not looked for in `_DMQ` (yet).
+            on_expiry: Unwanted::Discard,
+            ..QueueSettings::default()
         };
         let batch_bytes_max = rng.pick(&[400, 3000, 100_000]);
         let journal = SimJournal::default();
         let memory = MemoryBudget::new(u64::MAX);
         let mut model = Model::default();
-        let config =
-            ShardConfig { id: ShardId(0), limits, confirm_before_commit: fault == Some(Fault::ConfirmBeforeCommit) };
-        let core = start(Time(1), &journal, &mut model, shards, config)?;
+        let config = shard_config(limits, fault);
+        let core = start(Time(1), &journal, &mut model, shards, config, &defaults)?;
         let mut node = Node::new(Time(1), core, batch_bytes_max, memory.clone());
         (node.fault, node.trace) = (fault, trace);
         node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
@@ -117,6 +123,7 @@ impl World {
             fault,
             shards,
             limits,
+            defaults,
             batch_bytes_max,
             journal,
             memory,
@@ -288,12 +295,8 @@ impl World {
         self.house = Publisher::new(HOUSE);
         self.origins.clear();
         let now = Time(self.node.now.0 + 1);
-        let config = ShardConfig {
-            id: ShardId(0),
-            limits: self.limits,
-            confirm_before_commit: self.fault == Some(Fault::ConfirmBeforeCommit),
-        };
-        let core = start(now, &self.journal, &mut self.model, self.shards, config)?;
+        let config = shard_config(self.limits, self.fault);
+        let core = start(now, &self.journal, &mut self.model, self.shards, config, &self.defaults)?;
         self.node = Node::new(now, core, self.batch_bytes_max, self.memory.clone());
         (self.node.fault, self.node.trace) = (self.fault, self.trace);
         self.node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
@@ -421,6 +424,14 @@ impl World {
     }
 }
 
+fn shard_config(limits: QueueLimits, fault: Option<Fault>) -> ShardConfig {
+    let bug = match fault {
+        Some(Fault::Core(bug)) => Some(bug),
+        _ => None,
+    };
+    ShardConfig { id: ShardId(0), limits, formats: Formats::default(), bug }
+}
+
 /// Starts a node on what the journal holds.
 fn start(
     now: Time,
@@ -428,6 +439,7 @@ fn start(
     model: &mut Model,
     shards: u16,
     config: ShardConfig,
+    defaults: &QueueSettings,
 ) -> Result<RecoveredCore, String> {
     let recovered = journal.store.recover_now();
     let rows = recovered.state.iter().filter(|(table, ..)| *table == Table::Queue);
@@ -435,11 +447,7 @@ fn start(
     model.restarted(&found)?;
     let directory = DirectoryConfig {
         limits: DirectoryLimits { queues_max: 100, retained_max: 100 },
-        defaults: QueueSettings {
-            messages_max: config.limits.messages_max,
-            bytes_max: config.limits.bytes_max,
-            ..QueueSettings::default()
-        },
+        defaults: defaults.clone(),
         policies: Vec::new(),
     };
     let mut core = recover(now, recovered, shards, config, directory)?;

@@ -1,5 +1,6 @@
 //! Many seeds without a bug; each planted bug within a few.
 
+use evergate_core::Bug;
 use evergate_simulation::{Fault, Summary, run};
 
 fn number(name: &str) -> Option<u64> {
@@ -36,7 +37,7 @@ fn is_found(fault: Fault, promise: &str) {
 
 #[test]
 fn a_confirm_before_the_commit_is_found() {
-    is_found(Fault::ConfirmBeforeCommit, "was confirmed and is lost");
+    is_found(Fault::Core(Bug::ConfirmBeforeCommit), "was confirmed and is lost");
 }
 
 #[test]

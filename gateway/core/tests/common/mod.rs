@@ -12,14 +12,13 @@ use evergate_core::{
 };
 use evergate_journal::Record;
 use evergate_model::{
-    Address, Attached, ConsumerId, Delivery, Encoding, Event, Message, MessageId, Meta, Outcome, QueueId,
+    Address, Attached, ConsumerId, Delivery, Encoding, Event, Formats, Message, MessageId, Meta, Outcome, QueueId,
     QueueSettings, Seq, Settle, Time, Token,
 };
 
 pub const Q: QueueId = QueueId(7);
 pub const NOW: Time = Time(1000);
-pub const LIMITS: QueueLimits =
-    QueueLimits { messages_max: 1000, bytes_max: 1 << 30, resident_bytes_max: 1 << 30, pressed_bytes_max: 1 << 20 };
+pub const LIMITS: QueueLimits = QueueLimits { resident_bytes_max: 1 << 30, pressed_bytes_max: 1 << 20 };
 
 pub fn message(number: u64, durable: bool) -> Arc<Message> {
     let mut meta = Meta::new(Address::queue("q"));
@@ -45,9 +44,14 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(limits: QueueLimits) -> Self {
-        let config = ShardConfig { id: ShardId(0), limits, confirm_before_commit: false };
+        Self::with(limits, QueueSettings::default())
+    }
+
+    pub fn with(limits: QueueLimits, settings: QueueSettings) -> Self {
+        let config = ShardConfig { id: ShardId(0), limits, formats: Formats::default(), bug: None };
         let mut bench = Self { shard: Shard::new(config), log: Vec::new(), effects: Vec::new(), now: NOW, numbers: 0 };
-        bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable: true, settings: Arc::default() });
+        let settings = Arc::new(settings);
+        bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable: true, settings });
         bench
     }
 

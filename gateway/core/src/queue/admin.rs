@@ -1,0 +1,161 @@
+//! What operators do to a queue: look into it, empty it, take chosen messages out.
+
+use std::sync::Arc;
+
+use evergate_model::{Message, Selector, Seq, Time, Token};
+
+use super::class::{Class, ClassId, Mode};
+use super::dispatch::Found;
+use super::entry::State;
+use super::line::Item;
+use super::{Out, Queue};
+use crate::effect::{SessionEvent, SessionId, ShardEffect};
+use crate::lane::Place;
+
+/// A message as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct Peeked {
+    /// Its place.
+    pub seq: Seq,
+    /// The message.
+    pub message: Arc<Message>,
+    /// Failed deliveries, as far as this node's memory goes.
+    pub failed_count: u32,
+    /// Where it is on its way.
+    pub state: PeekedState,
+}
+
+/// Where a message is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeekedState {
+    /// Waits for a consumer.
+    Ready,
+    /// Waits for its time.
+    Scheduled(Time),
+    /// A consumer has it.
+    Held,
+    /// On its way to `_DMQ`.
+    Leaving,
+}
+
+impl From<State> for PeekedState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Ready => Self::Ready,
+            State::Waiting(until) => Self::Scheduled(until),
+            State::Held => Self::Held,
+            State::Leaving => Self::Leaving,
+        }
+    }
+}
+
+/// A look that is not finished: some of it must be read back first.
+#[derive(Debug)]
+pub struct Peek {
+    class: ClassId,
+    left: usize,
+    found: Vec<Peeked>,
+    answer: (SessionId, Token),
+}
+
+impl Queue {
+    /// Looks at up to `count` messages from a place on; answered with `Peeked`.
+    pub fn peek(&mut self, from: Seq, count: usize, selector: Option<Selector>, answer: (SessionId, Token)) {
+        let mut class = Class::new(Mode::Peek, selector, None);
+        class.set_cursors(from);
+        let class = self.add_class(class);
+        self.peeks.push(Peek { class, left: count, found: Vec::new(), answer });
+    }
+
+    /// Goes on with the looks that are not finished.
+    pub(super) fn answer_peeks(&mut self, now: Time, out: &mut Out<'_>) {
+        for mut peek in std::mem::take(&mut self.peeks) {
+            if self.look_on(&mut peek, now, out) {
+                self.classes.remove(&peek.class);
+                let event = SessionEvent::Peeked { token: peek.answer.1, messages: peek.found };
+                out.effects.push(ShardEffect::Tell(peek.answer.0, event));
+            } else {
+                self.peeks.push(peek);
+            }
+        }
+    }
+
+    /// Whether it is finished.
+    fn look_on(&mut self, peek: &mut Peek, now: Time, out: &mut Out<'_>) -> bool {
+        while peek.left > 0 {
+            match self.find(peek.class, now, out) {
+                Found::Ready(place) => {
+                    self.pass(peek.class, place);
+                    let Some(entry) = self.line.get(place) else { continue };
+                    peek.left -= 1;
+                    peek.found.push(Peeked {
+                        seq: place.seq,
+                        message: entry.message.clone(),
+                        failed_count: entry.failed_count,
+                        state: entry.state.into(),
+                    });
+                    if self.is_over_memory() {
+                        self.page_out(place);
+                    }
+                }
+                Found::Paged(key, paged) => {
+                    self.read_back(key, &paged, out);
+                    return false;
+                }
+                Found::Nothing { .. } => return true,
+            }
+        }
+        true
+    }
+
+    /// Removes every message that no consumer holds and that is not on its way out. Returns how many.
+    pub fn purge(&mut self, out: &mut Out<'_>) -> u64 {
+        let before = self.line.count;
+        let mut entries = Vec::new();
+        let mut ranges = Vec::new();
+        for (place, item) in self.line.iter() {
+            match item {
+                Item::Entry(entry) if matches!(entry.state, State::Ready | State::Waiting(_)) => entries.push(place),
+                Item::Entry(_) => {}
+                Item::Paged(_) => ranges.push(place),
+            }
+        }
+        entries.into_iter().for_each(|place| self.remove_at(place, out));
+        ranges.into_iter().for_each(|key| self.drop_range(key, out));
+        before - self.line.count
+    }
+
+    /// Removes what no consumer holds of these places. Returns how many were there.
+    pub fn take_out(&mut self, seqs: &[Seq], out: &mut Out<'_>) -> u64 {
+        let before = self.line.count;
+        for seq in seqs {
+            if let Some(place) = self.line.place_of(*seq) {
+                let state = self.line.get(place).map(|entry| entry.state);
+                if matches!(state, Some(State::Ready | State::Waiting(_))) {
+                    self.remove_at(place, out);
+                }
+            } else if let Some(place) = self.line.paged_place_of(*seq) {
+                self.remove_paged(place, out);
+            }
+        }
+        before - self.line.count
+    }
+
+    /// Removes one message of a range that is not in memory.
+    pub(super) fn remove_paged(&mut self, place: Place, out: &mut Out<'_>) {
+        if self.settled_in_range.insert(place) && self.line.forget_paged(place) {
+            self.log_settle(place, out);
+        }
+        if self.line.paged_at(place).is_none() {
+            self.settled_in_range.remove(&place);
+        }
+    }
+
+    /// Removes a paged range, whole.
+    pub(super) fn drop_range(&mut self, key: Place, out: &mut Out<'_>) {
+        let Some(paged) = self.line.remove_paged(key) else { return };
+        self.unwatch_range(key, &paged);
+        let (queue, range) = (key.lane.stored_as(self.id), paged.range);
+        out.records.push(evergate_journal::Record::Settle { queue, first: range.first, last: range.last });
+    }
+}

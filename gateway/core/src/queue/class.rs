@@ -1,0 +1,139 @@
+//! A class: the consumers that want the same messages. Each looks at every message once.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use evergate_model::{Formats, Selector, Seq, Time};
+
+use super::entry::{Entry, State};
+use crate::consumer::ConsumerKey;
+use crate::lane::{LANES, Lane, Place};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClassId(pub u32);
+
+/// Higher priority first, then who was served longest ago.
+pub type Rank = (Reverse<i32>, u64);
+
+/// A consumer that may be sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    pub rank: Rank,
+    pub key: ConsumerKey,
+}
+
+/// What becomes of the messages that a class is interested in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A consumer takes them.
+    Take,
+    /// A consumer is sent copies.
+    Copy,
+    /// The oldest goes when the queue is full.
+    Evict,
+    /// An operator looks at them.
+    Peek,
+}
+
+#[derive(Debug)]
+pub struct Class {
+    pub mode: Mode,
+    pub selector: Option<Selector>,
+    /// A consumer that refused some messages is alone in its class.
+    pub only: Option<ConsumerKey>,
+    /// Only what the gateway took at this time or later (on a stream).
+    pub since: Option<Time>,
+    /// For each lane: what stands before was looked at.
+    cursors: [Seq; LANES],
+    /// What was looked at, is wanted, and waits: given back, or its time has come.
+    returned: BTreeSet<Place>,
+    /// Its consumers that may be sent something.
+    pub turns: BTreeSet<Turn>,
+    /// Its rank in the queue's list of classes.
+    pub listed: Option<Rank>,
+    pub members: usize,
+    /// In this round of dispatch it found nothing.
+    pub dry_in: u64,
+}
+
+impl Class {
+    pub fn new(mode: Mode, selector: Option<Selector>, only: Option<ConsumerKey>) -> Self {
+        Self {
+            mode,
+            selector,
+            only,
+            since: None,
+            cursors: [Seq(0); LANES],
+            returned: BTreeSet::new(),
+            turns: BTreeSet::new(),
+            listed: None,
+            members: 0,
+            dry_in: 0,
+        }
+    }
+
+    pub fn cursor(&self, lane: Lane) -> Seq {
+        self.cursors[usize::from(lane.0)]
+    }
+
+    pub fn set_cursor(&mut self, lane: Lane, seq: Seq) {
+        self.cursors[usize::from(lane.0)] = seq;
+    }
+
+    pub fn set_cursors(&mut self, seq: Seq) {
+        self.cursors = [seq; LANES];
+    }
+
+    /// It has looked at this place.
+    pub fn has_passed(&self, place: Place) -> bool {
+        place.seq < self.cursor(place.lane)
+    }
+
+    /// The first in a lane that was looked at before and waits.
+    pub fn first_returned(&self, lane: Lane) -> Option<Place> {
+        let all = Place { lane, seq: Seq(0) }..=Place { lane, seq: Seq(u64::MAX) };
+        self.returned.range(all).next().copied()
+    }
+
+    pub fn put_back(&mut self, place: Place) {
+        self.returned.insert(place);
+    }
+
+    pub fn has_returned(&self, place: Place) -> bool {
+        self.returned.contains(&place)
+    }
+
+    pub fn drop_returned(&mut self, place: Place) {
+        self.returned.remove(&place);
+    }
+
+    pub fn take_returned(&mut self) -> BTreeSet<Place> {
+        std::mem::take(&mut self.returned)
+    }
+
+    /// Whether it is interested in a message, whatever its state.
+    pub fn wants(&self, entry: &Entry, formats: &Formats) -> bool {
+        !self.only.is_some_and(|key| entry.refused_by.contains(&key))
+            && self.since.is_none_or(|since| entry.message.meta.ingress >= since)
+            && self.selector.as_ref().is_none_or(|selector| selector.matches_with(&entry.message, formats))
+    }
+
+    /// Whether the message is there for it.
+    pub fn sees(&self, entry: &Entry) -> bool {
+        match (self.mode, entry.state) {
+            (_, State::Ready) | (Mode::Peek, _) => true,
+            (Mode::Evict, State::Waiting(_)) | (Mode::Copy, State::Held) => true,
+            // One that failed and pauses is there; one that is scheduled is not yet.
+            (Mode::Copy, State::Waiting(_)) => entry.failed_count > 0,
+            (Mode::Take, State::Waiting(_) | State::Held) | (Mode::Evict, State::Held) | (_, State::Leaving) => false,
+        }
+    }
+
+    /// The same class for a consumer of its own.
+    pub fn split_off(&self, key: ConsumerKey) -> Self {
+        let mut own = Self::new(self.mode, self.selector.clone(), Some(key));
+        own.cursors = self.cursors;
+        own.returned.clone_from(&self.returned);
+        own
+    }
+}

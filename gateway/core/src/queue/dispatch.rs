@@ -1,0 +1,131 @@
+//! Who gets what next.
+
+use evergate_model::{Delivery, Event, Seq, Time};
+
+use super::class::ClassId;
+use super::entry::State;
+use super::line::Paged;
+use super::look::Look;
+use super::{Out, Queue};
+use crate::bug::Bug;
+use crate::consumer::ConsumerKey;
+use crate::effect::{SessionEvent, ShardEffect};
+use crate::lane::{Lane, Place};
+
+/// What a class gets next.
+#[derive(Debug)]
+pub enum Found {
+    /// This one.
+    Ready(Place),
+    /// What is in this range, once it is read back.
+    Paged(Place, Paged),
+    /// Nothing now; perhaps what stands here, once it is committed.
+    Nothing { uncommitted: Option<Seq> },
+}
+
+impl Queue {
+    /// Hands out all that can be handed out.
+    pub fn dispatch(&mut self, now: Time, out: &mut Out<'_>) {
+        if self.trimming {
+            self.trim(now, out);
+        }
+        self.round += 1;
+        while let Some(id) = self.next_class() {
+            match self.find(id, now, out) {
+                Found::Ready(place) => self.hand_out(id, place, out),
+                found => {
+                    if let Found::Paged(key, paged) = found {
+                        self.read_back(key, &paged, out);
+                    }
+                    // Nothing for these now; others may want something else.
+                    if let Some(class) = self.classes.get_mut(&id) {
+                        class.dry_in = self.round;
+                    }
+                }
+            }
+        }
+        if !self.peeks.is_empty() {
+            self.answer_peeks(now, out);
+        }
+        if !self.due.is_empty() {
+            self.read_due(out);
+        }
+    }
+
+    /// The class whose turn it is, of those that may still find something.
+    fn next_class(&self) -> Option<ClassId> {
+        let may_find = |id: &ClassId| self.classes.get(id).is_some_and(|class| class.dry_in != self.round);
+        self.turns.iter().map(|(_, id)| *id).find(may_find)
+    }
+
+    /// What a class gets next: of the highest priority; of equals the oldest.
+    pub(super) fn find(&mut self, id: ClassId, now: Time, out: &mut Out<'_>) -> Found {
+        let mut uncommitted: Option<Seq> = None;
+        for lane in self.lanes_in_order() {
+            loop {
+                match self.look(id, lane, now) {
+                    Look::Ready(place) => return Found::Ready(place),
+                    Look::Expired(place) => self.expire(place, now, out),
+                    Look::Paged(key, paged) => return Found::Paged(key, paged),
+                    Look::Uncommitted(seq) => {
+                        uncommitted = uncommitted.into_iter().chain([seq]).min();
+                        break;
+                    }
+                    Look::Nothing => break,
+                }
+            }
+        }
+        Found::Nothing { uncommitted }
+    }
+
+    fn lanes_in_order(&self) -> impl Iterator<Item = Lane> + use<> {
+        let is_reversed = self.config.bug == Some(Bug::ReversePriorities);
+        let backwards = is_reversed.then(|| self.line.lanes().rev()).into_iter().flatten();
+        let forwards = (!is_reversed).then(|| self.line.lanes()).into_iter().flatten();
+        backwards.chain(forwards)
+    }
+
+    /// A ready entry goes to the consumer of the class whose turn it is.
+    fn hand_out(&mut self, id: ClassId, place: Place, out: &mut Out<'_>) {
+        self.pass(id, place);
+        let turn = self.classes.get(&id).and_then(|class| class.turns.first().copied());
+        if let Some(turn) = turn {
+            self.deliver(turn.key, place, out);
+        }
+    }
+
+    fn deliver(&mut self, key: ConsumerKey, place: Place, out: &mut Out<'_>) {
+        let (Some(consumer), Some(entry)) = (self.consumers.get_mut(&key), self.line.get_mut(place)) else { return };
+        let delivery = Delivery {
+            consumer: key.consumer,
+            seq: place.seq,
+            message: entry.message.clone(),
+            failed_count: entry.failed_count,
+            // A copy was never handed out before.
+            redelivered: entry.redelivered && !consumer.copies,
+            retained: entry.retained,
+        };
+        consumer.took(delivery.message.size_bytes());
+        self.stats.delivered_total += 1;
+        let (takes, is_settled) = (!consumer.copies, consumer.settled);
+        if takes {
+            if let State::Waiting(until) = entry.state {
+                self.timers.remove(&(until, place));
+            }
+            entry.state = State::Held;
+            if !is_settled {
+                consumer.held.insert(place.seq, place.lane);
+                self.unsettled += 1;
+            }
+        }
+        let event = SessionEvent::Event(Event::Deliver(delivery));
+        out.effects.push(ShardEffect::Tell(key.session, event));
+        self.served(key);
+        if takes && is_settled {
+            self.stats.settled_total += 1;
+            self.remove_at(place, out);
+        } else if !takes && self.is_over_memory() {
+            self.page_out(place);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A message in the line of a queue.
+
+use std::sync::Arc;
+
+use evergate_model::{Message, Time};
+
+use crate::consumer::ConsumerKey;
+
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
+pub struct Entry {
+    pub message: Arc<Message>,
+    pub failed_count: u32,
+    /// The message's own expiry, cut to what the queue allows.
+    pub expires_at: Option<Time>,
+    pub redelivered: bool,
+    pub retained: bool,
+    /// The journal holds it, or will once the commit is through.
+    pub stored: bool,
+    /// It stands in the set of a class or of a consumer, so it stays in memory.
+    pub aside: bool,
+    /// A newer message with its key is there: it goes when its consumer gives it back.
+    pub replaced: bool,
+    pub state: State,
+    /// Consumers that do not want it again (outcome modified, undeliverable-here).
+    pub refused_by: Vec<ConsumerKey>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits for a consumer.
+    Ready,
+    /// Its time has not come: scheduled for later, or a pause after a failed delivery.
+    Waiting(Time),
+    /// A consumer has it.
+    Held,
+    /// On its way to `_DMQ`.
+    Leaving,
+}
+
+impl Entry {
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// Nobody was given it yet, and no consumer ever refused it.
+    pub fn is_pristine(&self) -> bool {
+        self.failed_count == 0 && self.refused_by.is_empty()
+    }
+
+    /// When it changes by itself next.
+    pub fn wakes_at(&self) -> Option<Time> {
+        match (self.state, self.expires_at) {
+            (State::Waiting(until), Some(expiry)) => Some(until.min(expiry)),
+            (State::Waiting(until), None) => Some(until),
+            (State::Ready, expiry) => expiry,
+            (State::Held | State::Leaving, _) => None,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Dead letters: messages that nobody could use, on their way to `_DMQ`.
+
+use std::sync::Arc;
+
+use evergate_model::{Address, Annotation, Message, MessageId, Time};
+
+use super::entry::{Entry, State};
+use super::{Out, Queue};
+use crate::effect::ShardEffect;
+use crate::lane::Place;
+
+/// Where they go.
+pub const DEAD_LETTER_QUEUE: &str = "_DMQ";
+
+const FIRST_TIME: &str = "dead-letter-first-time";
+const PREFIX: &str = "dead-letter-";
+
+impl Queue {
+    /// Sends a message to `_DMQ`. It stays here until it has arrived there. There is no second such queue:
+    /// what leaves the first one is gone.
+    pub(super) fn dead_letter(&mut self, place: Place, reason: &str, now: Time, out: &mut Out<'_>) {
+        if &*self.name == DEAD_LETTER_QUEUE {
+            self.remove_at(place, out);
+            return;
+        }
+        let Some(entry) = self.line.get_mut(place).filter(|entry| entry.state != State::Leaving) else { return };
+        let before = entry.state;
+        entry.state = State::Leaving;
+        self.leaving += 1;
+        self.stats.dead_lettered_total += 1;
+        let message = Box::new(dead_letter(entry, &self.name, reason, now));
+        if let State::Waiting(until) = before {
+            self.timers.remove(&(until, place));
+        }
+        out.effects.push(ShardEffect::DeadLetter { queue: self.id, seq: place.seq, message });
+    }
+}
+
+/// The message with what became of it. What it carries of an earlier time is replaced, but for the first time.
+fn dead_letter(entry: &Entry, from: &Arc<str>, reason: &str, now: Time) -> Message {
+    let before = |name| entry.message.annotations.iter().find(|note| &*note.name == name);
+    let now_text: Arc<str> = now.0.to_string().into();
+    let first = before(FIRST_TIME).map_or_else(|| now_text.clone(), |note| note.value.clone());
+    let notes = [
+        ("dead-letter-origin", entry.message.meta.address.to_string().into()),
+        ("dead-letter-queue", from.clone()),
+        ("dead-letter-reason", reason.into()),
+        ("dead-letter-count", entry.failed_count.to_string().into()),
+        (FIRST_TIME, first),
+        ("dead-letter-last-time", now_text),
+    ];
+    let notes = notes.into_iter().map(|(name, value)| Annotation { name: name.into(), value });
+    let mut message = entry.message.readdressed(Address::queue(DEAD_LETTER_QUEUE), notes);
+    let earlier = entry.message.annotations.len();
+    let mut index = 0;
+    message.annotations.retain(|note| {
+        index += 1;
+        index > earlier || !note.name.starts_with(PREFIX)
+    });
+    message.meta.expires_at = None;
+    if let Some(rare) = &mut message.meta.rare {
+        // There it waits for nobody's time, and is no duplicate of anything.
+        (rare.deliver_at, rare.dedup_id) = (None, None);
+    }
+    // In the journal an id names one message, and this one differs from its origin.
+    message.meta.id = MessageId(0);
+    message
+}

@@ -1,0 +1,149 @@
+//! What leaves memory, and what comes back.
+
+use std::sync::Arc;
+
+use evergate_model::{Message, QueueId, Seq, Time};
+
+use super::entry::{Entry, State};
+use super::line::{Item, Paged};
+use super::{Out, Queue};
+use crate::effect::ShardEffect;
+use crate::lane::{Lane, Place};
+
+/// While so many messages are on their way to `_DMQ`, no more are read back for their time.
+const LEAVING_MAX: u64 = 4096;
+
+impl Queue {
+    /// The commit that holds this place is through. What does not fit into memory now leaves it.
+    pub fn committed(&mut self, place: Place) {
+        if let Some(entry) = self.line.get(place) {
+            self.uncommitted_bytes -= entry.message.size_bytes();
+        }
+        self.committed = self.committed.max(place.seq);
+        // What is not committed yet stands behind this one: those next in line stay.
+        if self.is_over_memory() {
+            self.page_out(place);
+        }
+    }
+
+    /// Memory is short everywhere, or no longer. Stored messages far from their turn leave it.
+    pub fn press(&mut self, pressed: bool) {
+        self.pressed = pressed;
+        if !pressed {
+            return;
+        }
+        let mut near_bytes = 0;
+        let mut far = Vec::new();
+        for (place, item) in self.line.iter() {
+            if let Item::Entry(entry) = item
+                && self.may_leave_memory(place, entry)
+            {
+                near_bytes += entry.message.size_bytes();
+                if near_bytes > self.config.limits.pressed_bytes_max {
+                    far.push(place);
+                }
+            }
+        }
+        far.into_iter().for_each(|place| self.page_out(place));
+    }
+
+    pub(super) fn resident_bytes_max(&self) -> u64 {
+        let limits = &self.config.limits;
+        if self.pressed { limits.pressed_bytes_max } else { limits.resident_bytes_max }
+    }
+
+    pub(super) fn is_over_memory(&self) -> bool {
+        self.line.resident_bytes - self.uncommitted_bytes > self.resident_bytes_max()
+    }
+
+    /// The journal gives back all that is known of it.
+    fn may_leave_memory(&self, place: Place, entry: &Entry) -> bool {
+        let was_handed_out = entry.redelivered && place.seq >= self.recovered_before;
+        entry.stored
+            && place.seq <= self.committed
+            && matches!(entry.state, State::Ready | State::Waiting(_))
+            && !entry.aside
+            && !entry.retained
+            && !was_handed_out
+            && entry.is_pristine()
+    }
+
+    /// Drops an entry from memory, if it may leave.
+    pub(super) fn page_out(&mut self, place: Place) {
+        let Some(entry) = self.line.get(place).filter(|entry| self.may_leave_memory(place, entry)) else { return };
+        let (state, expires_at) = (entry.state, entry.expires_at);
+        if let State::Waiting(until) = state {
+            self.timers.remove(&(until, place));
+        }
+        if let Some(at) = expires_at {
+            self.timers.remove(&(at, place));
+        }
+        if let Some((woke, wakes)) = self.line.page_out(place) {
+            self.watch_range(woke, wakes);
+        }
+    }
+
+    /// Asks for a range, unless another one is on its way.
+    pub(super) fn read_back(&mut self, key: Place, paged: &Paged, out: &mut Out<'_>) {
+        if self.loading {
+            return;
+        }
+        self.loading = true;
+        let (queue, range) = (key.lane.stored_as(self.id), paged.range);
+        let effect = ShardEffect::Load { queue, first: range.first, last: range.last };
+        if paged.has_holes { &mut *out.later } else { &mut *out.effects }.push(effect);
+    }
+
+    /// Asks for a range in which something is due.
+    pub(super) fn read_due(&mut self, out: &mut Out<'_>) {
+        while !self.loading
+            && self.leaving < LEAVING_MAX
+            && let Some(place) = self.due.first().copied()
+        {
+            match self.line.paged_at(place) {
+                Some((key, paged)) => self.read_back(key, &paged, out),
+                None => {
+                    self.due.remove(&place);
+                }
+            }
+        }
+    }
+
+    /// Messages of a lane that were read back.
+    pub fn loaded(&mut self, now: Time, stored: QueueId, messages: Vec<(Seq, Arc<Message>)>, complete_to: Seq) {
+        self.loading = false;
+        let (_, lane) = Lane::split(stored);
+        let Some((_, before)) = self.line.paged_at(Place { lane, seq: complete_to }) else { return };
+        let Some(back) = self.line.read_back(lane, messages, complete_to) else { return };
+        self.watch_range(back.woke, back.wakes);
+        let was_due = self.due.remove(&Place { lane, seq: before.range.first });
+        let rest = Place { lane, seq: Seq(complete_to.0.saturating_add(1)) };
+        if was_due && self.line.paged_at(rest).is_some() {
+            self.due.insert(rest);
+        }
+        for (seq, message) in back.messages {
+            let place = Place { lane, seq };
+            if self.settled_in_range.remove(&place) {
+                continue;
+            }
+            let was_scheduled = message.meta.deliver_at().is_some();
+            let redelivered = seq < self.recovered_before;
+            let entry = Entry { stored: true, redelivered, ..self.entry(now, message) };
+            let is_waiting = matches!(entry.state, State::Waiting(_));
+            self.watch(place, &entry);
+            self.line.push(place, entry);
+            if is_waiting && was_due {
+                self.page_out(place);
+            } else if was_scheduled && !is_waiting {
+                // It may have been passed by while its time had not come.
+                self.offer(place, true);
+            }
+        }
+        // What was settled there can be told apart now.
+        let first = Place { lane, seq: before.range.first };
+        let done: Vec<Place> = self.settled_in_range.range(first..rest).copied().collect();
+        done.iter().for_each(|place| {
+            self.settled_in_range.remove(place);
+        });
+    }
+}

@@ -1,0 +1,109 @@
+//! What consumers say of their deliveries.
+
+use evergate_model::{Outcome, Seq, Time};
+
+use super::entry::State;
+use super::{Out, Queue};
+use crate::consumer::ConsumerKey;
+use crate::lane::Place;
+
+impl Queue {
+    /// Applies a consumer's word to those of `first..=last` that it holds. The cost follows what it holds,
+    /// never the width of the range.
+    pub fn settle(
+        &mut self,
+        key: ConsumerKey,
+        (first, last): (Seq, Seq),
+        outcome: &Outcome,
+        now: Time,
+        out: &mut Out<'_>,
+    ) {
+        let Some(consumer) = self.consumers.get_mut(&key) else { return };
+        if first > last {
+            return;
+        }
+        if first == last {
+            if let Some(lane) = consumer.held.remove(&first) {
+                self.unsettled -= 1;
+                self.apply_outcome(key, Place { lane, seq: first }, outcome, now, out);
+            }
+            return;
+        }
+        let concerned: Vec<Place> =
+            consumer.held.range(first..=last).map(|(seq, lane)| Place { lane: *lane, seq: *seq }).collect();
+        self.unsettled -= concerned.len() as u64;
+        for place in concerned {
+            if let Some(consumer) = self.consumers.get_mut(&key) {
+                consumer.held.remove(&place.seq);
+            }
+            self.apply_outcome(key, place, outcome, now, out);
+        }
+    }
+
+    fn apply_outcome(&mut self, key: ConsumerKey, place: Place, outcome: &Outcome, now: Time, out: &mut Out<'_>) {
+        match outcome {
+            Outcome::Accept => {
+                self.stats.settled_total += 1;
+                self.remove_at(place, out);
+            }
+            Outcome::Release => self.give_back(place, false, None, now, out),
+            Outcome::Modify { failed, undeliverable_here } => {
+                self.give_back(place, *failed, undeliverable_here.then_some(key), now, out);
+            }
+            Outcome::Reject { reason } => {
+                if let Some(entry) = self.line.get_mut(place) {
+                    entry.failed_count += 1;
+                }
+                self.dead_letter(place, if reason.is_empty() { "rejected" } else { reason }, now, out);
+            }
+        }
+    }
+
+    /// Puts an entry back to its place, unless its time is up or it was handed out too often.
+    pub(super) fn give_back(
+        &mut self,
+        place: Place,
+        failed: bool,
+        refused_by: Option<ConsumerKey>,
+        now: Time,
+        out: &mut Out<'_>,
+    ) {
+        let Some(entry) = self.line.get_mut(place) else { return };
+        entry.state = State::Ready;
+        entry.redelivered = true;
+        entry.failed_count += u32::from(failed);
+        if let Some(key) = refused_by {
+            // Those that left are forgotten, or the list would grow with every reconnect.
+            entry.refused_by.retain(|other| self.consumers.contains_key(other));
+            entry.refused_by.push(key);
+        }
+        let (failed_count, replaced) = (entry.failed_count, entry.replaced);
+        let (is_expired, expires_at) = (entry.is_expired(now), entry.expires_at);
+        if let Some(key) = refused_by {
+            self.seclude(key);
+        }
+        let redelivery = &self.settings.redelivery;
+        // Who gives up on a dead letter leaves it to the next: there is nowhere to send it.
+        let is_last = &*self.name != super::DEAD_LETTER_QUEUE
+            && failed
+            && redelivery.deliveries_max.is_some_and(|max| failed_count >= max);
+        let pause = if failed { redelivery.pause(failed_count) } else { std::time::Duration::ZERO };
+        if replaced {
+            self.remove_at(place, out);
+        } else if is_expired {
+            self.expire(place, now, out);
+        } else if is_last {
+            self.is_unwanted(place, self.settings.on_failure, "deliveries", now, out);
+        } else if pause.is_zero() {
+            self.timers.extend(expires_at.map(|at| (at, place)));
+            self.offer(place, false);
+        } else {
+            let until = now.after(pause);
+            if let Some(entry) = self.line.get_mut(place) {
+                entry.state = State::Waiting(until);
+            }
+            self.timers.extend(expires_at.map(|at| (at, place)));
+            self.timers.insert((until, place));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What happens by itself when its time has come: expiry, scheduled delivery, the end of a pause.
+
+use evergate_model::{Time, Unwanted};
+
+use super::entry::{Entry, State};
+use super::line::{Item, Paged};
+use super::{Out, Queue};
+use crate::bug::Bug;
+use crate::lane::Place;
+
+/// So many places are looked at in one go.
+const TIMERS_A_TICK: usize = 1024;
+
+impl Queue {
+    /// When to call `tick` next.
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The next timeout as it was noted and as it is, if that has changed.
+    pub fn timeout_changed(&mut self) -> Option<(Option<Time>, Option<Time>)> {
+        let now = self.next_timeout();
+        (now != self.noted_timeout).then(|| (std::mem::replace(&mut self.noted_timeout, now), now))
+    }
+
+    /// As [`Self::timeout_changed`] said last.
+    pub fn noted_timeout(&self) -> Option<Time> {
+        self.noted_timeout
+    }
+
+    /// `next_timeout` has passed.
+    pub fn tick(&mut self, now: Time, out: &mut Out<'_>) {
+        for _ in 0..TIMERS_A_TICK {
+            let Some((at, place)) = self.timers.first().copied().filter(|(at, _)| *at <= now) else { break };
+            self.timers.remove(&(at, place));
+            match self.line.next_at(place.lane, place.seq) {
+                Some((found, Item::Entry(entry))) if found == place => {
+                    let (state, is_expired) = (entry.state, entry.is_expired(now));
+                    match state {
+                        State::Ready | State::Waiting(_) if is_expired => self.expire(place, now, out),
+                        State::Waiting(until) if until <= now => self.wake(place),
+                        State::Ready | State::Waiting(_) | State::Held | State::Leaving => {}
+                    }
+                }
+                Some((found, Item::Paged(paged))) if found == place => {
+                    self.due.insert(Place { lane: place.lane, seq: paged.range.first });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Its time has come.
+    fn wake(&mut self, place: Place) {
+        let Some(entry) = self.line.get_mut(place) else { return };
+        entry.state = State::Ready;
+        // A copy of one that only paused was sent before.
+        let is_new = entry.failed_count == 0;
+        self.offer(place, is_new);
+    }
+
+    /// Nobody wants it any more.
+    pub(super) fn expire(&mut self, place: Place, now: Time, out: &mut Out<'_>) {
+        self.stats.expired_total += 1;
+        self.is_unwanted(place, self.settings.on_expiry, "expired", now, out);
+    }
+
+    /// It goes to `_DMQ`, or is gone.
+    pub(super) fn is_unwanted(&mut self, place: Place, fate: Unwanted, reason: &str, now: Time, out: &mut Out<'_>) {
+        match fate {
+            Unwanted::DeadLetter => self.dead_letter(place, reason, now, out),
+            Unwanted::Discard => self.remove_at(place, out),
+        }
+    }
+
+    /// Notes when an entry changes by itself.
+    pub(super) fn watch(&mut self, place: Place, entry: &Entry) {
+        if let State::Waiting(until) = entry.state
+            && self.config.bug != Some(Bug::ForgetSchedule)
+        {
+            self.timers.insert((until, place));
+        }
+        if let Some(at) = entry.expires_at {
+            self.timers.insert((at, place));
+        }
+    }
+
+    /// The entry is gone from memory.
+    pub(super) fn unwatch(&mut self, place: Place, entry: &Entry) {
+        if let State::Waiting(until) = entry.state {
+            self.timers.remove(&(until, place));
+        }
+        if let Some(at) = entry.expires_at {
+            self.timers.remove(&(at, place));
+        }
+    }
+
+    /// Notes when a range changes by itself.
+    pub(super) fn watch_range(&mut self, woke: Option<(Time, Place)>, wakes: Option<(Time, Place)>) {
+        if let Some(timer) = woke {
+            self.timers.remove(&timer);
+        }
+        self.timers.extend(wakes);
+    }
+
+    pub(super) fn unwatch_range(&mut self, key: Place, paged: &Paged) {
+        self.due.remove(&Place { lane: key.lane, seq: paged.range.first });
+        if let Some(at) = paged.wake {
+            self.timers.remove(&(at, key));
+        }
+    }
+}
