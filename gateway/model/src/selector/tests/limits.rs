@@ -5,7 +5,7 @@ use crate::selector::like::Pattern;
 use crate::selector::{COMPARED_BYTES_MAX, NESTING_MAX, NODES_MAX, TEXT_BYTES_MAX};
 use crate::{Selector, Value};
 
-/// A thread's stack is 2 MiB by default; a quarter of it must do, in a debug build too.
+/// A thread has 2 MiB of stack by default; a quarter of it must do.
 fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(512 * 1024).spawn(test).unwrap().join().unwrap();
 }
