@@ -5,6 +5,7 @@ mod errors;
 mod headers;
 mod limits;
 mod literals;
+mod page;
 mod properties;
 mod truth;
 
