@@ -262,6 +262,22 @@ fn another_protocols_message_is_converted_once_and_its_body_shared() {
 }
 
 #[test]
+fn what_a_publisher_of_another_protocol_asked_for_is_annotated() {
+    let mut sent = Message::new(Meta::new(Address::queue("q")), Encoding::Stomp, Bytes::new(), Bytes::new());
+    let rare = sent.meta.rare_mut();
+    rare.deliver_at = Some(Time(77));
+    rare.dedup_id = Some("once".into());
+    rare.discardable = true;
+    sent.annotations.push(Annotation { name: "reason".into(), value: "r".into() });
+    let bytes = delivered(sent, 0, 0, false);
+    let section = Sections::new(&bytes).map(Result::unwrap).find(|section| section.code == MESSAGE_ANNOTATIONS);
+    let items: Vec<_> = super::sections::map(section.unwrap().value).unwrap().map(Result::unwrap).collect();
+    let pairs: Vec<String> = items.iter().map(crate::tests::show).collect();
+    let expected = ["x-opt-reason", "r", "x-opt-delivery-time", "77", "x-opt-dedup-id", "once", "x-opt-discardable"];
+    assert_eq!(pairs[..7], expected);
+}
+
+#[test]
 fn text_of_another_protocol_is_an_amqp_value() {
     struct Text;
     impl Format for Text {
