@@ -91,7 +91,7 @@ impl<'a> Operand<'a> {
     }
 
     /// `self comparison right`. Unknown if either is null. Values of unlike types compare as false,
-    /// whatever the operator; text and booleans have no order. [JMS 2.0, 3.8.1.2]
+    /// whatever the operator; text and booleans have no order. [JMS 2.0, 3.8.1.1]
     pub(super) fn compared(&self, comparison: Comparison, right: &Operand<'_>, convert: bool) -> Truth {
         Some(match (self, right) {
             (Self::Null, _) | (_, Operand::Null) => return None,

@@ -106,7 +106,7 @@ fn predicate(input: &mut Input<'_, '_>) -> Parsed<Expression> {
     Ok(if negated { Expression::Not(Box::new(found)) } else { found })
 }
 
-/// Text and booleans are equal or not; they have no order. [JMS 2.0, 3.8.1.2]
+/// Text and booleans are equal or not; they have no order. [JMS 2.0, 3.8.1.1]
 fn compare(input: &mut Input<'_, '_>, left: Expression, comparison: Comparison, start: usize) -> Parsed<Expression> {
     count(input, 1)?;
     let right_start = position(input);

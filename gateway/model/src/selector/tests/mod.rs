@@ -63,6 +63,7 @@ fn every_type() -> View<'static> {
         ("no", Value::Bool(false)),
         ("empty", Value::text("")),
         ("five", Value::text("5")),
+        ("NumberOfOrders", Value::text("2")),
         ("byte", Value::Byte(-3)),
         ("ubyte", Value::Ubyte(200)),
         ("short", Value::Short(-300)),

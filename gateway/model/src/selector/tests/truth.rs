@@ -231,10 +231,11 @@ fn arithmetic_without_a_result_is_unknown() {
 
 #[test]
 fn unlike_types_compare_as_false() {
-    // JMS 2.0, 3.8.1.2: "If the comparison of non-like type values is attempted, the value of the
+    // JMS 2.0, 3.8.1.1: "If the comparison of non-like type values is attempted, the value of the
     // operation is false."
     check(
         &[
+            ("NumberOfOrders > 1", F), // the section's example
             ("five = 5", F),
             ("five <> 5", F),
             ("five > 4", F),
