@@ -122,6 +122,10 @@ impl AmqpSession {
             }
             // The controller went while the gateway was asked.
             Ok(id) => self.context.ask(Request::Rollback(id, None), None, out),
+            // There is nothing yet that could be rolled back.
+            Err(TransactionError::RolledBack(text)) => {
+                self.answer(place, delivery, Err(&AmqpError::new(RESOURCE_LIMIT_EXCEEDED, text)), out);
+            }
             Err(error) => self.answer(place, delivery, Err(&(&error).into()), out),
         }
     }

@@ -95,7 +95,7 @@ pub(crate) fn write_open(buf: &mut BytesMut, open: &OpenReply<'_>) {
             .uint(open.idle_timeout_millis)
             .null() // outgoing-locales
             .null() // incoming-locales
-            .symbols(&["ANONYMOUS-RELAY", "SHARED-SUBS"])
+            .symbols(&["ANONYMOUS-RELAY", "SHARED-SUBS", "DELAYED_DELIVERY"])
             .null() // desired-capabilities
             .field(|buf| {
                 let mut map = MapWriter::new(buf);

@@ -425,7 +425,7 @@ fn a_declare_that_fails_is_rejected() {
     let (token, ..) = token(&mut client);
     let error = TransactionError::RolledBack("too many".into());
     client.event(Event::Begun { token, result: Err(error) });
-    assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:transaction:rollback"));
+    assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:resource-limit-exceeded"));
     let global = control(code::DECLARE, &[Value::Binary(b"xid"[..].into())]);
     client.send(0, &transfer(COORDINATOR, 1, false, &global));
     assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:not-implemented"));
