@@ -51,9 +51,9 @@ def fill_up(rows, gateway, server, ballast):
     rows.true("they name the disk", any(reason in gateway.log for reason in REASONS))
     ballast.unlink()
     if server:
-        # PostgreSQL may have ended too, when its log could not be written.
-        if server.process.poll() is not None:
-            server.start()
+        # PostgreSQL crashed too, when its log could not be written: it recovers by itself, or has ended.
+        server.stop()
+        server.start()
     if not runs:
         begin = time.monotonic()
         gateway.start()

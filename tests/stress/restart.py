@@ -4,7 +4,7 @@ import statistics
 import time
 
 from stress.load import Load, result
-from stress.server import DEEP, started
+from stress.server import DEEP, cpu_seconds, started
 
 LIVE = 1_000_000
 PAST = 10_000_000
@@ -18,7 +18,7 @@ def measure(rows, journal, scale):
         load = Load(gateway)
         passed = history(load, live, past)
         rows.tell("past messages", passed)
-        taken, times, ready = 0, [], []
+        taken, times, ready, used = 0, [], [], []
         for _ in range(RESTARTS):
             # What was settled a moment ago may come again after a kill: that is not what is measured.
             time.sleep(1)
@@ -29,9 +29,11 @@ def measure(rows, journal, scale):
             first = load.drain("live", 1, taken, connect_seconds=60)
             times.append(time.monotonic() - begin)
             ready.append(gateway.log.rpartition("ready_ms=")[2].split()[0])
+            used.append(cpu_seconds(gateway))
             taken += first["received"]
         rows.tell("ready, by the gateway's log, ms", ", ".join(ready))
         rows.tell("first message of the queue after start, s", ", ".join(f"{each:.2f}" for each in times))
+        rows.tell("CPU time of the gateway until then, s", ", ".join(f"{each:.2f}" for each in used))
         rows.at_most("the median of these, s", statistics.median(times), 2.0)
         drained = load.drain("live", live - taken, taken)
         rows.equal("live messages, each once and in order", taken + drained["received"], live)

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+from benchmarks.brokers import family
 from lib.gateway import Gateway
 from lib.postgres import Postgres
 
@@ -41,8 +42,38 @@ def metrics(gateway):
 
 def cpu_seconds(gateway):
     """CPU time of the gateway since it started."""
-    fields = Path(f"/proc/{gateway.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return ticks(gateway.pid) / os.sysconf("SC_CLK_TCK")
+
+
+class Share:
+    """The share of the machine that others left to a gateway and its load while a block ran."""
+
+    def __init__(self, gateway):
+        self.pids = family(os.getpid()) + (family(gateway.server.process.pid) if gateway.server else [])
+
+    def __enter__(self):
+        self._begin = self._now()
+        return self
+
+    def __exit__(self, *_):
+        total, free, ours = (now - then for now, then in zip(self._now(), self._begin, strict=True))
+        self.share = (free + ours) / total
+
+    def _now(self):
+        # user nice system idle iowait irq softirq steal
+        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        times = os.times()
+        ours = (times.children_user + times.children_system) * os.sysconf("SC_CLK_TCK")
+        return sum(fields), fields[3] + fields[4], ours + sum(ticks(pid) for pid in self.pids)
+
+
+def ticks(pid):
+    """CPU time of a process since it started, in clock ticks."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 class Watch:
