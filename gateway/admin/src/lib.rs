@@ -8,6 +8,7 @@ mod console;
 mod health;
 mod live;
 mod metrics;
+pub mod operations;
 mod overview;
 mod router;
 mod snapshot;

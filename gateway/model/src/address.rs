@@ -6,6 +6,9 @@ use std::sync::Arc;
 /// Names that begin with this are the gateway's own (`_DMQ`, `_LOG`); clients cannot publish to them.
 pub const RESERVED_PREFIX: char = '_';
 
+/// Requests to the administration go here: the one reserved name that some clients may publish to.
+pub const ADMIN_NAME: &str = "_ADMIN";
+
 /// The gateway's figures, which MQTT tools look for here; clients cannot publish to them either.
 pub const SYSTEM_PREFIX: &str = "$SYS/";
 

@@ -15,7 +15,7 @@ mod settings;
 mod size;
 mod value;
 
-pub use address::{Address, AddressError, AddressKind, RESERVED_PREFIX, SYSTEM_PREFIX, TEMPORARY_PREFIX};
+pub use address::{ADMIN_NAME, Address, AddressError, AddressKind, RESERVED_PREFIX, SYSTEM_PREFIX, TEMPORARY_PREFIX};
 pub use filter::{Filter, FilterError};
 pub use format::{Body, Encoding, Format, Formats, View};
 pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token, TransactionId};

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use evergate_core::SessionId;
 use evergate_model::{PeerInfo, Time};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 /// Every open connection.
 #[derive(Debug, Default)]
@@ -30,6 +31,23 @@ pub struct Connection {
     pub peer: Mutex<PeerInfo>,
     /// Counters.
     pub figures: ConnectionFigures,
+    /// Set once: why it is to end.
+    pub(crate) closing: watch::Sender<Option<Arc<str>>>,
+}
+
+impl Connection {
+    /// Has it say goodbye and end. The reason is for the peer.
+    pub fn close(&self, reason: &str) {
+        self.closing.send_replace(Some(reason.into()));
+    }
+
+    /// Waits until somebody wants it closed; returns why.
+    pub(crate) async fn told_to_close(&self) -> Arc<str> {
+        let mut closing = self.closing.subscribe();
+        let told = closing.wait_for(Option::is_some).await.map(|reason| reason.clone().unwrap_or_default());
+        // The sender lives as long as `self`.
+        told.unwrap_or_default()
+    }
 }
 
 /// A connection's counters since it opened.

@@ -36,6 +36,9 @@ const READ_BYTES: usize = 64 << 10;
 pub trait Authenticator: Send + Sync {
     /// Checks what the peer said of itself.
     async fn check(&self, credentials: Credentials) -> Access;
+
+    /// Whether this user, who was let in, may send requests to the administration.
+    fn may_administrate(&self, user: &str) -> bool;
 }
 
 /// Drives a connection until it ends.
@@ -56,6 +59,7 @@ pub async fn drive(
         since: gateway.clock.now(),
         peer: parking_lot::Mutex::new(session.peer()),
         figures: ConnectionFigures::default(),
+        closing: tokio::sync::watch::Sender::new(None),
     });
     gateway.connections.add(connection.clone());
     tracing::debug!(id = id.0, %remote, "connected");
@@ -171,6 +175,10 @@ impl Driver {
                 () = tokio::time::sleep(MEMORY_RETRY), if blocked => self.pump(),
                 () = sleep_until(timeout), if timeout.is_some() => {
                     self.session.timeout(self.gateway.clock.now(), &mut self.out);
+                }
+                reason = self.connection.told_to_close(), if !stop_told => {
+                    stop_told = true;
+                    self.session.handle(self.gateway.clock.now(), Event::Stopping { reason }, &mut self.out);
                 }
                 reason = told_to_stop(&mut stopping), if !stop_told => {
                     stop_told = true;

@@ -23,4 +23,4 @@ pub use clock::Clock;
 pub use connections::{Connection, ConnectionFigures, Connections};
 pub use driver::{Authenticator, drive};
 pub use gateway::{Gateway, GatewayConfig, Totals};
-pub use well_known::publish_figures;
+pub use well_known::{Compose, publish_figures, serve_requests};

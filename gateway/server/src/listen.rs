@@ -25,6 +25,8 @@ pub struct Shared {
     pub gateway: Arc<Gateway>,
     pub protocols: Arc<Protocols>,
     pub accounts: Accounts,
+    /// Who may send requests to the administration. `None`: no account is configured; then who is on this machine.
+    pub administrators: Option<Arc<[String]>>,
     /// How long TLS and HTTP headers may take.
     pub handshake: Duration,
     /// Largest WebSocket message, in bytes.
@@ -46,6 +48,7 @@ struct Door {
 /// The accounts, as seen from one listener.
 struct FromListener {
     accounts: Accounts,
+    administrators: Option<Arc<[String]>>,
     reach: Reach,
 }
 
@@ -54,12 +57,23 @@ impl Authenticator for FromListener {
     async fn check(&self, credentials: Credentials) -> Access {
         self.accounts.check(&credentials, self.reach).await
     }
+
+    fn may_administrate(&self, user: &str) -> bool {
+        match &self.administrators {
+            Some(names) => names.iter().any(|name| name == user),
+            None => self.reach == Reach::Loopback,
+        }
+    }
 }
 
 /// Accepts connections for ever.
 pub async fn accept_all(listener: Listener, protocol: Protocol, tls: Option<TlsServer>, shared: Shared) {
     let reach = Reach::of(listener.address().ip());
-    let authenticator = Arc::new(FromListener { accounts: shared.accounts.clone(), reach });
+    let authenticator = Arc::new(FromListener {
+        accounts: shared.accounts.clone(),
+        administrators: shared.administrators.clone(),
+        reach,
+    });
     let door = Door { name: protocol.to_string().into(), authenticator, shared };
     let web = (protocol == Protocol::Http).then(|| web_router(&door, listener.address()));
     loop {

@@ -5,6 +5,7 @@ mod config;
 mod event_log;
 mod listen;
 mod observe;
+mod operations;
 mod protocols;
 mod serve;
 

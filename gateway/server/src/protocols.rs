@@ -29,6 +29,11 @@ impl Protocols {
         Self { mqtt, amqp, stomp, formats: formats() }
     }
 
+    /// How the protocols read each other's messages.
+    pub fn formats(&self) -> Formats {
+        self.formats
+    }
+
     /// A session for a new connection.
     ///
     /// # Panics

@@ -5,20 +5,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use evergate_admin::{AdminState, Authorize};
 use evergate_core::{DirectoryConfig, DirectoryLimits, QueueLimits};
 use evergate_journal::Journal;
-use evergate_model::{Access, Credentials, QueueSettings};
+use evergate_model::{ADMIN_NAME, Access, Credentials, Formats, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
-use evergate_runtime::{Gateway, GatewayConfig};
+use evergate_runtime::{Compose, Gateway, GatewayConfig, serve_requests};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
 use tokio::sync::watch;
 
 use crate::config::{Checked, Config};
 use crate::event_log::{self, Event};
 use crate::listen::{Shared, accept_all};
 use crate::observe::Observer;
+use crate::operations;
 use crate::protocols::{self, Protocols};
 
 /// How long a clean stop may take before what is left is dropped.
@@ -61,10 +64,16 @@ pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode
     if !config.user.is_empty() {
         admin = admin.authorized_by(Arc::new(Console(accounts.clone())));
     }
+    let users = &config.user;
+    let administrators =
+        (!users.is_empty()).then(|| users.iter().filter(|user| user.admin).map(|user| user.name.clone()).collect());
+    let protocols = Protocols::new(protocol_settings(&config));
+    serve_administration(&gateway, protocols.formats()).await;
     let shared = Shared {
         gateway: gateway.clone(),
-        protocols: Arc::new(Protocols::new(protocol_settings(&config))),
+        protocols: Arc::new(protocols),
         accounts,
+        administrators,
         handshake: Duration::from_secs(config.limits.handshake_seconds.into()),
         web_message_bytes_max: usize::try_from(config.limits.message_bytes_max.0).unwrap_or(usize::MAX) + (1 << 20),
         admin: evergate_admin::router(admin),
@@ -92,6 +101,20 @@ pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode
         }
         Some(reason) => Err(format!("{reason}; what was confirmed is stored: mend the journal and start again")),
     }
+}
+
+/// Requests by message. Returns once nobody else can take their name.
+async fn serve_administration(gateway: &Arc<Gateway>, formats: Formats) {
+    let operations = Arc::new(operations::all(gateway));
+    let (ready, is_ready) = oneshot::channel();
+    let answer = move |body: Bytes| {
+        let operations = operations.clone();
+        async move { operations.answer(&body).await }
+    };
+    let formats = (formats, evergate_amqp10::compose_json as Compose);
+    tokio::spawn(serve_requests(gateway.clone(), ADMIN_NAME, formats, ready, answer));
+    // An error was logged: the gateway goes on without.
+    let _ = is_ready.await;
 }
 
 /// Waits for a signal, or for the gateway's failure: then says which.

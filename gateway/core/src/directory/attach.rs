@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Attach, AttachAccess, AttachError, Attached, Consumers, Event, Lifetime, QueueId, QueueSpec, TEMPORARY_PREFIX,
+    ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, Consumers, Event, Lifetime, QueueId, QueueSpec,
+    TEMPORARY_PREFIX,
 };
 
 use super::{Directory, Out, QueueInfo, storage};
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, SessionEvent, SessionId};
+use crate::queue::DEAD_LETTER_QUEUE;
 use crate::shard::{ConsumerWants, ShardCommand};
 
 impl Directory {
@@ -68,7 +70,7 @@ impl Directory {
         } else {
             self.check_room().map_err(AttachError::Limit)?;
             let name = if &*spec.name == QueueSpec::UNIQUE { self.unique_name() } else { spec.name.clone() };
-            if name.starts_with('_') && &*name != crate::queue::DEAD_LETTER_QUEUE {
+            if name.starts_with('_') && ![DEAD_LETTER_QUEUE, ADMIN_NAME].contains(&&*name) {
                 return Err(AttachError::NotFound);
             }
             if !self.may_come_into_being(&name) {

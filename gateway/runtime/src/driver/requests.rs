@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use evergate_core::{DirectoryCommand, SessionEvent};
-use evergate_model::{Access, Action, AttachAccess, Event, Message, Publish, PublishError, TransactionError, Will};
+use evergate_model::{
+    ADMIN_NAME, Access, Action, AttachAccess, Event, Message, Publish, PublishError, TransactionError, Will,
+};
 
 use super::Driver;
 use crate::gateway::Gateway;
@@ -104,10 +106,16 @@ impl Driver {
         if (message.head.len() + message.body.len()) as u64 > limit_bytes {
             return Err(PublishError::TooLarge { limit_bytes });
         }
-        if message.meta.address.is_reserved() {
+        if message.meta.address.is_reserved() && !self.is_request(message) {
             return Err(PublishError::Reserved);
         }
         Ok(())
+    }
+
+    /// Whether it is a request to the administration, of somebody who may make one.
+    fn is_request(&self, message: &Message) -> bool {
+        &*message.meta.address.name == ADMIN_NAME
+            && self.authenticator.may_administrate(&self.connection.peer.lock().user)
     }
 }
 

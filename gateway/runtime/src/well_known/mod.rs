@@ -2,6 +2,7 @@
 //! (`_LOG`), how it is doing (`$SYS`). Transient, at most once: a reader that does not keep up misses some.
 
 mod presence;
+mod requests;
 mod sys;
 
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use crate::gateway::Gateway;
 use crate::house::HouseRequest;
 
 pub use presence::announce_presence;
+pub use requests::{Compose, serve_requests};
 pub use sys::publish_figures;
 
 /// Announcements that may wait to be published; more are dropped and counted.

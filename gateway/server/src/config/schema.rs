@@ -143,6 +143,9 @@ pub struct User {
     pub name: String,
     /// Argon2 hash, from `evergate user hash`.
     pub password: String,
+    /// May send requests to the administration (`_ADMIN`).
+    #[serde(default)]
+    pub admin: bool,
 }
 
 impl fmt::Debug for User {

@@ -331,7 +331,7 @@ fn the_page_names_every_key_with_its_default() {
     let full = Config {
         tls: Some(Tls { certificate: "c".into(), key: "k".into(), client_ca: Some("a".into()) }),
         listener: vec![Listener { protocol: Protocol::Mqtt, address: "127.0.0.1:1".parse().unwrap(), tls: false }],
-        user: vec![User { name: "n".into(), password: "p".into() }],
+        user: vec![User { name: "n".into(), password: "p".into(), admin: true }],
         policy: vec![every_key()],
         ..Config::default()
     };

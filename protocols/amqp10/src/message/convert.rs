@@ -74,7 +74,7 @@ fn put_properties(buf: &mut BytesMut, message: &Message, view: &View<'_>) {
 }
 
 /// Ids of types that AMQP does not know as ids become strings.
-fn put_id(buf: &mut BytesMut, id: &Value<'_>) {
+pub(super) fn put_id(buf: &mut BytesMut, id: &Value<'_>) {
     match id {
         Value::Ulong(_) | Value::Uuid(_) | Value::Binary(_) | Value::String(_) => put_value(buf, id),
         other => put_string(buf, &other.to_text()),

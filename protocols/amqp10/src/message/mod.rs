@@ -1,5 +1,6 @@
 //! Messages (part 3, 3.2): their sections, how other protocols read them, how they are written.
 
+mod compose;
 mod convert;
 mod deliver;
 mod format;
@@ -7,6 +8,7 @@ mod json;
 mod sections;
 mod wishes;
 
+pub use compose::compose_json;
 pub(crate) use deliver::{Payload, encode};
 pub use format::Amqp10Format;
 pub(crate) use sections::{Incoming, control_body, parse};

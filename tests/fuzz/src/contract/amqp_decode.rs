@@ -75,7 +75,7 @@ fn message(payload: &Bytes) {
         redelivered: true,
         retained: false,
     };
-    let mut delivered = message::encode(&delivery, &formats, Time(0));
+    let mut delivered = message::encode(&delivery, false, &formats, Time(0));
     let length = delivered.len();
     let mut wire = Wire::default();
     delivered.write_front(length, &mut wire);

@@ -1,0 +1,30 @@
+//! What the administration can do. A file a subject; the registry is `evergate_admin::operations`.
+
+mod connections;
+mod node;
+mod policies;
+mod queues;
+
+use std::sync::Arc;
+
+use evergate_admin::operations::{OperationError, Operations};
+use evergate_core::ManageError;
+use evergate_runtime::Gateway;
+
+/// All of it.
+pub fn all(gateway: &Arc<Gateway>) -> Operations {
+    let operations = Operations::default();
+    let operations = node::register(operations, gateway);
+    let operations = connections::register(operations, gateway);
+    let operations = policies::register(operations, gateway);
+    queues::register(operations, gateway)
+}
+
+fn refused(error: ManageError) -> OperationError {
+    match error {
+        ManageError::NotFound(text) => OperationError::NotFound(text),
+        ManageError::Invalid(text) => OperationError::Invalid(text),
+        ManageError::Limit(text) => OperationError::Refused(text),
+        ManageError::Unavailable => OperationError::Unavailable,
+    }
+}

@@ -1,0 +1,155 @@
+"""The administration by messages: requests to `_ADMIN`, replies where the request says."""
+
+import itertools
+import json
+import subprocess
+import time
+import uuid
+
+import pytest
+from proton import Message, ulong
+
+from interop.clients.paho import Paho
+from interop.clients.proton_blocking import Proton
+from interop.clients.stomp_py import StompPy
+from interop.messages import Address, Sent
+from lib.gateway import Gateway, binary
+
+_names = itertools.count(1)
+
+
+def name():
+    return f"admin-{uuid.uuid4().hex[:8]}-{next(_names)}"
+
+
+class Admin:
+    """Requests over AMQP 1.0, with a temporary queue for the replies."""
+
+    def __init__(self, gateway):
+        self.client = Proton(gateway)
+        self.receiver = self.client.connection.create_receiver(None, dynamic=True)
+        self.sender = self.client.connection.create_sender("/queue/_ADMIN")
+
+    def ask(self, op, **args):
+        correlation = ulong(next(_names))
+        body = json.dumps({"op": op, "args": args})
+        reply_to = self.receiver.link.remote_source.address
+        self.sender.send(Message(body=body, reply_to=reply_to, correlation_id=correlation))
+        reply = self.receiver.receive(10)
+        self.receiver.accept()
+        assert reply.correlation_id == correlation, "a correlation id keeps its value and its type"
+        assert reply.content_type == "application/json"
+        return json.loads(reply.body)
+
+    def result(self, op, **args):
+        answer = self.ask(op, **args)
+        assert answer["ok"], answer
+        return answer["result"]
+
+    def close(self):
+        self.client.close()
+
+
+@pytest.fixture
+def admin(gateway):
+    opened = Admin(gateway)
+    yield opened
+    opened.close()
+
+
+def test_help_lists_every_operation_with_its_arguments(admin):
+    lines = admin.result("help")
+    assert {"node.status", "queue.list", "policy.put", "connection.close"} <= set(lines)
+
+
+def test_queues_are_listed_with_their_figures(gateway, admin):
+    queue = Address("queue", name())
+    publisher = Paho(gateway, 5)
+    for number in range(3):
+        publisher.publish(queue, Sent(b"x", durable=True))
+    listed = admin.result("queue.list", match=queue.name)
+    assert [row["name"] for row in listed["queues"]] == [queue.name]
+    assert listed["queues"][0]["messages"] == 3
+    publisher.close()
+
+
+def test_a_connection_can_be_closed_and_is_told_why(gateway, admin):
+    client_id = name()
+    client = Paho(gateway, 5, client_id=client_id)
+    (row,) = admin.result("connection.list", client_id=client_id)["connections"]
+    gone = []
+    client.client.reconnect_delay_set(600, 600)
+    client.client.on_disconnect = lambda client, data, flags, reason, properties: gone.append(str(reason))
+    admin.result("connection.close", id=row["id"])
+    deadline = time.monotonic() + 10
+    while not gone and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert gone == ["Server shutting down"] or gone == ["Administrative action"], gone
+    assert admin.result("connection.list", client_id=client_id)["connections"] == []
+    assert admin.ask("connection.close", id=row["id"])["error"]["code"] == "not-found"
+    client.close()
+
+
+def test_policies_put_by_an_operator_survive_a_restart():
+    with Gateway() as gateway:
+        admin = Admin(gateway)
+        policy = {"match": "orders/#", "messages_max": 5}
+        admin.result("policy.put", **policy)
+        wrong = admin.ask("policy.put", match="orders/#", mesages_max=5)
+        assert wrong["error"]["code"] == "invalid" and "mesages_max" in wrong["error"]["text"]
+        admin.close()
+        gateway.kill()
+        gateway.start()
+        admin = Admin(gateway)
+        assert admin.result("policy.list")["added"] == [policy]
+        admin.result("policy.delete", match="orders/#")
+        assert admin.ask("policy.delete", match="orders/#")["error"]["code"] == "not-found"
+        assert admin.result("policy.list")["added"] == []
+        admin.close()
+
+
+@pytest.mark.parametrize("client", ["mqtt", "stomp"])
+def test_other_protocols_ask_as_well(gateway, client):
+    reply_topic = Address("topic", name())
+    opened = Paho(gateway, 5) if client == "mqtt" else StompPy(gateway)
+    opened.subscribe(reply_topic)
+    sent = Sent(json.dumps({"op": "node.status"}).encode(), reply_to=reply_topic, correlation_id="c-1")
+    opened.publish(Address("topic" if client == "mqtt" else "queue", "_ADMIN"), sent)
+    received = opened.receive()
+    assert json.loads(received.body)["result"]["connections"] >= 1
+    assert received.correlation_id in ("c-1", b"c-1")
+    opened.close()
+
+
+def test_nobody_else_can_serve_the_name(gateway, open_client):
+    with pytest.raises(Exception, match="(?i)for itself|locked|exclusive|refused"):
+        open_client("stomp.py").subscribe(Address("queue", "_ADMIN"))
+
+
+def test_with_accounts_only_administrators_may_ask():
+    def hashed(password):
+        command = [binary(), "user", "hash"]
+        return subprocess.run(command, input=password, capture_output=True, text=True, check=True).stdout.strip()
+
+    with Gateway() as gateway:
+        gateway.stop()
+        users = [("boss", "true"), ("clerk", "false")]
+        lines = [f'[[user]]\nname = "{user}"\npassword = "{hashed(user)}"\nadmin = {admin}\n' for user, admin in users]
+        (gateway.directory / "evergate.toml").write_text("\n".join(lines))
+        gateway.start()
+        reasons = {}
+        for user, _ in users:
+            import paho.mqtt.client as mqtt
+
+            client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+            client.username_pw_set(user, user)
+            client.on_connect = lambda client, *_: client.publish("_ADMIN", b'{"op":"help"}', qos=1)
+            client.on_publish = lambda client, data, mid, reason, properties: reasons.setdefault(user, str(reason))
+            client.connect("127.0.0.1", gateway.ports["mqtt"])
+            client.loop_start()
+            deadline = time.monotonic() + 10
+            while user not in reasons and time.monotonic() < deadline:
+                time.sleep(0.02)
+            client.disconnect()
+            client.loop_stop()
+        assert reasons == {"boss": "Success", "clerk": "Not authorized"}
