@@ -127,15 +127,16 @@ def test_nobody_else_can_serve_the_name(gateway, open_client):
 
 
 def test_with_accounts_only_administrators_may_ask():
-    def hashed(password):
-        command = [binary(), "user", "hash"]
-        return subprocess.run(command, input=password, capture_output=True, text=True, check=True).stdout.strip()
+    def account(user, admin):
+        command = [binary(), "user", "hash", user]
+        done = subprocess.run(command, input=f"{user}\n", capture_output=True, text=True, check=True)
+        return done.stdout + f"admin = {admin}\n"
 
     with Gateway() as gateway:
         gateway.stop()
         users = [("boss", "true"), ("clerk", "false")]
-        lines = [f'[[user]]\nname = "{user}"\npassword = "{hashed(user)}"\nadmin = {admin}\n' for user, admin in users]
-        (gateway.directory / "evergate.toml").write_text("\n".join(lines))
+        accounts = [account(user, admin) for user, admin in users]
+        (gateway.directory / "evergate.toml").write_text("".join(accounts))
         gateway.start()
         reasons = {}
         for user, _ in users:

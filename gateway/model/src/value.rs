@@ -57,6 +57,21 @@ impl Value<'_> {
         }
     }
 
+    /// The value of an integer of any width, or of a timestamp.
+    pub fn as_integer(&self) -> Option<i64> {
+        Some(match self {
+            Self::Ubyte(v) => (*v).into(),
+            Self::Ushort(v) => (*v).into(),
+            Self::Uint(v) => (*v).into(),
+            Self::Ulong(v) => i64::try_from(*v).ok()?,
+            Self::Byte(v) => (*v).into(),
+            Self::Short(v) => (*v).into(),
+            Self::Int(v) => (*v).into(),
+            Self::Long(v) | Self::Timestamp(v) => *v,
+            _ => return None,
+        })
+    }
+
     /// The value as bytes where bytes are wanted (MQTT correlation data): binary as is, text otherwise.
     pub fn to_bytes(&self) -> Cow<'_, [u8]> {
         match self {

@@ -138,24 +138,9 @@ fn stream_start(value: &Value<'_>) -> Result<StreamStart, AmqpError> {
             _ => return Err(AmqpError::new(INVALID_FIELD, "a stream begins at first, last, next, a place or a time")),
         },
         Value::Timestamp(millis) => StreamStart::Time(Time(u64::try_from(*millis).unwrap_or(0))),
-        other => match integer(other).map(u64::try_from) {
+        other => match other.as_integer().map(u64::try_from) {
             Some(Ok(place)) => StreamStart::Offset(Seq(place)),
             _ => return Err(AmqpError::new(INVALID_FIELD, "a place in a stream is a whole number, 0 or more")),
         },
-    })
-}
-
-/// An integer of any width.
-pub(crate) fn integer(value: &Value<'_>) -> Option<i64> {
-    Some(match value {
-        Value::Ubyte(v) => (*v).into(),
-        Value::Ushort(v) => (*v).into(),
-        Value::Uint(v) => (*v).into(),
-        Value::Ulong(v) => i64::try_from(*v).ok()?,
-        Value::Byte(v) => (*v).into(),
-        Value::Short(v) => (*v).into(),
-        Value::Int(v) => (*v).into(),
-        Value::Long(v) | Value::Timestamp(v) => *v,
-        _ => return None,
     })
 }

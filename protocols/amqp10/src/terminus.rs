@@ -1,7 +1,7 @@
 //! Sources and targets (part 3, 3.5), and which destination they name.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Address, AddressKind, Filter, Outcome, Value};
+use evergate_model::{ADMIN_NAME, Address, AddressKind, Filter, Outcome, Value};
 
 use crate::codec::{DecodeError, Fields, Item, ListWriter, MapWriter, Reader, put_descriptor, put_string, put_symbol};
 use crate::error::{AmqpError, INVALID_FIELD, NOT_ALLOWED, NOT_IMPLEMENTED};
@@ -266,7 +266,8 @@ fn destination(kind: AddressKind, name: &str) -> Result<Address, AmqpError> {
         check_private(name)?;
     }
     let address = Address { kind, name: name.into() };
-    if address.is_reserved() {
+    // Who may send requests to the administration is checked with each.
+    if address.is_reserved() && &*address.name != ADMIN_NAME {
         return Err(AmqpError::new(NOT_ALLOWED, "names that begin with _ are the gateway's own"));
     }
     Ok(address)

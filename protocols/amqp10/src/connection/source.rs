@@ -8,7 +8,6 @@ use super::context::{Context, LinkId};
 use super::outgoing::Outgoing;
 use crate::codec::{DecodeError, Item, Reader};
 use crate::error::{AmqpError, INVALID_FIELD};
-use crate::filters::integer;
 use crate::performative::Attach;
 use crate::subscription::{describe_lifetime, lifetime, shared_name, shared_queue, subscription_queue};
 use crate::terminus::{Origin, Terminus};
@@ -140,7 +139,8 @@ fn priority(properties: Option<&[u8]>) -> Result<i32, AmqpError> {
         let Item::Simple(Value::Symbol(key)) = key else { continue };
         if PRIORITY.contains(&&*key) {
             let Some(Item::Simple(value)) = value else { return Err(DecodeError::WrongType.into()) };
-            priority = integer(&value)
+            priority = value
+                .as_integer()
                 .and_then(|number| i32::try_from(number).ok())
                 .ok_or_else(|| AmqpError::new(INVALID_FIELD, "a consumer's priority is a whole number"))?;
         }

@@ -6,7 +6,6 @@ use evergate_model::{Address, Meta, Time, Value};
 use super::sections::Incoming;
 use crate::codec::Item;
 use crate::error::{AmqpError, INVALID_FIELD};
-use crate::filters::integer;
 
 /// When to deliver, in milliseconds since 1970 (AMQP JMS mapping, 3.2.1.1).
 pub(super) const DELIVERY_TIME: &str = "x-opt-delivery-time";
@@ -37,8 +36,12 @@ pub(crate) struct Wishes {
 impl Wishes {
     pub(super) fn read_annotation(&mut self, name: &str, value: &Item<'_>) {
         match (name, value) {
-            (DELIVERY_TIME, Item::Simple(value)) if integer(value).is_some() => self.delivery_time = integer(value),
-            (DELIVERY_DELAY, Item::Simple(value)) if integer(value).is_some() => self.delivery_delay = integer(value),
+            (DELIVERY_TIME, Item::Simple(value)) if value.as_integer().is_some() => {
+                self.delivery_time = value.as_integer()
+            }
+            (DELIVERY_DELAY, Item::Simple(value)) if value.as_integer().is_some() => {
+                self.delivery_delay = value.as_integer()
+            }
             (DEDUP_ID, Item::Simple(value)) => self.dedup_id = Some(value.to_text().into_owned()),
             (DISCARDABLE, Item::Simple(Value::Bool(value))) => self.discardable = *value,
             (DELIVERY_TIME, _) => self.unclear = Some("x-opt-delivery-time is milliseconds since 1970"),
