@@ -21,7 +21,7 @@ use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, Logged, Position, SessionEvent, SessionId, ShardId};
 use crate::recovery::Counters;
 use crate::retained::RetainedMessages;
-use crate::routes::{Routes, Target};
+use crate::routes::{RouteCache, Routes, Target};
 use crate::shard::ShardCommand;
 use policies::Policies;
 
@@ -44,6 +44,8 @@ pub struct Directory {
     /// Every consumer, ordered so that those of a session stand together.
     attached: BTreeMap<ConsumerKey, QueueId>,
     retained: RetainedMessages,
+    /// For what the directory routes itself.
+    route_cache: RouteCache,
     /// When queues without a consumer go.
     expiries: BTreeSet<(Time, QueueId)>,
     logged: Position,
@@ -109,6 +111,7 @@ impl Directory {
             names: HashMap::new(),
             attached: BTreeMap::new(),
             retained: RetainedMessages::default(),
+            route_cache: RouteCache::default(),
             expiries: BTreeSet::new(),
             logged: Position(0),
             durable: Position(0),

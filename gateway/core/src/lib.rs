@@ -26,6 +26,6 @@ pub use directory::{
 pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId, StreamId};
 pub use queue::{Peeked, PeekedState, QueueLimits, QueueStats};
 pub use recovery::{Counters, RecoveredCore, recover};
-pub use routes::{Routes, Target};
+pub use routes::{RouteCache, Routes, Target};
 pub use sequencer::Sequencer;
 pub use shard::{ConsumerWants, Shard, ShardCommand, ShardConfig, ShardTarget};

@@ -97,9 +97,9 @@ pub fn recover(
     let value = Some(start.to_string().into_bytes().into());
     let mut records = vec![Record::State(StateChange { table: Table::Counter, key: STARTS_KEY.into(), value })];
 
+    let mut routes = Routes::new(shard_config.formats);
     let mut directory = Directory::new(shards, config, counters.clone());
     directory.recover_policies(policies);
-    let mut routes = Routes::default();
     let mut owners: Vec<Shard> =
         (0..shards).map(|index| Shard::new(ShardConfig { id: crate::ShardId(index), ..shard_config })).collect();
     let known: HashSet<QueueId> = queues.iter().map(|(id, ..)| *id).collect();

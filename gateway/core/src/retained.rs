@@ -32,9 +32,8 @@ impl RetainedMessages {
 
     /// Those that match and have not expired, by topic.
     pub fn matching<'a>(&'a self, filter: &'a Filter, now: Time) -> impl Iterator<Item = &'a Arc<Message>> {
-        // What stands before the first wildcard narrows the search; the level before `#` matches too.
-        let text = filter.as_str();
-        let literal = text.find(['+', '#']).map_or(text, |end| text[..end].trim_end_matches('/'));
+        // What all that match begin with narrows the search.
+        let literal = filter.literal_prefix();
         self.by_topic
             .range::<str, _>((Bound::Included(literal), Bound::Unbounded))
             .take_while(move |(topic, _)| topic.starts_with(literal))
@@ -58,12 +57,16 @@ mod tests {
             let meta = Meta::new(Address::topic(topic));
             retained.set(Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new())));
         }
-        for text in ["#", "+", "a/#", "a/+", "a", "+/b", "/#", "$SYS/#", "a/c/d"] {
-            let filter = Filter::new(text).unwrap();
+        let mut filters =
+            vec![Filter::glob("a/*").unwrap(), Filter::glob("**b").unwrap(), Filter::regex("a/?b").unwrap()];
+        filters.extend(
+            ["#", "+", "a/#", "a/+", "a", "+/b", "/#", "$SYS/#", "a/c/d"].map(|text| Filter::new(text).unwrap()),
+        );
+        for filter in &filters {
             let mut expected: Vec<&str> = topics.into_iter().filter(|topic| filter.matches(topic)).collect();
             expected.sort_unstable();
-            let found: Vec<&str> = retained.matching(&filter, Time(0)).map(|m| &*m.meta.address.name).collect();
-            assert_eq!(found, expected, "{text}");
+            let found: Vec<&str> = retained.matching(filter, Time(0)).map(|m| &*m.meta.address.name).collect();
+            assert_eq!(found, expected, "{filter}");
         }
     }
 }

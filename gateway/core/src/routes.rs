@@ -1,10 +1,22 @@
-//! Where a publish goes: queues by name, and a trie of topic filters.
+//! Where a publish goes: queues by name, a trie of topic filters, and patterns beside it.
 
+mod bindings;
+mod patterns;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
-use evergate_model::{Address, AddressKind, Binding, Filter, QueueId};
+use evergate_model::{AddressKind, Binding, Filter, Formats, Message, QueueId, Selector, View};
 
+use self::bindings::Bound;
+use self::patterns::Patterns;
+pub use self::patterns::RouteCache;
+use self::trie::Node;
 use crate::ShardId;
 
 /// A queue that a publish goes to.
@@ -19,43 +31,44 @@ pub struct Target {
 }
 
 /// The binding table. The directory changes it; sessions read it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Routes {
+    formats: Formats,
     names: HashMap<Arc<str>, Target>,
     root: Node,
+    patterns: Patterns,
     full: HashSet<QueueId>,
 }
 
-/// A level of the trie.
-#[derive(Debug, Default)]
-struct Node {
-    levels: HashMap<Box<str>, Node>,
-    /// `+`
-    any_level: Option<Box<Node>>,
-    /// Bindings that end here, and those that end here with `#`.
-    here: Vec<Bound>,
-    below: Vec<Bound>,
-}
-
-#[derive(Clone, Debug)]
-struct Bound {
-    target: Target,
-    no_local: Option<Arc<str>>,
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").field("names", &self.names.len()).field("full", &self.full).finish_non_exhaustive()
+    }
 }
 
 impl Routes {
-    /// The queues that a message from `client_id` to `address` goes to, each once, by shard. Empties `found` first.
-    pub fn find(&self, address: &Address, client_id: &str, found: &mut Vec<Target>) {
+    /// An empty table. Selectors of bindings read messages by `formats`.
+    pub fn new(formats: Formats) -> Self {
+        Self { formats, ..Self::default() }
+    }
+
+    /// The queues that `message` from `client_id` goes to, each once, by shard. Empties `found` first. `cache` is
+    /// the caller's own: it remembers which patterns match the topics that it publishes to.
+    pub fn find(&self, message: &Message, client_id: &str, cache: &mut RouteCache, found: &mut Vec<Target>) {
         found.clear();
+        let address = &message.meta.address;
         match address.kind {
             AddressKind::Queue => found.extend(self.names.get(&address.name).copied()),
             AddressKind::Topic => {
+                // Read once, and only if some binding has a selector.
+                let view = OnceCell::new();
+                let selects = |selector: &Selector| {
+                    selector.matches(message, view.get_or_init(|| -> View<'_> { self.formats.view(message) }))
+                };
+                let mut take = |bound: &Bound| found.extend(bound.target_for(client_id, &selects));
                 let skip_wild = Filter::hides(&address.name);
-                self.root.find(&mut address.name.split('/'), skip_wild, &mut |bound: &Bound| {
-                    if bound.no_local.as_deref() != Some(client_id) {
-                        found.push(bound.target);
-                    }
-                });
+                self.root.find(&mut address.name.split('/'), skip_wild, &mut take);
+                self.patterns.find(&address.name, cache, &mut take);
                 if found.len() > 1 {
                     // Of several bindings of a queue a durable one comes first, so it is the one that stays.
                     found.sort_unstable_by_key(|target| (target.shard, target.queue, !target.durable));
@@ -63,6 +76,11 @@ impl Routes {
                 }
             }
         }
+    }
+
+    /// Whether `selector` selects the message.
+    pub(crate) fn selects(&self, selector: &Selector, message: &Message) -> bool {
+        selector.matches_with(message, &self.formats)
     }
 
     /// Whether publishers to this queue must wait.
@@ -91,137 +109,20 @@ impl Routes {
 
     /// Binds a queue to a filter; replaces a binding of the same two.
     pub fn bind(&mut self, binding: &Binding, target: Target) {
-        let target = Target { durable: target.durable && binding.durable, ..target };
-        let bound = Bound { target, no_local: binding.no_local.clone() };
-        let place = self.root.place(binding.filter.as_str());
-        match place.iter_mut().find(|other| other.target.queue == target.queue) {
-            Some(other) => *other = bound,
-            None => place.push(bound),
+        let bound = Bound::new(binding, target);
+        if binding.filter.is_pattern() {
+            self.patterns.bind(&binding.filter, bound);
+        } else {
+            self.root.place(binding.filter.as_str()).put(bound);
         }
     }
 
     /// Removes a binding.
     pub fn unbind(&mut self, queue: QueueId, filter: &Filter) {
-        self.root.remove(&mut filter.as_str().split('/'), queue);
-    }
-}
-
-impl Node {
-    /// Calls `each` for every binding that matches the remaining levels.
-    fn find<'a>(
-        &self,
-        levels: &mut (impl Iterator<Item = &'a str> + Clone),
-        skip_wild: bool,
-        each: &mut impl FnMut(&Bound),
-    ) {
-        if !skip_wild {
-            self.below.iter().for_each(&mut *each);
+        if filter.is_pattern() {
+            self.patterns.unbind(queue, filter);
+        } else {
+            self.root.remove(&mut filter.as_str().split('/'), queue);
         }
-        let Some(level) = levels.next() else {
-            self.here.iter().for_each(each);
-            return;
-        };
-        if let Some(next) = self.levels.get(level) {
-            next.find(&mut levels.clone(), false, each);
-        }
-        if let Some(next) = &self.any_level
-            && !skip_wild
-        {
-            next.find(levels, false, each);
-        }
-    }
-
-    /// Where bindings of `filter` stand; nodes on the way are made.
-    fn place(&mut self, filter: &str) -> &mut Vec<Bound> {
-        let mut node = self;
-        for level in filter.split('/') {
-            match level {
-                "#" => return &mut node.below,
-                "+" => node = node.any_level.get_or_insert_default(),
-                _ => node = node.levels.entry(level.into()).or_default(),
-            }
-        }
-        &mut node.here
-    }
-
-    /// Removes a binding, and the nodes that it leaves empty. Returns whether this node is empty now.
-    fn remove<'a>(&mut self, levels: &mut impl Iterator<Item = &'a str>, queue: QueueId) -> bool {
-        match levels.next() {
-            None => self.here.retain(|bound| bound.target.queue != queue),
-            Some("#") => self.below.retain(|bound| bound.target.queue != queue),
-            Some("+") => {
-                if self.any_level.as_mut().is_some_and(|node| node.remove(levels, queue)) {
-                    self.any_level = None;
-                }
-            }
-            Some(level) => {
-                if self.levels.get_mut(level).is_some_and(|node| node.remove(levels, queue)) {
-                    self.levels.remove(level);
-                }
-            }
-        }
-        self.levels.is_empty() && self.any_level.is_none() && self.here.is_empty() && self.below.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-
-    use super::*;
-
-    fn target(queue: u64, durable: bool) -> Target {
-        Target { shard: ShardId(0), queue: QueueId(queue), durable }
-    }
-
-    fn binding(filter: &str, durable: bool, no_local: Option<&str>) -> Binding {
-        let filter = Filter::new(filter).unwrap();
-        Binding { no_local: no_local.map(Arc::from), ..Binding::new(filter, durable) }
-    }
-
-    fn found(routes: &Routes, topic: &str, client_id: &str) -> Vec<(u64, bool)> {
-        let mut found = Vec::new();
-        routes.find(&Address::topic(topic), client_id, &mut found);
-        found.iter().map(|target| (target.queue.0, target.durable)).collect()
-    }
-
-    #[test]
-    fn the_trie_agrees_with_the_filter_on_every_pair() {
-        let parts = ["a", "b", "", "$s", "_l", "+"];
-        let mut filters = vec!["#".to_owned()];
-        for x in parts {
-            filters.extend([x.to_owned(), format!("{x}/#")]);
-            for y in parts {
-                filters.extend([format!("{x}/{y}"), format!("{x}/{y}/#")]);
-            }
-        }
-        filters.retain(|filter| !filter.is_empty());
-        for text in &filters {
-            let mut routes = Routes::default();
-            let binding = binding(text, true, None);
-            routes.bind(&binding, target(1, true));
-            for topic in filters.iter().filter(|topic| !topic.contains(['+', '#'])) {
-                let expected = binding.filter.matches(topic);
-                assert_eq!(!found(&routes, topic, "").is_empty(), expected, "{text} on {topic}");
-            }
-            routes.unbind(QueueId(1), &binding.filter);
-            assert!(routes.root.levels.is_empty() && routes.root.any_level.is_none() && routes.root.below.is_empty());
-        }
-    }
-
-    #[test]
-    fn overlapping_bindings_reach_a_queue_once_and_durably_if_any_is() {
-        let mut routes = Routes::default();
-        routes.bind(&binding("a/#", false, None), target(1, true));
-        routes.bind(&binding("a/+", true, None), target(1, true));
-        routes.bind(&binding("a/b", true, None), target(2, false));
-        assert_eq!(found(&routes, "a/b", ""), [(1, true), (2, false)]);
-    }
-
-    #[test]
-    fn no_local_skips_what_the_client_itself_published() {
-        let mut routes = Routes::default();
-        routes.bind(&binding("a", true, Some("me")), target(1, true));
-        assert_eq!(found(&routes, "a", "me"), []);
-        assert_eq!(found(&routes, "a", "you"), [(1, true)]);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{NOW, Names, message};
-use evergate_core::{DirectoryCommand, DirectoryLimits, SessionId};
+use common::{NOW, Names, message, message_to};
+use evergate_core::{DirectoryCommand, DirectoryLimits, RouteCache, SessionId};
 use evergate_model::{
     Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, QueueSpec, Retained, Token,
 };
@@ -53,7 +53,7 @@ impl Names {
 
     fn targets(&self, address: &Address) -> usize {
         let mut found = Vec::new();
-        self.routes.find(address, "", &mut found);
+        self.routes.find(&message_to(address), "", &mut RouteCache::default(), &mut found);
         found.len()
     }
 }

@@ -19,7 +19,7 @@ fn policy(matches: &str, messages_max: u64) -> Policy {
 
 fn config(policies: Vec<Policy>) -> DirectoryConfig {
     let limits = DirectoryLimits { queues_max: 100, retained_max: 10 };
-    DirectoryConfig { limits, defaults: QueueSettings::default(), policies }
+    DirectoryConfig { limits, policies, ..DirectoryConfig::default() }
 }
 
 impl Names {

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{LIMITS, NOW, Names, message};
+use common::{LIMITS, NOW, Names, message, message_to};
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryLimits, RecoveredCore, SessionId, ShardConfig, ShardId, Target, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryLimits, RecoveredCore, RouteCache, SessionId, ShardConfig, ShardId,
+    Target, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
 use evergate_model::{
     Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Formats, Lifetime, Message, QueueId,
-    QueueSettings, QueueSpec, Seq,
+    QueueSpec, Seq,
 };
 
 const NAMES: DirectoryLimits = DirectoryLimits { queues_max: 10, retained_max: 10 };
 
 fn names() -> DirectoryConfig {
-    DirectoryConfig { limits: NAMES, defaults: QueueSettings::default(), policies: Vec::new() }
+    DirectoryConfig { limits: NAMES, ..DirectoryConfig::default() }
 }
 
 fn write(journal: &MemoryJournal, records: impl IntoIterator<Item = Record>) {
@@ -39,7 +40,7 @@ fn restart(journal: &MemoryJournal, shards: u16) -> RecoveredCore {
 
 fn found(core: &RecoveredCore, address: &Address) -> Vec<Target> {
     let mut found = Vec::new();
-    core.routes.find(address, "me", &mut found);
+    core.routes.find(&message_to(address), "me", &mut RouteCache::default(), &mut found);
     found
 }
 
@@ -67,7 +68,7 @@ fn session(journal: &MemoryJournal) -> QueueId {
     names.apply(DirectoryCommand::PublishRetained { answer, client_id, message, mark });
     write(journal, names.log.drain(..).filter_map(|logged| logged.record));
     let mut targets = Vec::new();
-    names.routes.find(&Address::topic("mine"), "", &mut targets);
+    names.routes.find(&message_to(&Address::topic("mine")), "", &mut RouteCache::default(), &mut targets);
     targets[0].queue
 }
 

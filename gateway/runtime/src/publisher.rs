@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use evergate_core::{DirectoryCommand, Group, SessionId, ShardCommand, ShardId, Target, split_by_shard};
+use evergate_core::{DirectoryCommand, Group, RouteCache, SessionId, ShardCommand, ShardId, Target, split_by_shard};
 use evergate_model::{Address, AddressKind, Message, PublishError, QueueId, Token};
 
 use crate::connections::add;
@@ -43,6 +43,7 @@ pub struct Publisher {
     ensuring: HashSet<Arc<str>>,
     /// Retained publishes that the directory has not routed yet. What follows must not overtake them.
     with_directory: usize,
+    routed: RouteCache,
     targets: Vec<Target>,
     /// Whether the totals count what it publishes.
     counted: bool,
@@ -59,6 +60,7 @@ impl Publisher {
             bytes: 0,
             ensuring: HashSet::new(),
             with_directory: 0,
+            routed: RouteCache::default(),
             targets: Vec::new(),
         }
     }
@@ -109,7 +111,7 @@ impl Publisher {
                 kept.push_back(waiting);
                 continue;
             }
-            routes.find(address, client_id, &mut self.targets);
+            routes.find(&waiting.message, client_id, &mut self.routed, &mut self.targets);
             if address.kind == AddressKind::Queue && self.targets.is_empty() {
                 if self.ensuring.insert(address.name.clone()) {
                     let (session, name) = (self.session, address.name.clone());

@@ -2,6 +2,7 @@
 //! vanished, and sends again what was not confirmed.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,9 +21,9 @@ use crate::rng::Rng;
 
 const QUEUES: [&str; 3] = ["orders", "bills", "mail"];
 pub const TOPICS: [&str; 3] = ["t/a", "t/b", "t/a/x"];
-const FILTERS: [&str; 4] = ["t/a", "t/+", "t/#", "t/a/#"];
+const FILTERS: [&str; 6] = ["t/a", "t/+", "t/#", "t/a/#", "#glob:t/?", "#regex:t/a(/.*)?"];
 const SUBSCRIPTIONS: [(&str, &str); 3] =
-    [("$subscription/1", "t/#"), ("$subscription/2", "t/a"), ("$subscription/3", "t/+")];
+    [("$subscription/1", "t/#"), ("$subscription/2", "t/a"), ("$subscription/3", "#glob:t/*")];
 /// Numbers that mark publishes; those of settles stand above.
 const NUMBERS: u32 = 6;
 const UNCONFIRMED_MAX: usize = 24;
@@ -392,5 +393,10 @@ impl Client {
 }
 
 fn parsed(filter: &str) -> Filter {
-    Filter::new(filter).unwrap_or_else(|_| unreachable!("the simulator's filters are valid"))
+    /// Patterns are compiled once for all runs.
+    static ALL: LazyLock<BTreeMap<&str, Filter>> = LazyLock::new(|| {
+        let texts = FILTERS.into_iter().chain(SUBSCRIPTIONS.map(|(_, filter)| filter));
+        texts.filter_map(|text| Some((text, Filter::parse(text).ok()?))).collect()
+    });
+    ALL[filter].clone()
 }

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use evergate_core::{DirectoryCommand, Group, SessionEvent, SessionId, ShardCommand, ShardId, Target, split_by_shard};
+use evergate_core::{
+    DirectoryCommand, Group, RouteCache, SessionEvent, SessionId, ShardCommand, ShardId, Target, split_by_shard,
+};
 use evergate_model::{Address, AddressKind, Message, QueueId, Token};
 
 use crate::journal::SimJournal;
@@ -40,11 +42,18 @@ pub struct Publisher {
     waiting: VecDeque<Waiting>,
     unanswered: BTreeMap<Token, Unanswered>,
     ensuring: BTreeSet<Arc<str>>,
+    routed: RouteCache,
 }
 
 impl Publisher {
     pub fn new(session: SessionId) -> Self {
-        Self { session, waiting: VecDeque::new(), unanswered: BTreeMap::new(), ensuring: BTreeSet::new() }
+        Self {
+            session,
+            waiting: VecDeque::new(),
+            unanswered: BTreeMap::new(),
+            ensuring: BTreeSet::new(),
+            routed: RouteCache::default(),
+        }
     }
 
     pub fn submit(&mut self, waiting: Waiting) {
@@ -69,7 +78,7 @@ impl Publisher {
         let mut next = None;
         for (index, waiting) in self.waiting.iter().enumerate() {
             let address = &waiting.message.meta.address;
-            node.routes.find(address, client_id, &mut targets);
+            node.routes.find(&waiting.message, client_id, &mut self.routed, &mut targets);
             let unknown = address.kind == AddressKind::Queue && targets.is_empty();
             if unknown && self.ensuring.insert(address.name.clone()) {
                 let (session, name) = (self.session, address.name.clone());

@@ -448,7 +448,7 @@ fn start(
     let directory = DirectoryConfig {
         limits: DirectoryLimits { queues_max: 100, retained_max: 100 },
         defaults: defaults.clone(),
-        policies: Vec::new(),
+        ..DirectoryConfig::default()
     };
     let mut core = recover(now, recovered, shards, config, directory)?;
     let mut batch = Batch::default();

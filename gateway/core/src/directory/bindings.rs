@@ -33,6 +33,9 @@ impl Directory {
             let target = ShardTarget { queue: id, durable: binding.durable, retained: true };
             let shard = self.queues[&id].shard;
             for message in self.retained.matching(&binding.filter, out.now) {
+                if binding.selector.as_ref().is_some_and(|selector| !out.routes.selects(selector, message)) {
+                    continue;
+                }
                 let (answer, mark, group) = (None, None, None);
                 let (message, targets) = (message.clone(), vec![target]);
                 out.shard(shard, ShardCommand::Publish { answer, message, targets, mark, group });

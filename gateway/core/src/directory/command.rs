@@ -104,7 +104,7 @@ pub enum DirectoryCommand {
 }
 
 /// The directory's limits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct DirectoryLimits {
     /// How many queues there may be, subscriptions and sessions included.
     pub queues_max: usize,
@@ -113,7 +113,7 @@ pub struct DirectoryLimits {
 }
 
 /// What the directory goes by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DirectoryConfig {
     /// Its limits.
     pub limits: DirectoryLimits,

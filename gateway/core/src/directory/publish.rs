@@ -30,7 +30,7 @@ impl Directory {
             return;
         }
         let mut targets = Vec::new();
-        out.routes.find(&message.meta.address, client_id, &mut targets);
+        out.routes.find(&message, client_id, &mut self.route_cache, &mut targets);
         let parts = split_by_shard(&targets, mark);
         let cleared = message.body.is_empty();
         // Figures are made anew after a restart: they are remembered, not stored.

@@ -80,7 +80,7 @@ pub fn decode_binding(key: &str, value: &[u8]) -> Option<(QueueId, Binding)> {
     let options: Option<Vec<u8>> =
         digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
     let binding = Binding {
-        filter: Filter::new(filter).ok()?,
+        filter: Filter::parse(filter).ok()?,
         durable: stored.durable,
         no_local: stored.no_local.map(Into::into),
         selector: match stored.selector {

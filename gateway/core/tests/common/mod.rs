@@ -26,6 +26,11 @@ pub fn message(number: u64, durable: bool) -> Arc<Message> {
     Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new()))
 }
 
+/// A message to an address, for routing.
+pub fn message_to(address: &Address) -> Message {
+    Message::new(Meta::new(address.clone()), Encoding::Plain, Bytes::new(), Bytes::new())
+}
+
 /// What a message of these tests counts for.
 pub const SIZE: u64 = evergate_model::OVERHEAD_BYTES;
 
@@ -195,7 +200,7 @@ pub struct Names {
 
 impl Names {
     pub fn new(limits: DirectoryLimits) -> Self {
-        Self::with(DirectoryConfig { limits, defaults: QueueSettings::default(), policies: Vec::new() })
+        Self::with(DirectoryConfig { limits, ..DirectoryConfig::default() })
     }
 
     pub fn with(config: DirectoryConfig) -> Self {

@@ -1,0 +1,193 @@
+//! Globs and regular expressions over whole names.
+
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+
+use super::FilterError;
+
+/// Longest pattern, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+/// A compiled pattern is no larger, about.
+const COMPILED_BYTES_MAX: usize = 256 << 10;
+/// How deep groups nest.
+const NESTING_MAX: u32 = 64;
+
+/// A glob or a regular expression, compiled. It is tested in time linear in the name.
+pub struct Pattern {
+    regex: Regex,
+    /// What every name that matches begins with.
+    prefix: String,
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pattern").field(&self.regex.as_str()).finish()
+    }
+}
+
+impl Pattern {
+    pub fn glob(text: &str) -> Result<Self, FilterError> {
+        check_text(text)?;
+        let (regex, prefix) = translate(text)?;
+        Ok(Self { regex: compile(&regex)?, prefix })
+    }
+
+    pub fn regex(text: &str) -> Result<Self, FilterError> {
+        check_text(text)?;
+        // By itself first: what is no expression by itself must not become one by what is put around it.
+        compile(text)?;
+        Ok(Self { regex: compile(&format!(r"\A(?:{text})\z"))?, prefix: literal_prefix(text) })
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub fn matches(&self, name: &str) -> bool {
+        name.starts_with(&self.prefix) && self.regex.is_match(name)
+    }
+}
+
+fn check_text(text: &str) -> Result<(), FilterError> {
+    if text.is_empty() {
+        return Err(FilterError::Empty);
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(FilterError::PatternTooLarge);
+    }
+    if text.contains('\0') {
+        return Err(FilterError::Nul);
+    }
+    Ok(())
+}
+
+fn compile(text: &str) -> Result<Regex, FilterError> {
+    let mut builder = RegexBuilder::new(text);
+    builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).nest_limit(NESTING_MAX);
+    builder.build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => FilterError::PatternTooLarge,
+        _ => FilterError::Regex,
+    })
+}
+
+/// A glob as a regular expression, and the characters before its first wildcard.
+fn translate(glob: &str) -> Result<(String, String), FilterError> {
+    let (mut regex, mut prefix) = (String::from(r"(?s)\A"), String::new());
+    let mut wild = false;
+    let mut rest = glob.chars().peekable();
+    while let Some(next) = rest.next() {
+        let literal = match next {
+            '*' if rest.next_if_eq(&'*').is_some() => {
+                regex.push_str(".*");
+                None
+            }
+            '*' => {
+                regex.push_str("[^/]*");
+                None
+            }
+            '?' => {
+                regex.push_str("[^/]");
+                None
+            }
+            '[' => {
+                class(&mut rest, &mut regex)?;
+                None
+            }
+            '\\' => Some(rest.next().ok_or(FilterError::Glob)?),
+            other => Some(other),
+        };
+        match literal {
+            Some(literal) => {
+                regex.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
+                if !wild {
+                    prefix.push(literal);
+                }
+            }
+            None => wild = true,
+        }
+    }
+    regex.push_str(r"\z");
+    Ok((regex, prefix))
+}
+
+/// `[a-z]`, `[!a-z]`: one character, never `/`.
+fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, regex: &mut String) -> Result<(), FilterError> {
+    let negated = rest.next_if(|next| matches!(next, '!' | '^')).is_some();
+    regex.push_str(if negated { "[^/" } else { "[" });
+    let mut last = None;
+    loop {
+        let next = match rest.next().ok_or(FilterError::Glob)? {
+            ']' if last.is_some() => break,
+            '/' => return Err(FilterError::Glob),
+            '\\' => rest.next().ok_or(FilterError::Glob)?,
+            '-' if last.is_some_and(|last| last != '-') && rest.peek().is_some_and(|next| *next != ']') => {
+                let end = match rest.next().ok_or(FilterError::Glob)? {
+                    '\\' => rest.next().ok_or(FilterError::Glob)?,
+                    end => end,
+                };
+                if last.is_some_and(|start| start > end || (start..=end).contains(&'/')) {
+                    return Err(FilterError::Glob);
+                }
+                regex.push('-');
+                regex.push_str(&escaped(end));
+                last = Some('-');
+                continue;
+            }
+            other => other,
+        };
+        regex.push_str(&escaped(next));
+        last = Some(next);
+    }
+    regex.push(']');
+    Ok(())
+}
+
+/// A character inside a class of a regular expression.
+fn escaped(literal: char) -> String {
+    if literal.is_ascii_punctuation() { format!("\\{literal}") } else { literal.to_string() }
+}
+
+/// The plain characters that an expression begins with. Empty where that is not certain at a glance: a flag
+/// such as `(?i)` stands before what it concerns, so it ends them.
+fn literal_prefix(text: &str) -> String {
+    if has_alternatives(text) {
+        return String::new();
+    }
+    let mut prefix = String::new();
+    let mut rest = text.chars().peekable();
+    while let Some(next) = rest.next() {
+        let literal = match next {
+            '\\' if rest.peek().is_some_and(char::is_ascii_punctuation) => rest.next(),
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '/' | '-' | '_' | ' ' | ':' | '@' | ',' | '=' => Some(next),
+            _ => None,
+        };
+        let Some(literal) = literal else { break };
+        // A quantifier concerns the character before it.
+        if rest.peek().is_some_and(|next| matches!(next, '*' | '?' | '{' | '+')) {
+            break;
+        }
+        prefix.push(literal);
+    }
+    prefix
+}
+
+/// Whether there may be alternatives to the expression as a whole. Inside a group they do not concern its begin.
+fn has_alternatives(text: &str) -> bool {
+    if !text.contains('|') {
+        return false;
+    }
+    // In a class parentheses are characters like others; whoever has both is not worth a parser.
+    let (mut depth, mut in_doubt) = (0, text.contains('['));
+    let mut rest = text.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            '\\' => drop(rest.next()),
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '|' if depth == 0 => in_doubt = true,
+            _ => {}
+        }
+    }
+    in_doubt
+}

@@ -1,0 +1,144 @@
+use super::*;
+
+#[test]
+fn filters_match_as_mqtt_4_7_says() {
+    let table = [
+        ("sport/tennis/#", "sport/tennis", true),
+        ("sport/tennis/#", "sport/tennis/a/b", true),
+        ("sport/+", "sport", false),
+        ("sport/+", "sport/", true),
+        ("+/+", "/finance", true),
+        ("/+", "/finance", true),
+        ("+", "/finance", false),
+        ("#", "a//b", true),
+        ("#", "$SYS/x", false),
+        ("+/x", "$SYS/x", false),
+        ("#", "_LOG", false),
+        ("$SYS/#", "$SYS/x", true),
+        ("_LOG", "_LOG", true),
+        ("a/b", "a/b/c", false),
+        ("a/b/c", "a/b", false),
+    ];
+    for (filter, topic, expected) in table {
+        assert_eq!(Filter::new(filter).unwrap().matches(topic), expected, "{filter} on {topic}");
+    }
+}
+
+#[test]
+fn misplaced_wildcards_are_refused() {
+    for text in ["a#", "a/#/b", "a+/b", "+a", "#/"] {
+        assert_eq!(Filter::new(text), Err(FilterError::MisplacedWildcard), "{text}");
+    }
+    assert_eq!(Filter::new(""), Err(FilterError::Empty));
+    assert!(Filter::new(["a"; 128].join("/")).is_ok());
+    assert_eq!(Filter::new(["a"; 129].join("/")), Err(FilterError::TooDeep));
+    for text in ["#", "+", "+/#", "/", "a//+"] {
+        assert!(Filter::new(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn globs_match_whole_names() {
+    let table = [
+        ("shop/*", "shop/eu", true),
+        ("shop/*", "shop/eu/1", false),
+        ("shop/*", "shop/", true),
+        ("shop/*", "shop", false),
+        ("shop/*", "a shop/eu", false),
+        ("shop/**", "shop/eu/1", true),
+        ("**/1", "shop/eu/1", true),
+        ("shop/*/orders", "shop/eu/orders", true),
+        ("shop/e?", "shop/eu", true),
+        ("shop/e?", "shop/e", false),
+        ("shop?eu", "shop/eu", false),
+        ("shop/[a-f]u", "shop/eu", true),
+        ("shop/[!a-f]u", "shop/eu", false),
+        ("shop/[!a-f]u", "shop/xu", true),
+        ("shop[!a]eu", "shop/eu", false),
+        ("a[]-]b", "a-b", true),
+        ("a[]-]b", "a]b", true),
+        ("a[x.-]b", "a.b", true),
+        ("a.b", "axb", false),
+        (r"a\*b", "a*b", true),
+        (r"a\*b", "axb", false),
+        ("caf\u{e9}/*", "caf\u{e9}/x", true),
+        ("a*", "a\nb", true),
+        ("**", "$SYS/x", false),
+        ("**", "_LOG", false),
+        ("?SYS/x", "$SYS/x", false),
+        ("[$]SYS/x", "$SYS/x", false),
+        ("$SYS/*", "$SYS/x", true),
+        ("_*", "_LOG", true),
+    ];
+    for (glob, topic, expected) in table {
+        assert_eq!(Filter::glob(glob).unwrap().matches(topic), expected, "{glob} on {topic}");
+    }
+    for glob in ["a[", "a[b", "a[]", r"a\", "[z-a]", "[+-0]", "[a/]"] {
+        assert_eq!(Filter::glob(glob), Err(FilterError::Glob), "{glob}");
+    }
+}
+
+#[test]
+fn regular_expressions_match_whole_names() {
+    let table = [
+        ("shop/(eu|us)/[0-9]+", "shop/eu/17", true),
+        ("shop/(eu|us)/[0-9]+", "shop/eu/17x", false),
+        ("a|ab", "ab", true),
+        ("b", "abc", false),
+        ("ab?", "a", true),
+        ("abc*", "ab", true),
+        ("(?i)SHOP", "shop", true),
+        (r"\w+", "caf\u{e9}", true),
+        (".*", "$SYS/x", false),
+        (".*", "_LOG", false),
+        (r"\$SYS/.*", "$SYS/x", true),
+        ("_LOG", "_LOG", true),
+        (r"\$SYS/(a|x)", "$SYS/x", true),
+        ("_LOG|.*", "_ADMIN", false),
+        ("_?.*", "_LOG", false),
+        (r"a\.b", "a.b", true),
+        (r"a\.b", "axb", false),
+    ];
+    for (regex, topic, expected) in table {
+        assert_eq!(Filter::regex(regex).unwrap().matches(topic), expected, "{regex} on {topic}");
+    }
+    for regex in ["a)|(b", "(", r"(a)\1", "(?=a)", "*a"] {
+        assert!(Filter::regex(regex).is_err(), "{regex}");
+    }
+    assert_eq!(Filter::regex(r"(\w{1,99}){99}"), Err(FilterError::PatternTooLarge));
+    assert_eq!(Filter::regex(&"a".repeat(5000)), Err(FilterError::PatternTooLarge));
+    assert_eq!(Filter::regex(""), Err(FilterError::Empty));
+}
+
+#[test]
+fn every_kind_of_filter_comes_back_from_its_text() {
+    for filter in [Filter::new("a/#").unwrap(), Filter::glob("a/**").unwrap(), Filter::regex("a/.*").unwrap()] {
+        let again = Filter::parse(filter.as_str()).unwrap();
+        assert_eq!(again, filter);
+        assert_eq!(again.is_pattern(), filter.is_pattern());
+        assert!(again.matches("a/b/c") && !again.matches("b"));
+    }
+    // No filter with levels is taken for a pattern.
+    assert_eq!(Filter::new("#glob:a"), Err(FilterError::MisplacedWildcard));
+}
+
+#[test]
+fn a_filter_matches_only_what_begins_with_its_literal_prefix() {
+    let filters = [
+        Filter::new("a/b/#").unwrap(),
+        Filter::new("a/+").unwrap(),
+        Filter::glob("a/b*").unwrap(),
+        Filter::glob(r"a\*/**").unwrap(),
+        Filter::regex("a/b+").unwrap(),
+        Filter::regex(r"a\*/(b|c)").unwrap(),
+        Filter::regex("a/b?c{2}").unwrap(),
+        Filter::regex("a|b").unwrap(),
+        Filter::regex("a/[(]?b|b").unwrap(),
+    ];
+    let topics = ["a", "b", "a/", "a/b", "a/bb", "a/b/c", "a*/b", "a/cc", "a/bcc"];
+    for filter in &filters {
+        let matching: Vec<_> = topics.iter().filter(|topic| filter.matches(topic)).collect();
+        assert!(!matching.is_empty(), "{filter}");
+        assert!(matching.iter().all(|topic| topic.starts_with(filter.literal_prefix())), "{filter}");
+    }
+}
