@@ -76,7 +76,9 @@ fn a_queue_goes_by_the_policies_that_match_its_name_the_later_over_the_earlier()
 #[test]
 fn a_policy_that_is_added_changes_the_queues_that_are_there_and_is_answered_after_its_commit() {
     let mut names = Names::with(config(vec![policy("a", 1)]));
-    ["a", "b"].into_iter().for_each(|name| names.ensure(name));
+    for name in ["a", "b"] {
+        names.ensure(name);
+    }
     names.commit();
     names.effects.clear();
     names.manage(ManageRequest::PutPolicy(policy("a", 9)));
@@ -128,7 +130,9 @@ fn policies_that_were_added_survive_a_restart_and_come_behind_those_of_the_confi
     let shard = ShardConfig { id: ShardId(0), limits: LIMITS, formats: evergate_model::Formats::default(), bug: None };
     let core = recover(NOW, journal.recover_now(), 1, shard, config(vec![policy("#", 1)])).unwrap();
     let mut names = Names { directory: core.directory, routes: core.routes, ..Names::with(config(Vec::new())) };
-    ["a/b", "b"].into_iter().for_each(|name| names.ensure(name));
+    for name in ["a/b", "b"] {
+        names.ensure(name);
+    }
     assert_eq!(names.limits_told(), [("a/b".to_owned(), 4), ("b".to_owned(), 1)]);
 }
 
@@ -163,7 +167,9 @@ fn an_exclusive_queue_has_one_consumer() {
 #[test]
 fn queues_that_go_by_the_same_settings_share_them() {
     let mut names = Names::with(config(vec![policy("+", 1)]));
-    ["a", "b"].into_iter().for_each(|name| names.ensure(name));
+    for name in ["a", "b"] {
+        names.ensure(name);
+    }
     let settings: Vec<Arc<QueueSettings>> = names
         .effects
         .drain(..)
