@@ -12,7 +12,7 @@ from interop.messages import Received
 
 SECONDS = 15
 # Headers of a MESSAGE that are not application properties.
-OWN = {"destination", "message-id", "subscription", "ack", "content-length", "redelivered"}
+OWN = {"destination", "message-id", "subscription", "ack", "content-length", "redelivered", "delivery-count", "timestamp"}
 
 
 class StompPy(stomp.ConnectionListener):

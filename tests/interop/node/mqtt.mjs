@@ -13,8 +13,9 @@ export class MqttClient {
     this.client.on("message", (topic, payload, packet) => this.deliver(received(topic, payload, packet)));
   }
 
-  async subscribe({ address }) {
-    await this.client.subscribeAsync(address.mqtt, { qos: 1 });
+  async subscribe({ address, options }) {
+    const { userProperties } = options ?? {};
+    await this.client.subscribeAsync(address.mqtt, { qos: 1, ...(userProperties && { properties: { userProperties } }) });
   }
 
   async unsubscribe({ address }) {

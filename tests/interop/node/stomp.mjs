@@ -6,7 +6,16 @@ import { asText, awaited, binary, bytes } from "./common.mjs";
 Object.assign(globalThis, { WebSocket });
 
 // Headers of a MESSAGE that are not application properties.
-const OWN = ["destination", "message-id", "subscription", "ack", "content-length", "redelivered"];
+const OWN = [
+  "destination",
+  "message-id",
+  "subscription",
+  "ack",
+  "content-length",
+  "redelivered",
+  "delivery-count",
+  "timestamp",
+];
 
 export class StompClient {
   constructor({ ports }, deliver) {

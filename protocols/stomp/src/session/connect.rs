@@ -51,9 +51,11 @@ impl StompSession {
         headers.push("version", self.version.as_str());
         headers.push("session", &self.conn_id.to_string());
         headers.push("server", &self.config.server);
-        let millis = |interval: std::time::Duration| interval.as_millis();
-        let (sx, sy) = (millis(self.config.heartbeat_send), millis(self.config.heartbeat_receive));
-        headers.push("heart-beat", &format!("{sx},{sy}"));
+        if self.version != Version::V1_0 {
+            let millis = |interval: std::time::Duration| interval.as_millis();
+            let (sx, sy) = (millis(self.config.heartbeat_send), millis(self.config.heartbeat_receive));
+            headers.push("heart-beat", &format!("{sx},{sy}"));
+        }
         if !user.is_empty() {
             headers.push("user-name", &user);
         }

@@ -17,6 +17,7 @@ fn the_highest_common_version_is_spoken() {
         let frame = client.frame();
         assert_eq!(frame.command, Command::Connected);
         assert_eq!(frame.headers.get("version"), Some(version));
+        assert_eq!(frame.headers.get("heart-beat").is_some(), version != "1.0");
         assert_eq!(client.session.peer().protocol, format!("STOMP {version}"));
     }
 }
