@@ -26,6 +26,8 @@ pub enum Bug {
     BrowserTakes,
     /// A queue that should refuse when it is full takes one more, and forgets it.
     RefuseTooLate,
+    /// Of two messages with one key the older stays.
+    KeepOldValue,
     /// Duplicate detection forgets what was consumed.
     ForgetDuplicates,
 }

@@ -5,12 +5,15 @@ pub mod class;
 mod consumers;
 mod dispatch;
 mod entry;
+mod groups;
+mod latest;
 mod letter;
 mod line;
 mod look;
 mod paging;
 mod room;
 mod settle;
+mod stream;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,6 +131,14 @@ pub struct Queue {
     unsettled: u64,
     /// Messages that go first when there is no room.
     discardable: BTreeSet<Place>,
+    /// What message groups there are, once there is one.
+    groups: Option<Box<groups::Groups>>,
+    /// Consumers with room for which messages wait beside the line.
+    unpinning: BTreeSet<ConsumerKey>,
+    /// On a last-value queue: which message is the newest of its key.
+    latest: Option<Box<latest::Latest>>,
+    /// On a stream: when the oldest message goes.
+    ages_next: Option<Time>,
     peeks: Vec<admin::Peek>,
     marks: BTreeSet<u32>,
     stats: QueueStats,
@@ -135,6 +146,10 @@ pub struct Queue {
 
 /// The class that finds the oldest message when there is no room.
 const EVICT: ClassId = ClassId(0);
+/// The class that finds the newest message of each key.
+const INDEX: ClassId = ClassId(1);
+/// Those of consumers count from here.
+const FIRST_CLASS: u32 = 2;
 
 impl Queue {
     pub fn new(id: QueueId, name: Arc<str>, durable: bool, settings: Arc<QueueSettings>, config: QueueConfig) -> Self {
@@ -150,7 +165,7 @@ impl Queue {
             classes: BTreeMap::new(),
             turns: BTreeSet::new(),
             active: None,
-            next_class: 8,
+            next_class: FIRST_CLASS,
             next_turn: 0,
             round: 0,
             timers: BTreeSet::new(),
@@ -167,11 +182,16 @@ impl Queue {
             leaving: 0,
             unsettled: 0,
             discardable: BTreeSet::new(),
+            groups: None,
+            unpinning: BTreeSet::new(),
+            latest: None,
+            ages_next: None,
             peeks: Vec::new(),
             marks: BTreeSet::new(),
             stats: QueueStats::default(),
         };
         queue.prepare();
+        queue.prepare_latest();
         queue
     }
 
@@ -187,14 +207,18 @@ impl Queue {
 
     /// How it behaves from now on. What is there already keeps its expiry and its lane.
     pub fn change(&mut self, settings: Arc<QueueSettings>) {
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
         self.prepare();
+        if before.kind != self.settings.kind {
+            self.prepare_latest();
+            self.ages_next = None;
+        }
         self.choose_active();
     }
 
     /// Brings what the settings call for into being.
     fn prepare(&mut self) {
-        let evicts = matches!(self.settings.on_full, OnFull::DropOldest | OnFull::DeadLetterOldest);
+        let evicts = self.is_stream() || matches!(self.settings.on_full, OnFull::DropOldest | OnFull::DeadLetterOldest);
         if evicts {
             self.classes.entry(EVICT).or_insert_with(|| Class::new(Mode::Evict, None, None));
         } else {
@@ -264,19 +288,22 @@ impl Queue {
         let entry = Entry { retained, stored, ..self.entry(now, message) };
         self.watch(place, &entry);
         self.line.push(place, entry);
+        self.replaces(place, out);
         stored.then_some(place)
     }
 
     /// A message as it stands in the line when it comes, from a publisher or from the journal.
     fn entry(&self, now: Time, message: Arc<Message>) -> Entry {
         let own = message.meta.expires_at;
-        let limit = self.settings.time_to_live.map(|time| message.meta.ingress.after(time));
+        let taken = message.meta.ingress;
+        let limit = self.settings.time_to_live.map(|time| taken.after(time));
+        let age = self.ages_at(taken);
         let state = match message.meta.deliver_at() {
             Some(at) if at > now && !self.is_stream() => State::Waiting(at),
             _ => State::Ready,
         };
         Entry {
-            expires_at: own.into_iter().chain(limit).min(),
+            expires_at: own.into_iter().chain(limit).chain(age).min(),
             message,
             failed_count: 0,
             redelivered: false,
@@ -291,7 +318,9 @@ impl Queue {
 
     /// Removes an entry for good.
     fn remove_at(&mut self, place: Place, out: &mut Out<'_>) {
+        self.unpin(place);
         let Some(entry) = self.line.remove(place) else { return };
+        self.forget_latest(place, &entry.message);
         self.unwatch(place, &entry);
         if entry.state == State::Leaving {
             self.leaving -= 1;

@@ -84,7 +84,7 @@ impl Queue {
     fn look_on(&mut self, peek: &mut Peek, now: Time, out: &mut Out<'_>) -> bool {
         while peek.left > 0 {
             match self.find(peek.class, now, out) {
-                Found::Ready(place) => {
+                Found::Ready(place, _) => {
                     self.pass(peek.class, place);
                     let Some(entry) = self.line.get(place) else { continue };
                     peek.left -= 1;

@@ -33,6 +33,8 @@ pub enum Mode {
     Evict,
     /// An operator looks at them.
     Peek,
+    /// The newest of each key is looked for.
+    Index,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Class {
     pub since: Option<Time>,
     /// For each lane: what stands before was looked at.
     cursors: [Seq; LANES],
+    /// For each lane: the first that was passed by because it is for a consumer of another class.
+    skipped: [Option<Seq>; LANES],
     /// What was looked at, is wanted, and waits: given back, or its time has come.
     returned: BTreeSet<Place>,
     /// Its consumers that may be sent something.
@@ -64,6 +68,7 @@ impl Class {
             only,
             since: None,
             cursors: [Seq(0); LANES],
+            skipped: [None; LANES],
             returned: BTreeSet::new(),
             turns: BTreeSet::new(),
             listed: None,
@@ -87,6 +92,19 @@ impl Class {
     /// It has looked at this place.
     pub fn has_passed(&self, place: Place) -> bool {
         place.seq < self.cursor(place.lane)
+    }
+
+    /// It goes past a place, which is for a consumer of another class as long as that one stays.
+    pub fn skip(&mut self, place: Place) {
+        let first = &mut self.skipped[usize::from(place.lane.0)];
+        *first = Some(first.map_or(place.seq, |first| first.min(place.seq)));
+    }
+
+    /// Groups have other consumers now: it looks again at what it skipped.
+    pub fn rewind(&mut self) {
+        for (cursor, skipped) in self.cursors.iter_mut().zip(&mut self.skipped) {
+            *cursor = skipped.take().map_or(*cursor, |first| first.min(*cursor));
+        }
     }
 
     /// The first in a lane that was looked at before and waits.
@@ -121,8 +139,10 @@ impl Class {
     /// Whether the message is there for it.
     pub fn sees(&self, entry: &Entry) -> bool {
         match (self.mode, entry.state) {
-            (_, State::Ready) | (Mode::Peek, _) => true,
-            (Mode::Evict, State::Waiting(_)) | (Mode::Copy, State::Held) => true,
+            (_, State::Ready)
+            | (Mode::Peek | Mode::Index, _)
+            | (Mode::Evict, State::Waiting(_))
+            | (Mode::Copy, State::Held) => true,
             // One that failed and pauses is there; one that is scheduled is not yet.
             (Mode::Copy, State::Waiting(_)) => entry.failed_count > 0,
             (Mode::Take, State::Waiting(_) | State::Held) | (Mode::Evict, State::Held) | (_, State::Leaving) => false,

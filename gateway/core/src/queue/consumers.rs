@@ -10,7 +10,7 @@ use super::{Out, Queue};
 use crate::bug::Bug;
 use crate::consumer::{Consumer, ConsumerKey};
 use crate::effect::Position;
-use crate::lane::Lane;
+use crate::lane::{Lane, Place};
 use crate::shard::ConsumerWants;
 
 impl Queue {
@@ -39,6 +39,9 @@ impl Queue {
         };
         self.consumers.insert(key, consumer);
         self.choose_active();
+        if !copies {
+            self.share_groups();
+        }
     }
 
     /// The class of those that want the same; who is sent copies has one of its own.
@@ -95,9 +98,11 @@ impl Queue {
         let consumer = self.consumers.remove(&key)?;
         self.leave_class(&consumer);
         self.choose_active();
+        self.unpinning.remove(&key);
+        self.leave_groups(key, consumer.pinned);
         self.unsettled -= consumer.held.len() as u64;
         for (seq, lane) in consumer.held {
-            self.give_back(crate::lane::Place { lane, seq }, failed, None, now, out);
+            self.give_back(Place { lane, seq }, failed, None, now, out);
         }
         Some(consumer.attached)
     }
@@ -164,8 +169,11 @@ impl Queue {
         if consumer.delivered >= consumer.limit || !self.is_served(consumer) {
             return false;
         }
+        if consumer.pinned.first().is_some_and(|place| place.seq < before) {
+            return true;
+        }
         match self.find(consumer.class, now, out) {
-            Found::Ready(place) => place.seq < before,
+            Found::Ready(place, _) => place.seq < before,
             Found::Paged(_, paged) => paged.range.first < before,
             Found::Nothing { uncommitted } => uncommitted.is_some_and(|seq| seq < before),
         }
@@ -211,11 +219,13 @@ impl Queue {
             return;
         }
         let (turn, id) = (consumer.turn(), consumer.class);
-        if let Some(consumer) = self.consumers.get_mut(&key) {
-            consumer.is_listed = is_listed;
-        }
+        let Some(consumer) = self.consumers.get_mut(&key) else { return };
+        consumer.is_listed = is_listed;
         let Some(class) = self.classes.get_mut(&id) else { return };
         if is_listed {
+            if !consumer.pinned.is_empty() {
+                self.unpinning.insert(key);
+            }
             class.turns.insert(turn);
         } else {
             class.turns.remove(&turn);

@@ -4,6 +4,7 @@ use evergate_model::{Delivery, Event, Seq, Time};
 
 use super::class::ClassId;
 use super::entry::State;
+use super::groups::Recipient;
 use super::line::Paged;
 use super::look::Look;
 use super::{Out, Queue};
@@ -15,8 +16,8 @@ use crate::lane::{Lane, Place};
 /// What a class gets next.
 #[derive(Debug)]
 pub enum Found {
-    /// This one.
-    Ready(Place),
+    /// This one; for this consumer, or for whose turn it is.
+    Ready(Place, Option<ConsumerKey>),
     /// What is in this range, once it is read back.
     Paged(Place, Paged),
     /// Nothing now; perhaps what stands here, once it is committed.
@@ -29,10 +30,19 @@ impl Queue {
         if self.trimming {
             self.trim(now, out);
         }
+        if self.is_stream() {
+            self.drop_old(now, out);
+        }
+        if !self.index(now, out) {
+            return;
+        }
+        if !self.unpinning.is_empty() {
+            self.hand_out_pinned(now, out);
+        }
         self.round += 1;
         while let Some(id) = self.next_class() {
             match self.find(id, now, out) {
-                Found::Ready(place) => self.hand_out(id, place, out),
+                Found::Ready(place, only) => self.hand_out(id, place, only, out),
                 found => {
                     if let Found::Paged(key, paged) = found {
                         self.read_back(key, &paged, out);
@@ -64,7 +74,12 @@ impl Queue {
         for lane in self.lanes_in_order() {
             loop {
                 match self.look(id, lane, now) {
-                    Look::Ready(place) => return Found::Ready(place),
+                    Look::Ready(place) => match self.recipient(id, place) {
+                        Recipient::Any => return Found::Ready(place, None),
+                        Recipient::Only(key) => return Found::Ready(place, Some(key)),
+                        Recipient::Elsewhere => {}
+                        Recipient::Blocked => break,
+                    },
                     Look::Expired(place) => self.expire(place, now, out),
                     Look::Paged(key, paged) => return Found::Paged(key, paged),
                     Look::Uncommitted(seq) => {
@@ -85,16 +100,17 @@ impl Queue {
         backwards.chain(forwards)
     }
 
-    /// A ready entry goes to the consumer of the class whose turn it is.
-    fn hand_out(&mut self, id: ClassId, place: Place, out: &mut Out<'_>) {
+    /// A ready entry goes to its consumer, or to the one of the class whose turn it is.
+    fn hand_out(&mut self, id: ClassId, place: Place, only: Option<ConsumerKey>, out: &mut Out<'_>) {
         self.pass(id, place);
-        let turn = self.classes.get(&id).and_then(|class| class.turns.first().copied());
-        if let Some(turn) = turn {
-            self.deliver(turn.key, place, out);
+        let turn = self.classes.get(&id).and_then(|class| class.turns.first());
+        if let Some(key) = only.or(turn.map(|turn| turn.key)) {
+            self.group_is_held(key, place);
+            self.deliver(key, place, out);
         }
     }
 
-    fn deliver(&mut self, key: ConsumerKey, place: Place, out: &mut Out<'_>) {
+    pub(super) fn deliver(&mut self, key: ConsumerKey, place: Place, out: &mut Out<'_>) {
         let (Some(consumer), Some(entry)) = (self.consumers.get_mut(&key), self.line.get_mut(place)) else { return };
         let delivery = Delivery {
             consumer: key.consumer,

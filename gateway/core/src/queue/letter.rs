@@ -25,12 +25,16 @@ impl Queue {
         }
         let Some(entry) = self.line.get_mut(place).filter(|entry| entry.state != State::Leaving) else { return };
         let before = entry.state;
+        let is_aside = entry.aside;
         entry.state = State::Leaving;
         self.leaving += 1;
         self.stats.dead_lettered_total += 1;
         let message = Box::new(dead_letter(entry, &self.name, reason, now));
         if let State::Waiting(until) = before {
             self.timers.remove(&(until, place));
+        }
+        if is_aside {
+            self.unpin(place);
         }
         out.effects.push(ShardEffect::DeadLetter { queue: self.id, seq: place.seq, message });
     }

@@ -28,6 +28,9 @@ pub struct Paged {
     pub has_holes: bool,
 }
 
+/// When which place changes by itself.
+pub type Timer = (Time, Place);
+
 /// A paged range has its last place as its key: what covers or follows a place is one look-up.
 #[derive(Debug, Default)]
 pub struct Line {
@@ -164,7 +167,7 @@ impl Line {
     }
 
     /// Drops an entry from memory. Returns the place under which its range woke before, and the range now.
-    pub fn page_out(&mut self, place: Place) -> Option<(Option<(Time, Place)>, Option<(Time, Place)>)> {
+    pub fn page_out(&mut self, place: Place, wakes: bool) -> Option<(Option<Timer>, Option<Timer>)> {
         let entry = match self.items.remove(&place)? {
             Item::Entry(entry) => entry,
             other @ Item::Paged(_) => {
@@ -176,7 +179,12 @@ impl Line {
         self.resident_bytes -= bytes;
         let ingress = entry.message.meta.ingress;
         let range = LiveRange { first: place.seq, last: place.seq, count: 1, bytes };
-        let mut paged = Paged { range, wake: entry.wakes_at(), taken: Some((ingress, ingress)), has_holes: false };
+        let mut paged = Paged {
+            range,
+            wake: entry.wakes_at().filter(|_| wakes),
+            taken: Some((ingress, ingress)),
+            has_holes: false,
+        };
         let lane = Place { lane: place.lane, seq: Seq(0) };
         let mut woke = None;
         if let Some((key, Item::Paged(before))) = self.items.range(lane..place).next_back()
@@ -228,8 +236,8 @@ impl Line {
 #[derive(Debug)]
 pub struct ReadBack {
     pub messages: Vec<(Seq, Arc<Message>)>,
-    pub woke: Option<(Time, Place)>,
-    pub wakes: Option<(Time, Place)>,
+    pub woke: Option<Timer>,
+    pub wakes: Option<Timer>,
 }
 
 impl Paged {

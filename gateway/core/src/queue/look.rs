@@ -77,9 +77,8 @@ impl Queue {
     /// The class goes past a place that it found ready.
     pub(super) fn pass(&mut self, id: ClassId, place: Place) {
         let Some(class) = self.classes.get_mut(&id) else { return };
-        if class.has_passed(place) {
-            class.drop_returned(place);
-        } else {
+        class.drop_returned(place);
+        if !class.has_passed(place) {
             class.set_cursor(place.lane, Seq(place.seq.0 + 1));
         }
     }

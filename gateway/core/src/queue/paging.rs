@@ -78,8 +78,10 @@ impl Queue {
         if let Some(at) = expires_at {
             self.timers.remove(&(at, place));
         }
-        if let Some((woke, wakes)) = self.line.page_out(place) {
-            self.watch_range(woke, wakes);
+        // On a stream ranges go from the head, whole.
+        let wakes = !self.is_stream();
+        if let Some((woke, now)) = self.line.page_out(place, wakes) {
+            self.watch_range(woke, now);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use evergate_model::{Message, OnFull, Time};
 
+use super::line::Paged;
 use super::look::Look;
 use super::{EVICT, Out, Queue};
 use crate::bug::Bug;
@@ -12,7 +13,7 @@ impl Queue {
         let settings = &self.settings;
         let waiting = self.line.count - self.leaving;
         waiting >= settings.messages_max
-            || self.line.bytes >= settings.bytes_max
+            || self.line.bytes >= self.bytes_max()
             || self.line.resident_bytes >= self.resident_bytes_max().saturating_mul(2)
     }
 
@@ -42,9 +43,9 @@ impl Queue {
             }
         }
         match self.settings.on_full {
-            OnFull::Block | OnFull::Reject => true,
+            OnFull::Block | OnFull::Reject if !self.is_stream() => true,
             OnFull::DropOldest if self.config.bug == Some(Bug::RingKeepsOldest) => !self.has_no_room(),
-            OnFull::DropOldest | OnFull::DeadLetterOldest => {
+            _ => {
                 self.trim(now, out);
                 self.trimming || !self.has_no_room()
             }
@@ -58,12 +59,16 @@ impl Queue {
             match self.oldest(now) {
                 Look::Ready(place) => {
                     self.pass(EVICT, place);
-                    if self.settings.on_full == OnFull::DeadLetterOldest {
+                    if self.settings.on_full == OnFull::DeadLetterOldest && !self.is_stream() {
                         self.dead_letter(place, "full", now, out);
                     } else {
                         self.stats.dropped_total += 1;
                         self.remove_at(place, out);
                     }
+                }
+                Look::Paged(key, paged) if self.goes_whole(&paged) => {
+                    self.stats.dropped_total += paged.range.count;
+                    self.drop_range(key, out);
                 }
                 Look::Paged(key, paged) => {
                     // Publishers wait until it is known what goes.
@@ -74,6 +79,14 @@ impl Queue {
                 Look::Expired(_) | Look::Uncommitted(_) | Look::Nothing => return,
             }
         }
+    }
+
+    /// There would be no room without it either, and nobody wants to see it.
+    fn goes_whole(&self, paged: &Paged) -> bool {
+        let (settings, line) = (&self.settings, &self.line);
+        (self.is_stream() || settings.on_full == OnFull::DropOldest)
+            && (line.count - self.leaving - paged.range.count >= settings.messages_max
+                || line.bytes - paged.range.bytes >= self.bytes_max())
     }
 
     /// The oldest of all lanes that nobody holds.
@@ -99,6 +112,8 @@ impl Queue {
         // What cannot leave memory: transient messages, and those not committed or not settled yet.
         let resident_bytes_max = self.resident_bytes_max().saturating_mul(2);
         let full = match settings.on_full {
+            // The oldest of a stream goes: nobody consumes it.
+            OnFull::Block | OnFull::DropOldest | OnFull::DeadLetterOldest if self.is_stream() => self.trimming,
             // Open again only when a quarter is free: publishers should not be woken for each message.
             OnFull::Block if self.full => {
                 line.count > settings.messages_max / 4 * 3

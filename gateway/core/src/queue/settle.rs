@@ -25,6 +25,7 @@ impl Queue {
         if first == last {
             if let Some(lane) = consumer.held.remove(&first) {
                 self.unsettled -= 1;
+                self.group_is_settled(key, Place { lane, seq: first });
                 self.apply_outcome(key, Place { lane, seq: first }, outcome, now, out);
             }
             return;
@@ -36,6 +37,7 @@ impl Queue {
             if let Some(consumer) = self.consumers.get_mut(&key) {
                 consumer.held.remove(&place.seq);
             }
+            self.group_is_settled(key, place);
             self.apply_outcome(key, place, outcome, now, out);
         }
     }

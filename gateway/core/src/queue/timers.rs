@@ -3,7 +3,7 @@
 use evergate_model::{Time, Unwanted};
 
 use super::entry::{Entry, State};
-use super::line::{Item, Paged};
+use super::line::{Item, Paged, Timer};
 use super::{Out, Queue};
 use crate::bug::Bug;
 use crate::lane::Place;
@@ -14,7 +14,7 @@ const TIMERS_A_TICK: usize = 1024;
 impl Queue {
     /// When to call `tick` next.
     pub fn next_timeout(&self) -> Option<Time> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(self.ages_next).min()
     }
 
     /// The next timeout as it was noted and as it is, if that has changed.
@@ -75,6 +75,9 @@ impl Queue {
 
     /// Notes when an entry changes by itself.
     pub(super) fn watch(&mut self, place: Place, entry: &Entry) {
+        if self.is_stream() {
+            return;
+        }
         if let State::Waiting(until) = entry.state
             && self.config.bug != Some(Bug::ForgetSchedule)
         {
@@ -96,7 +99,7 @@ impl Queue {
     }
 
     /// Notes when a range changes by itself.
-    pub(super) fn watch_range(&mut self, woke: Option<(Time, Place)>, wakes: Option<(Time, Place)>) {
+    pub(super) fn watch_range(&mut self, woke: Option<Timer>, wakes: Option<Timer>) {
         if let Some(timer) = woke {
             self.timers.remove(&timer);
         }

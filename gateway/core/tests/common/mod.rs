@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use evergate_core::{
 };
 use evergate_journal::Record;
 use evergate_model::{
-    Address, Attached, ConsumerId, Delivery, Encoding, Event, Formats, Message, MessageId, Meta, Outcome, QueueId,
-    QueueSettings, Seq, Settle, Time, Token,
+    Address, Attached, ConsumerId, Delivery, Encoding, Event, Format, Formats, Message, MessageId, Meta, Outcome,
+    QueueId, QueueSettings, Seq, Settle, Time, Token,
 };
 
 pub const Q: QueueId = QueueId(7);
@@ -53,7 +54,16 @@ impl Bench {
     }
 
     pub fn with(limits: QueueLimits, settings: QueueSettings) -> Self {
-        let config = ShardConfig { id: ShardId(0), limits, formats: Formats::default(), bug: None };
+        Self::formatted(Formats::default(), limits, settings)
+    }
+
+    /// With a reader for what is published.
+    pub fn reading(format: &'static dyn Format, limits: QueueLimits, settings: QueueSettings) -> Self {
+        Self::formatted(Formats::default().with(Encoding::Plain, format), limits, settings)
+    }
+
+    fn formatted(formats: Formats, limits: QueueLimits, settings: QueueSettings) -> Self {
+        let config = ShardConfig { id: ShardId(0), limits, formats, bug: None };
         let mut bench = Self { shard: Shard::new(config), log: Vec::new(), effects: Vec::new(), now: NOW, numbers: 0 };
         let settings = Arc::new(settings);
         bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable: true, settings });
@@ -86,11 +96,33 @@ impl Bench {
     }
 
     pub fn consumer_with(&mut self, consumer: u32, limit: u64, settled: bool, window_bytes: u64) {
-        let (session, consumer) = (SessionId(1), ConsumerId(consumer));
-        let found = Attached::default();
         let wants = ConsumerWants { settled, ..ConsumerWants::default() };
+        self.attach_with(consumer, limit, wants, window_bytes);
+    }
+
+    /// A consumer with particular wishes.
+    pub fn attach(&mut self, consumer: u32, limit: u64, change: impl FnOnce(&mut ConsumerWants)) {
+        let mut wants = ConsumerWants::default();
+        change(&mut wants);
+        self.attach_with(consumer, limit, wants, 1 << 40);
+    }
+
+    fn attach_with(&mut self, consumer: u32, limit: u64, wants: ConsumerWants, window_bytes: u64) {
+        let (session, consumer, found) = (SessionId(1), ConsumerId(consumer), Attached::default());
         self.apply(ShardCommand::Attach { queue: Q, session, consumer, wants, window_bytes, found });
         self.credit(consumer.0, limit, false);
+    }
+
+    /// Dead letters since the last look, with what they carry; other effects are dropped.
+    pub fn letters(&mut self) -> Vec<(Seq, BTreeMap<String, String>)> {
+        let letter = |effect| match effect {
+            ShardEffect::DeadLetter { seq, message, .. } => {
+                let notes = message.annotations.iter().map(|note| (note.name.to_string(), note.value.to_string()));
+                Some((seq, notes.collect()))
+            }
+            _ => None,
+        };
+        self.effects.drain(..).filter_map(letter).collect()
     }
 
     pub fn credit(&mut self, consumer: u32, limit: u64, drain: bool) {

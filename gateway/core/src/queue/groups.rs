@@ -1,0 +1,199 @@
+//! Message groups: the messages of one group go to one consumer, in order.
+//!
+//! Groups are counted by bucket, so that a million of them cost no more than a thousand. A bucket belongs to
+//! the consumer that its first message went to. A message whose consumer has no room waits beside the line
+//! for it; those of other groups pass.
+
+use super::class::{Class, ClassId, Mode};
+use super::{Out, Queue};
+use crate::bug::Bug;
+use crate::consumer::ConsumerKey;
+use crate::lane::Place;
+use evergate_model::Time;
+
+const BUCKETS: usize = 1024;
+
+/// So many messages wait beside the line for one consumer; then the line waits.
+const PINNED_MAX: usize = 1024;
+
+#[derive(Debug)]
+pub struct Groups {
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    owner: Option<ConsumerKey>,
+    /// Messages that the owner holds, or that wait beside the line for it.
+    busy: u32,
+}
+
+/// Who may be sent a message.
+#[derive(Debug)]
+pub enum Recipient {
+    /// Whoever of the class has its turn.
+    Any,
+    /// This one, which has room.
+    Only(ConsumerKey),
+    /// Nobody of this class now: the class goes on to the next.
+    Elsewhere,
+    /// The one it is for has no room, and too much waits for it already.
+    Blocked,
+}
+
+/// FNV-1a: the same in every release, though nothing depends on it.
+fn bucket_of(group: &str) -> usize {
+    let hash = group
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    (hash % BUCKETS as u64) as usize
+}
+
+impl Groups {
+    fn new() -> Self {
+        Self { buckets: vec![Bucket::default(); BUCKETS] }
+    }
+}
+
+impl Queue {
+    /// The bucket of an entry's group.
+    fn bucket_at(&self, place: Place) -> Option<usize> {
+        self.line.get(place)?.message.meta.group_id().map(|group| bucket_of(group))
+    }
+
+    /// Who of a class may be sent a ready entry.
+    pub(super) fn recipient(&mut self, id: ClassId, place: Place) -> Recipient {
+        if !self.classes.get(&id).is_some_and(|class| class.mode == Mode::Take) {
+            return Recipient::Any;
+        }
+        let Some(number) = self.bucket_at(place) else { return Recipient::Any };
+        if self.config.bug == Some(Bug::ScatterGroups) {
+            return Recipient::Any;
+        }
+        let groups = self.groups.get_or_insert_with(|| Box::new(Groups::new()));
+        let owner = groups.buckets[number].owner.and_then(|key| self.consumers.get_mut(&key));
+        let Some(owner) = owner else { return self.choose_owner(id, number) };
+        if owner.class != id {
+            let (class, entry) = (self.classes.get(&owner.class), self.line.get(place));
+            let wants = class.zip(entry).is_some_and(|(class, entry)| class.wants(entry, &self.config.formats));
+            if !wants {
+                return Recipient::Any;
+            }
+            self.pass(id, place);
+            if let Some(class) = self.classes.get_mut(&id) {
+                class.skip(place);
+            }
+            return Recipient::Elsewhere;
+        }
+        if owner.is_listed && owner.pinned.is_empty() {
+            return Recipient::Only(owner.key);
+        }
+        if owner.pinned.len() >= PINNED_MAX {
+            return Recipient::Blocked;
+        }
+        // It is there already if the class looks again at what it had passed.
+        groups.buckets[number].busy += u32::from(owner.pinned.insert(place));
+        if let Some(entry) = self.line.get_mut(place) {
+            entry.aside = true;
+        }
+        self.pass(id, place);
+        Recipient::Elsewhere
+    }
+
+    /// The consumer of the class that has room and the fewest buckets gets the bucket.
+    fn choose_owner(&mut self, id: ClassId, number: usize) -> Recipient {
+        let turns = self.classes.get(&id).into_iter().flat_map(|class| &class.turns);
+        let keys = turns.filter_map(|turn| Some((self.consumers.get(&turn.key)?.buckets, turn.key)));
+        let Some((_, key)) = keys.min() else { return Recipient::Any };
+        if let (Some(consumer), Some(groups)) = (self.consumers.get_mut(&key), &mut self.groups) {
+            consumer.buckets += 1;
+            groups.buckets[number] = Bucket { owner: Some(key), busy: 0 };
+        }
+        Recipient::Only(key)
+    }
+
+    /// A consumer was sent an entry from the line.
+    pub(super) fn group_is_held(&mut self, key: ConsumerKey, place: Place) {
+        let Some(number) = self.groups.as_ref().and_then(|_| self.bucket_at(place)) else { return };
+        if let Some(groups) = &mut self.groups
+            && groups.buckets[number].owner == Some(key)
+        {
+            groups.buckets[number].busy += 1;
+        }
+    }
+
+    /// A consumer no longer holds an entry.
+    pub(super) fn group_is_settled(&mut self, key: ConsumerKey, place: Place) {
+        let Some(number) = self.groups.as_ref().and_then(|_| self.bucket_at(place)) else { return };
+        if let Some(groups) = &mut self.groups
+            && groups.buckets[number].owner == Some(key)
+        {
+            groups.buckets[number].busy = groups.buckets[number].busy.saturating_sub(1);
+        }
+    }
+
+    /// An entry goes, perhaps while it waits beside the line.
+    pub(super) fn unpin(&mut self, place: Place) {
+        let Some(number) = self.groups.as_ref().and_then(|_| self.bucket_at(place)) else { return };
+        let Some(groups) = &mut self.groups else { return };
+        let bucket = &mut groups.buckets[number];
+        if let Some(owner) = bucket.owner.and_then(|key| self.consumers.get_mut(&key))
+            && owner.pinned.remove(&place)
+        {
+            bucket.busy = bucket.busy.saturating_sub(1);
+        }
+    }
+
+    /// Hands out what waits beside the line for consumers that have room again.
+    pub(super) fn hand_out_pinned(&mut self, now: Time, out: &mut Out<'_>) {
+        while let Some(key) = self.unpinning.first().copied() {
+            let Some(consumer) = self.consumers.get(&key).filter(|consumer| consumer.is_listed) else {
+                self.unpinning.remove(&key);
+                continue;
+            };
+            let Some(place) = consumer.pinned.first().copied() else {
+                self.unpinning.remove(&key);
+                continue;
+            };
+            self.unpin(place);
+            if self.line.get(place).is_some_and(|entry| entry.is_expired(now)) {
+                self.expire(place, now, out);
+            } else {
+                self.group_is_held(key, place);
+                self.deliver(key, place, out);
+            }
+        }
+    }
+
+    /// A consumer leaves, or wants something else from now on: its buckets are free.
+    pub(super) fn leave_groups(&mut self, key: ConsumerKey, pinned: impl IntoIterator<Item = Place>) {
+        let Some(groups) = &mut self.groups else { return };
+        for bucket in groups.buckets.iter_mut().filter(|bucket| bucket.owner == Some(key)) {
+            *bucket = Bucket::default();
+        }
+        for place in pinned {
+            self.offer(place, false);
+        }
+        self.classes.values_mut().for_each(Class::rewind);
+    }
+
+    /// A consumer joins: those with more than their share let go of what nobody is at work on.
+    pub(super) fn share_groups(&mut self) {
+        let Some(groups) = &mut self.groups else { return };
+        let takers = self.consumers.values().filter(|consumer| !consumer.copies).count();
+        let owned = groups.buckets.iter().filter(|bucket| bucket.owner.is_some()).count();
+        let share = owned.div_ceil(takers.max(1)) as u32;
+        let mut was_freed = false;
+        for bucket in groups.buckets.iter_mut().filter(|bucket| bucket.busy == 0) {
+            let owner = bucket.owner.and_then(|key| self.consumers.get_mut(&key));
+            if let Some(owner) = owner.filter(|owner| owner.buckets > share) {
+                owner.buckets -= 1;
+                bucket.owner = None;
+                was_freed = true;
+            }
+        }
+        if was_freed {
+            self.classes.values_mut().for_each(Class::rewind);
+        }
+    }
+}
