@@ -97,6 +97,7 @@ fn like_takes_at_most_pieces_times_characters_steps() {
         let bound = (compiled.nodes() as u64 + 1) * (text.len() as u64 + 1);
         assert!(steps <= bound, "{steps} steps over {bound} for {} pieces", compiled.nodes());
     }
+    assert_eq!(Pattern::new("%%%a%%", None).unwrap().nodes(), 3);
     // Most patterns need a step or two a character.
     let mut steps = 0;
     assert!(!Pattern::new("%needle%", None).unwrap().matches_counting(&"hay ".repeat(1_000), &mut steps));

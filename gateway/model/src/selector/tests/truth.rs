@@ -195,6 +195,13 @@ fn exact_and_approximate_numbers_compare_as_java_promotes_them() {
             ("nan NOT BETWEEN 1 AND 2", F),
             ("infinite > 1e300", T),
             ("0.0 = -0.0", T),
+            ("weight BETWEEN 5 AND 9", T),
+            ("weight BETWEEN 1 AND 5", T),
+            ("weight BETWEEN 5.5 AND 9", F),
+            ("weight BETWEEN 9 AND 1", F),
+            ("weight NOT BETWEEN 5 AND 9", F),
+            ("weight NOT BETWEEN 1 AND 5", F),
+            ("weight NOT BETWEEN 9 AND 1", T),
         ],
         &every_type(),
     );
