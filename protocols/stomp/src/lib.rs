@@ -1,7 +1,6 @@
 //! STOMP 1.2, and 1.1 and 1.0 where a client asks for them: codec, sans-IO session, conversion.
 //!
-//! Missing, and answered with an ERROR frame that says so: `/glob/` and `/regex/` subscriptions, scheduled
-//! delivery that repeats.
+//! Missing, and answered with an ERROR frame that says so: scheduled delivery that repeats.
 
 pub mod codec;
 mod config;

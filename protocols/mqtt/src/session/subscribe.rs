@@ -10,7 +10,7 @@ use evergate_model::{
 use super::consuming::Wishes;
 use super::outbound::{Consumer, SharedSource};
 use super::replies::Reply;
-use super::subscription::{Options, Target};
+use super::subscription::{Options, Target, note, noted};
 use super::{MqttSession, OWN};
 use crate::codec::{Qos, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Unsubscribe, id};
 use crate::format::QUEUE_PREFIX;
@@ -56,7 +56,7 @@ impl MqttSession {
         let options = Options::new(filter, subscription_id, wishes.consuming);
         let known = match &target {
             Target::Topics(filter) => self.subscriptions.contains(filter),
-            Target::Shared(_) | Target::Queue(_) => self.source_named(&filter.filter).is_some(),
+            Target::Shared(..) | Target::Queue(_) => self.source_named(&filter.filter).is_some(),
         };
         let count = self.subscriptions.len() + self.consumers.len() - 1; // without the session's own
         if !known && count >= self.config.max_subscriptions {
@@ -74,7 +74,7 @@ impl MqttSession {
                 let binding = self.binding(topics, options, wishes.selector.clone());
                 out.actions.push(Action::Bind { consumer: OWN, binding, retained, token: slot });
             }
-            Target::Shared(_) | Target::Queue(_) => {
+            Target::Shared(..) | Target::Queue(_) => {
                 let selector = wishes.selector.clone();
                 let text = filter.filter.as_str().into();
                 self.subscribe_source(SharedSource { text, target, options, selector, slot: Some(slot) }, out);
@@ -126,14 +126,14 @@ impl MqttSession {
     fn attach_source(&mut self, source: SharedSource, out: &mut Output) {
         let consumer = ConsumerId(self.next_consumer);
         self.next_consumer += 1;
-        let SharedSource { text, target, options, selector, .. } = &source;
+        let SharedSource { target, options, selector, .. } = &source;
         let wishes = Wishes { selector: selector.clone(), consuming: options.consuming };
         let attach = match target {
-            Target::Shared(filter) => {
+            Target::Shared(name, filter) => {
                 let durable = self.identity.is_persistent() && options.qos != Qos::AtMostOnce;
                 let lifetime = if durable { self.identity.lifetime() } else { Lifetime::Attached };
                 let binding = Binding { selector: wishes.selector, ..Binding::new(filter.clone(), durable) };
-                let queue = QueueSpec { name: text.clone(), durable, lifetime };
+                let queue = QueueSpec { name: Arc::clone(name), durable, lifetime };
                 let priority = wishes.consuming.priority;
                 Attach { bindings: vec![binding], priority, ..Attach::new(consumer, queue) }
             }
@@ -183,8 +183,8 @@ impl MqttSession {
     /// A persistent session notes the subscription as a binding of its own queue, to a topic that nobody
     /// can publish to, and answers once that is stored.
     fn remember_source(&mut self, source: &SharedSource, slot: Token, out: &mut Output) {
-        match Filter::new(&*source.text) {
-            Ok(filter) if self.identity.is_persistent() => {
+        match note(&source.text) {
+            Some(filter) if self.identity.is_persistent() => {
                 let binding = self.binding(filter, source.options, source.selector.clone());
                 out.actions.push(Action::Bind { consumer: OWN, binding, retained: Retained::Skip, token: slot });
             }
@@ -216,7 +216,7 @@ impl MqttSession {
                 out.actions.push(Action::Unbind { consumer: OWN, filter, token: slot });
                 Ok(())
             }
-            Target::Shared(_) | Target::Queue(_) => self.unsubscribe_source(text, slot, out),
+            Target::Shared(..) | Target::Queue(_) => self.unsubscribe_source(text, slot, out),
         }
     }
 
@@ -228,10 +228,10 @@ impl MqttSession {
             self.replies.answer(subscribing, None, None);
         }
         // The group's queue goes with its last member, once somebody left it for good.
-        let lifetime = matches!(source.target, Target::Shared(_)).then_some(Lifetime::Attached);
+        let lifetime = matches!(source.target, Target::Shared(..)).then_some(Lifetime::Attached);
         out.actions.push(Action::Detach { consumer: id, delete: false, lifetime });
-        match Filter::new(text) {
-            Ok(filter) if self.identity.is_persistent() => {
+        match note(text) {
+            Some(filter) if self.identity.is_persistent() => {
                 self.detaching.insert(id, None);
                 out.actions.push(Action::Unbind { consumer: OWN, filter, token: slot });
             }
@@ -246,10 +246,15 @@ impl MqttSession {
     pub(super) fn restore_subscriptions(&mut self, bindings: Vec<Binding>, out: &mut Output) {
         for Binding { filter, options, selector, .. } in bindings {
             let Some(options) = Options::decode(&options) else { continue };
-            match Target::parse(filter.as_str(), usize::MAX) {
+            if filter.is_pattern() {
+                self.subscriptions.insert(filter, options, selector);
+                continue;
+            }
+            let text = noted(&filter);
+            match Target::parse(&text, usize::MAX) {
                 Ok(Target::Topics(filter)) => self.subscriptions.insert(filter, options, selector),
                 Ok(target) => {
-                    let text = filter.as_str().into();
+                    let text = text.into();
                     self.attach_source(SharedSource { text, target, options, selector, slot: None }, out);
                 }
                 Err(_) => {}

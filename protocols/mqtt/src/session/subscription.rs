@@ -10,13 +10,17 @@ use super::consuming::Consuming;
 use crate::codec::{Qos, ReasonCode, RetainHandling, SubscribeFilter};
 use crate::format::QUEUE_PREFIX;
 
+/// How MQTT writes a glob, and a regular expression.
+const GLOB_PREFIX: &str = "$glob/";
+const REGEX_PREFIX: &str = "$regex/";
+
 /// What a topic filter of MQTT stands for here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// Topics, through the session's own queue.
     Topics(Filter),
-    /// `$share/GROUP/FILTER`: a queue that the group's members share.
-    Shared(Filter),
+    /// `$share/GROUP/FILTER`: a queue that the group's members share. Its name and its binding.
+    Shared(Arc<str>, Filter),
     /// `$queue/NAME`, also behind `$share/GROUP/`.
     Queue(Arc<str>),
 }
@@ -24,7 +28,13 @@ pub(super) enum Target {
 impl Target {
     pub(super) fn parse(text: &str, levels_max: usize) -> Result<Self, ReasonCode> {
         let invalid = ReasonCode::TOPIC_FILTER_INVALID;
-        if text.split('/').count() > levels_max || text.starts_with("$glob/") || text.starts_with("$regex/") {
+        if let Some(glob) = text.strip_prefix(GLOB_PREFIX) {
+            return Filter::glob(glob).map(Self::Topics).map_err(|_| invalid);
+        }
+        if let Some(regex) = text.strip_prefix(REGEX_PREFIX) {
+            return Filter::regex(regex).map(Self::Topics).map_err(|_| invalid);
+        }
+        if text.split('/').count() > levels_max {
             return Err(invalid);
         }
         if let Some(rest) = text.strip_prefix("$share/") {
@@ -34,9 +44,9 @@ impl Target {
                 return Err(invalid);
             }
             return match Self::parse(inner, levels_max)? {
-                Self::Topics(filter) => Ok(Self::Shared(filter)),
+                Self::Topics(filter) => Ok(Self::Shared(format!("$share/{group}/{filter}").into(), filter)),
                 Self::Queue(name) => Ok(Self::Queue(name)),
-                Self::Shared(_) => Err(invalid),
+                Self::Shared(..) => Err(invalid),
             };
         }
         if let Some(name) = text.strip_prefix(QUEUE_PREFIX) {
@@ -47,6 +57,25 @@ impl Target {
         }
         Filter::new(text).map(Self::Topics).map_err(|_| invalid)
     }
+}
+
+/// What a persistent session notes a subscription of a queue or a group under, among the bindings of its own
+/// queue: the client's text, in which no character is a wildcard, as a pattern's may be.
+pub(super) fn note(text: &str) -> Option<Filter> {
+    if !text.contains(GLOB_PREFIX) && !text.contains(REGEX_PREFIX) {
+        return Filter::new(text).ok();
+    }
+    let escaped = text.replace('%', "%25").replace('+', "%2B").replace('#', "%23");
+    Filter::new(escaped).ok()
+}
+
+/// The client's text of a note.
+pub(super) fn noted(filter: &Filter) -> String {
+    let text = filter.as_str();
+    if !text.contains(GLOB_PREFIX) && !text.contains(REGEX_PREFIX) {
+        return text.to_owned();
+    }
+    text.replace("%23", "#").replace("%2B", "+").replace("%25", "%")
 }
 
 /// The options of a subscription.

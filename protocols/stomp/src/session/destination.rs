@@ -1,6 +1,6 @@
 //! `destination` and `reply-to` headers.
 
-use evergate_model::{Address, AddressKind};
+use evergate_model::{Address, AddressKind, Filter};
 
 /// What a destination header names.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(super) enum Destination<'a> {
     TempQueue(&'a str),
     /// A topic of this connection.
     TempTopic(&'a str),
+    /// All topics that match: nobody can send to it.
+    Pattern(Filter),
 }
 
 /// The prefix of a connection's own queues.
@@ -36,13 +38,16 @@ impl<'a> Destination<'a> {
             Address::check_topic(name).map_err(|reason| reason.to_string())?;
             return Ok(Self::TempTopic(name));
         }
-        for (prefix, what) in [("/glob/", "glob patterns are"), ("/regex/", "regex patterns are")] {
-            if text.starts_with(prefix) {
-                return Err(format!("{what} not supported yet: {text}"));
-            }
+        if let Some(glob) = text.strip_prefix("/glob/") {
+            return Filter::glob(glob).map(Self::Pattern).map_err(|reason| reason.to_string());
+        }
+        if let Some(regex) = text.strip_prefix("/regex/") {
+            return Filter::regex(regex).map(Self::Pattern).map_err(|reason| reason.to_string());
         }
         if text.starts_with('/') {
-            return Err(format!("a destination begins with /queue/, /topic/, /temp-queue/ or /temp-topic/: {text}"));
+            return Err(format!(
+                "a destination begins with /queue/, /topic/, /temp-queue/, /temp-topic/, /glob/ or /regex/: {text}"
+            ));
         }
         Address::check_name(text).map_err(|reason| reason.to_string())?;
         Ok(Self::Queue(text))

@@ -21,6 +21,9 @@ impl StompSession {
                 Address::check_topic(name).map_err(|reason| Fault::refused(reason.to_string()))?;
                 Address::topic(name)
             }
+            Destination::Pattern(_) => {
+                return Err(Fault::refused(format!("a message cannot be sent to a pattern: {text}")));
+            }
             Destination::TempTopic(name) => self.temp_topic(name)?,
             Destination::TempQueue(name) => match self.temp_queue(name)? {
                 Place::Known(address) => address,

@@ -35,6 +35,7 @@ impl StompSession {
             }
             Destination::Queue(name) => queue_source(frame, QueueSpec::named(*name), AttachAccess::Shared)?,
             Destination::TempQueue(_) => queue_source(frame, QueueSpec::temporary(), AttachAccess::Exclusive)?,
+            Destination::Pattern(filter) => self.topic_source(frame, filter.clone())?,
             Destination::Topic(name) => self.topic_source(frame, filter(name)?)?,
             Destination::TempTopic(name) => {
                 let topic = self.temp_topic(name)?;

@@ -60,7 +60,7 @@ impl StompSession {
                 Some(Temporary::Queue { name, asked_for: true })
             }
             Destination::TempTopic(_) => Some(Temporary::Topic),
-            Destination::Queue(_) | Destination::Topic(_) => None,
+            Destination::Queue(_) | Destination::Topic(_) | Destination::Pattern(_) => None,
         };
         source.consumer = consumer;
         source.settled = mode == AckMode::Auto && !source.browse;

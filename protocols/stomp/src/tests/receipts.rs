@@ -95,15 +95,22 @@ fn what_is_not_supported_or_wrong_is_answered_with_an_error_never_ignored() {
         ("SUBSCRIBE\ndestination:q", "SUBSCRIBE without a id header"),
         ("SUBSCRIBE\nid:1\ndestination:q\nack:maybe", "ack must be auto, client or client-individual: maybe"),
         ("SUBSCRIBE\nid:1\ndestination:q\nprefetch-count:0", "prefetch-count must be a number above 0: 0"),
-        ("SUBSCRIBE\nid:1\ndestination:/glob/*", "glob patterns are not supported yet: /glob/*"),
-        ("SUBSCRIBE\nid:1\ndestination:/regex/.", "regex patterns are not supported yet: /regex/."),
+        (
+            "SUBSCRIBE\nid:1\ndestination:/glob/[a",
+            "the glob is not complete: a class [a-z] must end, rise and not hold /, a backslash needs a character",
+        ),
+        (
+            "SUBSCRIBE\nid:1\ndestination:/regex/(",
+            "the regular expression is not valid; look-around and back-references are not known here",
+        ),
+        ("SEND\ndestination:/glob/*", "a message cannot be sent to a pattern: /glob/*"),
         (
             "SUBSCRIBE\nid:1\ndestination:/queue/$session/x",
             "queues that begin with $ belong to subscriptions and sessions",
         ),
         (
             "SUBSCRIBE\nid:1\ndestination:/x/y",
-            "a destination begins with /queue/, /topic/, /temp-queue/ or /temp-topic/: /x/y",
+            "a destination begins with /queue/, /topic/, /temp-queue/, /temp-topic/, /glob/ or /regex/: /x/y",
         ),
         ("UNSUBSCRIBE\nid:1", "there is no subscription 1"),
         ("ACK\nid:7-0-1", "ACK: no message 7-0-1 awaits an acknowledgement"),

@@ -1,6 +1,8 @@
 //! How a SUBSCRIBE wants to consume.
 
-use evergate_model::{Action, Attach, AttachAccess, Event, QueueSpec, Selector, Seq, Session, StreamStart, Time};
+use evergate_model::{
+    Action, Attach, AttachAccess, Event, Filter, QueueSpec, Selector, Seq, Session, StreamStart, Time,
+};
 
 use super::harness::{Client, plain};
 
@@ -120,5 +122,20 @@ fn durable_subscriptions_may_be_named_as_other_brokers_do() {
         assert_eq!(attach.access, AttachAccess::TakeOver);
         client.send(&format!("UNSUBSCRIBE\nid:1\n{header}:inbox\n\n\0"));
         assert!(matches!(client.actions.pop(), Some(Action::Detach { delete: true, .. })));
+    }
+}
+
+#[test]
+fn patterns_are_bindings_of_topics_with_all_that_these_can_have() {
+    let table = [
+        ("/glob/shop/*/orders", Filter::glob("shop/*/orders"), "$subscription/me/1", "\ndurable:true"),
+        ("/regex/shop/(eu|us)/.+", Filter::regex("shop/(eu|us)/.+"), QueueSpec::UNIQUE, ""),
+        ("/glob/shop/**", Filter::glob("shop/**"), "$share/g/#glob:shop/**", "\nshared:g"),
+    ];
+    for (text, filter, queue, headers) in table {
+        let attach = attach(&format!("id:1\ndestination:{text}{headers}\nselector:a = 1"));
+        assert_eq!(attach.bindings[0].filter, filter.unwrap(), "{text}");
+        assert_eq!(attach.bindings[0].selector, Some(Selector::parse("a = 1").unwrap()));
+        assert_eq!(&*attach.queue.name, queue);
     }
 }

@@ -63,7 +63,18 @@ fn mqtt_3_8_4_5_one_suback_answers_all_filters_when_all_are_in_force() {
 
 #[test]
 fn mqtt_3_9_3_2_every_refusal_is_0x80_in_3_1_1() {
-    for text in ["a#", "$glob/a*", "$regex/a", "$share/g", "$share//a", "$share/+/a", "$queue/", "$queue/#"] {
+    for text in [
+        "a#",
+        "$glob/[a",
+        "$regex/(",
+        "$glob/",
+        "$share/g/$regex/(",
+        "$share/g",
+        "$share//a",
+        "$share/+/a",
+        "$queue/",
+        "$queue/#",
+    ] {
         let mut peer = Peer::online(Version::V4);
         peer.send(&subscribe(vec![filter(text, Qos::AtMostOnce)]));
         assert_eq!(codes(peer.one()), [0x80], "{text}");
@@ -223,4 +234,61 @@ fn a_binding_of_another_program_is_left_alone() {
     let mut peer = Peer::resumed(persistent(), MqttConfig::default(), stored(vec![binding], vec![]));
     peer.deliver(0, 1, &message("a", Qos::AtLeastOnce));
     assert_eq!(peer.take(), []);
+}
+
+#[test]
+fn patterns_bind_the_sessions_queue_or_the_groups() {
+    let mut peer = Peer::online(Version::V5);
+    let table =
+        [("$glob/shop/*/orders", Filter::glob("shop/*/orders")), ("$regex/a/[0-9]+", Filter::regex("a/[0-9]+"))];
+    for (text, filter_) in table {
+        peer.send(&subscribe(vec![filter(text, Qos::AtLeastOnce)]));
+        let (binding, _, token) = binds(&mut peer).remove(0);
+        assert_eq!(binding.filter, filter_.clone().unwrap());
+        peer.event(Event::Done(token));
+        assert_eq!(codes(peer.one()), [1]);
+        peer.send(&subscribe(vec![filter(&format!("$share/g/{text}"), Qos::AtLeastOnce)]));
+        let attach = attaches(&mut peer).remove(0);
+        let filter_ = filter_.unwrap();
+        assert_eq!(*attach.queue.name, format!("$share/g/{filter_}"));
+        assert_eq!(attach.bindings[0].filter, filter_);
+        peer.event(Event::Attached { consumer: attach.consumer, result: Ok(Attached::default()) });
+        assert_eq!(codes(peer.one()), [1]);
+    }
+    peer.deliver(0, 1, &message("a/12", Qos::AtLeastOnce));
+    assert!(matches!(peer.one(), Packet::Publish(_)));
+    peer.send(&unsubscribe("$regex/a/[0-9]+"));
+    assert!(matches!(peer.take_actions().pop(), Some(Action::Unbind { .. })));
+    peer.deliver(0, 2, &message("a/12", Qos::AtLeastOnce));
+    assert_eq!(peer.take(), []);
+}
+
+#[test]
+fn a_resumed_session_has_its_patterns_again() {
+    let texts = ["$glob/a/*", "$regex/a/.+", "$share/g/$regex/b/.+#%2B", "$share/g/$glob/c/*"];
+    let mut notes = Vec::new();
+    for text in texts {
+        let mut peer = Peer::resumed(persistent(), MqttConfig::default(), Attached::default());
+        peer.send(&subscribe(vec![filter(text, Qos::AtLeastOnce)]));
+        let actions = peer.take_actions();
+        if let Action::Bind { binding, .. } = &actions[0] {
+            notes.push(binding.clone());
+            continue;
+        }
+        peer.event(Event::Attached { consumer: ConsumerId(1), result: Ok(Attached::default()) });
+        notes.push(binds(&mut peer).remove(0).0);
+    }
+    let mut peer = Peer::new(Version::V5, MqttConfig::default());
+    peer.send(&Packet::Connect(Box::new(persistent())));
+    peer.event(Event::Authenticated(evergate_model::Access::Granted("".into())));
+    peer.take_actions();
+    peer.event(Event::Attached { consumer: ConsumerId(0), result: Ok(stored(notes, vec![])) });
+    let attached = attaches(&mut peer);
+    let filters: Vec<_> = attached.iter().map(|attach| attach.bindings[0].filter.clone()).collect();
+    assert_eq!(filters, [Filter::regex("b/.+#%2B").unwrap(), Filter::glob("c/*").unwrap()]);
+    peer.take();
+    peer.deliver(0, 1, &message("a/1", Qos::AtLeastOnce));
+    assert!(matches!(peer.one(), Packet::Publish(_)));
+    peer.send(&unsubscribe("$share/g/$regex/b/.+#%2B"));
+    assert!(matches!(peer.take_actions()[..], [Action::Detach { .. }, Action::Unbind { .. }]));
 }
