@@ -117,6 +117,14 @@ def test_a_selector_on_a_topic_stores_what_it_selects(client, topic_address):
     assert bodies(client) == ["1", "3", "5"]
 
 
+@pytest.mark.parametrize("pattern", ["/glob/{}/*/[bc]", "/regex/{}/.+/[bc]", "/topic/{}/+/b"])
+def test_a_pattern_covers_topics_that_come_later(client, topic_address, pattern):
+    client.subscribe(pattern.format(topic_address.name))
+    for level in ("b", "d"):
+        send(client, f"{topic_address.canonical}/x/{level}", Message(body=level))
+    assert bodies(client) == ["b"]
+
+
 def test_a_selector_that_is_none_is_refused_with_its_column(client, queue_address):
     with pytest.raises(LinkDetached, match="amqp:invalid-field.*column"):
         client.subscribe(queue_address, options=Selector("colour ="))

@@ -2,9 +2,9 @@
 //! answer, which is how the standard says that it is not in force.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Selector, Seq, StreamStart, Time, Value};
+use evergate_model::{Binding, Selector, Seq, StreamStart, Time, Value};
 
-use crate::codec::{DecodeError, Item, MapWriter, Reader, put_symbol};
+use crate::codec::{DecodeError, Item, MapWriter, Reader, put_string, put_symbol, put_value};
 use crate::error::{AmqpError, INVALID_FIELD};
 
 /// A filter that we know.
@@ -46,6 +46,17 @@ struct Given {
     value: Bytes,
 }
 
+impl Given {
+    /// One of Apache's, under the key that JMS clients give it.
+    fn new(kind: Kind, key: &str, put: impl FnOnce(&mut BytesMut)) -> Self {
+        let descriptor = KNOWN.iter().find_map(|(_, number, known)| number.filter(|_| *known == kind));
+        let mut value = BytesMut::from(&[0x00][..]);
+        put_value(&mut value, &descriptor.map_or(Value::Null, Value::Ulong));
+        put(&mut value);
+        Self { kind, key: key.to_owned(), value: value.freeze() }
+    }
+}
+
 /// The filters in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filters {
@@ -82,6 +93,18 @@ impl Filters {
             filters.given.push(Given { kind, key: key.into_owned(), value: Bytes::copy_from_slice(raw) });
         }
         Ok(Ok(filters))
+    }
+
+    /// Those of a binding that was made before.
+    pub fn of(binding: &Binding) -> Self {
+        let mut given = Vec::new();
+        if let Some(selector) = &binding.selector {
+            given.push(Given::new(Kind::Selector, "jms-selector", |buf| put_string(buf, selector.as_str())));
+        }
+        if binding.no_local.is_some() {
+            given.push(Given::new(Kind::NoLocal, "no-local", |buf| buf.extend_from_slice(&[0x45])));
+        }
+        Self { selector: binding.selector.clone(), no_local: binding.no_local.is_some(), start: None, given }
     }
 
     fn take(&mut self, kind: Kind, value: &Item<'_>) -> Result<(), AmqpError> {

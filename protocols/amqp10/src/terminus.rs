@@ -12,6 +12,10 @@ use crate::transaction::check_coordinator;
 /// What `amqp:…:list` outcomes a consumer may use: all of the standard's.
 const OUTCOMES: [&str; 4] = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
 
+/// What stands before a pattern in a source's address.
+const GLOB: &str = "/glob/";
+const REGEX: &str = "/regex/";
+
 /// Capabilities that mean something here; others are not echoed.
 const CAPABILITIES: [&str; 6] = ["queue", "topic", "temporary-queue", "temporary-topic", "shared", "global"];
 
@@ -208,12 +212,9 @@ impl Terminus {
         self.dynamic && self.lifetime_policy == LifetimePolicy::OnClose
     }
 
-    fn kind_and_name<'a>(&self, text: &'a str) -> Result<(AddressKind, &'a str), AmqpError> {
-        if text.starts_with("/glob/") || text.starts_with("/regex/") {
-            return Err(AmqpError::new(NOT_IMPLEMENTED, "glob and regex patterns are not supported yet"));
-        }
+    fn kind_and_name<'a>(&self, text: &'a str) -> (AddressKind, &'a str) {
         let bare = if self.is_topic() { AddressKind::Topic } else { AddressKind::Queue };
-        Ok(Address::parse(text).unwrap_or((bare, text)))
+        Address::parse(text).unwrap_or((bare, text))
     }
 
     /// Where messages sent to this target go; `None`: to where each message says.
@@ -221,7 +222,8 @@ impl Terminus {
         match self.address.as_deref() {
             None => Ok(None),
             Some(text) => {
-                let (kind, name) = self.kind_and_name(text)?;
+                check_no_pattern(text)?;
+                let (kind, name) = self.kind_and_name(text);
                 destination(kind, name).map(Some)
             }
         }
@@ -231,15 +233,35 @@ impl Terminus {
     pub fn origin(&self) -> Result<Origin, AmqpError> {
         let text = self.address.as_deref().unwrap_or_default();
         let invalid = |error: &dyn std::fmt::Display| AmqpError::new(INVALID_FIELD, error.to_string());
-        match self.kind_and_name(text)? {
-            (AddressKind::Topic, name) => Filter::new(name).map(Origin::Topic).map_err(|error| invalid(&error)),
-            (AddressKind::Queue, name) => {
+        let topics = match (text.strip_prefix(GLOB), text.strip_prefix(REGEX), self.kind_and_name(text)) {
+            (Some(glob), ..) => Filter::glob(glob),
+            (_, Some(regex), _) => Filter::regex(regex),
+            (.., (AddressKind::Topic, name)) => Filter::new(name),
+            (.., (AddressKind::Queue, name)) => {
                 Address::check_name(name).map_err(|error| invalid(&error))?;
                 check_private(name)?;
-                Ok(Origin::Queue(name.into()))
+                return Ok(Origin::Queue(name.into()));
             }
-        }
+        };
+        topics.map(Origin::Topic).map_err(|error| invalid(&error))
     }
+}
+
+/// The address of a source with this filter.
+pub(crate) fn address_of(filter: &Filter) -> String {
+    let text = filter.as_str();
+    match (text.strip_prefix("#glob:"), text.strip_prefix("#regex:")) {
+        (Some(glob), _) => format!("{GLOB}{glob}"),
+        (_, Some(regex)) => format!("{REGEX}{regex}"),
+        _ => format!("/topic/{text}"),
+    }
+}
+
+fn check_no_pattern(address: &str) -> Result<(), AmqpError> {
+    if address.starts_with(GLOB) || address.starts_with(REGEX) {
+        return Err(AmqpError::new(INVALID_FIELD, "a message cannot be sent to a pattern"));
+    }
+    Ok(())
 }
 
 /// What a consumer reads.
@@ -277,6 +299,7 @@ fn destination(kind: AddressKind, name: &str) -> Result<Address, AmqpError> {
 pub(crate) fn relay_destination(to: Option<&str>, jms_dest: Option<i8>) -> Result<Address, AmqpError> {
     let to =
         to.ok_or_else(|| AmqpError::new(INVALID_FIELD, "the message has no «to», and its link no target address"))?;
+    check_no_pattern(to)?;
     // Byte values of x-opt-jms-dest: 1 and 3 are topics (AMQP JMS mapping, 4.3.1).
     let bare = if matches!(jms_dest, Some(1 | 3)) { AddressKind::Topic } else { AddressKind::Queue };
     let (kind, name) = Address::parse(to).unwrap_or((bare, to));

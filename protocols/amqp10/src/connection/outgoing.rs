@@ -11,9 +11,10 @@ use super::attach::Answer;
 use super::channel::{Channel, Link};
 use super::context::{Context, LinkId, Place};
 use super::settlement::Unsettled;
+use crate::filters::Filters;
 use crate::message::{Payload, encode};
 use crate::performative::{Attach, Flow, TransferHead, write_transfer};
-use crate::terminus::Terminus;
+use crate::terminus::{Terminus, address_of};
 
 /// Bytes of a transfer frame that are not the message: frame header, descriptor, list, its fields.
 const TRANSFER_OVERHEAD_BYTES: usize = 64;
@@ -91,8 +92,10 @@ impl Outgoing {
     /// Puts the name of what was found into the source.
     pub fn name_source(&mut self, attached: &Attached) {
         if self.resume {
-            let filter = attached.bindings.first().map(|binding| format!("/topic/{}", binding.filter));
-            self.source.address = filter;
+            if let Some(binding) = attached.bindings.first() {
+                self.source.address = Some(address_of(&binding.filter));
+                self.source.filters = Filters::of(binding);
+            }
             self.source.durable = 2;
             self.source.expiry_policy = Some("never".into());
         } else if self.source.dynamic && self.source.address.is_none() {

@@ -37,10 +37,10 @@ impl Wishes {
     pub(super) fn read_annotation(&mut self, name: &str, value: &Item<'_>) {
         match (name, value) {
             (DELIVERY_TIME, Item::Simple(value)) if value.as_integer().is_some() => {
-                self.delivery_time = value.as_integer()
+                self.delivery_time = value.as_integer();
             }
             (DELIVERY_DELAY, Item::Simple(value)) if value.as_integer().is_some() => {
-                self.delivery_delay = value.as_integer()
+                self.delivery_delay = value.as_integer();
             }
             (DEDUP_ID, Item::Simple(value)) => self.dedup_id = Some(value.to_text().into_owned()),
             (DISCARDABLE, Item::Simple(Value::Bool(value))) => self.discardable = *value,

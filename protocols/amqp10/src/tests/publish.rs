@@ -253,12 +253,12 @@ fn an_anonymous_relay_sends_each_message_where_it_says() {
     };
     client.send(0, &transfer(0, 0, false, &to("/topic/a/b")));
     assert_eq!(published(&mut client)[0].message.meta.address, Address::topic("a/b"));
-    for (id, address) in [(1, "_DMQ"), (2, "/topic/a/+"), (3, "/queue/$session/x")] {
+    for (id, address) in [(1, "_DMQ"), (2, "/topic/a/+"), (3, "/queue/$session/x"), (4, "/glob/a")] {
         client.send(0, &transfer(0, id, false, &to(address)));
         let reply = client.reply();
         assert_eq!(reply.described(4).unwrap().0, u64::from(code::REJECTED), "{address}");
     }
-    client.send(0, &transfer(0, 4, false, &data(b"no address")));
+    client.send(0, &transfer(0, 5, false, &data(b"no address")));
     assert_eq!(client.reply().described(4).unwrap().0, u64::from(code::REJECTED));
 }
 

@@ -58,13 +58,30 @@ fn a_null_source_resumes_the_subscription_that_exists() {
     let frame = AttachFrame { source: None, ..AttachFrame::receiver(0, Node::default()) };
     let attach = attach(&mut client, &frame);
     assert_eq!(&*attach.queue.name, "$subscription/client-1/r");
-    let filter = Filter::new("a/#").unwrap();
-    let binding = Binding::new(filter, true);
+    let selector = Some(Selector::parse("a = 1").unwrap());
+    let binding =
+        Binding { selector, no_local: Some("client-1".into()), ..Binding::new(Filter::new("a/#").unwrap(), true) };
     let attached = Attached { existed: true, bindings: vec![binding], ..Attached::default() };
     client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
-    assert_eq!(client.reply().described(5).unwrap().1[0], "/topic/a/#");
+    let reply = client.reply();
+    assert_eq!(reply.described(5).unwrap().1[0], "/topic/a/#");
+    let filters = filters_of(&reply);
+    assert!(filters.contains("jms-selector") && filters.contains("no-local"), "{filters}");
     client.send(0, &detach(0, true));
     assert!(matches!(client.actions()[..], [Action::Detach { delete: true, .. }]), "JMS unsubscribe");
+}
+
+#[test]
+fn a_subscription_by_a_pattern_says_so_when_it_is_resumed() {
+    for (filter, address) in [(Filter::glob("a/*"), "/glob/a/*"), (Filter::regex("a."), "/regex/a.")] {
+        let mut client = Client::running(AmqpConfig::default());
+        let frame = AttachFrame { source: None, ..AttachFrame::receiver(0, Node::default()) };
+        let attach = attach(&mut client, &frame);
+        let bindings = vec![Binding::new(filter.unwrap(), true)];
+        let attached = Attached { existed: true, bindings, ..Attached::default() };
+        client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
+        assert_eq!(client.reply().described(5).unwrap().1[0], address);
+    }
 }
 
 #[test]

@@ -40,6 +40,9 @@ fn addresses_name_queues_and_topics_as_the_table_says() {
         assert_eq!(attach.bindings[0].filter, Filter::new("a/+/#").unwrap());
         assert!(!attach.bindings[0].durable);
     }
+    for (address, filter) in [("/glob/a/*/[bc]", Filter::glob("a/*/[bc]")), ("/regex/a/.+", Filter::regex("a/.+"))] {
+        assert_eq!(consume(Node::at(address)).bindings[0].filter, filter.unwrap(), "{address}");
+    }
 }
 
 #[test]
@@ -61,8 +64,8 @@ fn a_refused_link_is_attached_without_our_end_and_detached_with_the_reason() {
         (Node::default(), "amqp:invalid-field"),
         (Node::at("/topic/a/#/b"), "amqp:invalid-field"),
         (Node::at("/queue/"), "amqp:invalid-field"),
-        (Node::at("/glob/a*"), "amqp:not-implemented"),
-        (Node::at("/regex/a.*"), "amqp:not-implemented"),
+        (Node::at("/glob/[a"), "amqp:invalid-field"),
+        (Node::at("/regex/(a"), "amqp:invalid-field"),
         (Node::at("/queue/$subscription/c/other"), "amqp:not-allowed"),
     ];
     for (node, condition) in receivers {
@@ -77,6 +80,8 @@ fn a_refused_link_is_attached_without_our_end_and_detached_with_the_reason() {
         (Node::at("_DMQ"), "amqp:not-allowed"),
         (Node::at("/topic/_LOG"), "amqp:not-allowed"),
         (Node::at("/topic/a/+"), "amqp:invalid-field"),
+        (Node::at("/glob/a*"), "amqp:invalid-field"),
+        (Node::at("/regex/a"), "amqp:invalid-field"),
         (Node::at("/queue/$session/x"), "amqp:not-allowed"),
         (Node { dynamic: true, lifetime: Some(0x2e), ..Node::default() }, "amqp:not-implemented"),
     ];
