@@ -7,6 +7,7 @@ mod manage;
 mod policies;
 mod publish;
 mod storage;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use evergate_journal::Record;
 use evergate_model::{
     Address, AttachAccess, Binding, Lifetime, Message, Policy, PublishError, QueueId, QueueSettings, Time,
+    TransactionId,
 };
 
 use crate::consumer::ConsumerKey;
@@ -29,8 +31,9 @@ pub use command::{DirectoryCommand, DirectoryConfig, DirectoryLimits};
 pub use manage::{ManageError, ManageReply, ManageRequest};
 pub use publish::{ShardPart, split_by_shard};
 pub(crate) use storage::{
-    POLICIES_KEY, decode_binding, decode_policies, decode_queue, delete_binding, delete_queue_row,
+    POLICIES_KEY, decode_binding, decode_policies, decode_queue, decode_transaction, delete_binding, delete_queue_row,
 };
+pub use transactions::{CommitCommand, HeldPublish, OutcomeLimits};
 
 /// The one owner of names.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub struct Directory {
     route_cache: RouteCache,
     /// When queues without a consumer go.
     expiries: BTreeSet<(Time, QueueId)>,
+    transactions: transactions::Transactions,
     logged: Position,
     durable: Position,
     /// Effects that wait for a commit.
@@ -113,6 +117,7 @@ impl Directory {
             retained: RetainedMessages::default(),
             route_cache: RouteCache::default(),
             expiries: BTreeSet::new(),
+            transactions: transactions::Transactions::new(config.limits.outcomes),
             logged: Position(0),
             durable: Position(0),
             deferred: VecDeque::new(),
@@ -171,6 +176,11 @@ impl Directory {
         }
     }
 
+    /// Takes over the outcomes that a restart found.
+    pub(crate) fn recover_outcomes(&mut self, outcomes: Vec<(Time, TransactionId)>) {
+        self.transactions.recover(outcomes);
+    }
+
     /// Applies one command: changes the routes, appends what must be kept to `log` and what must happen to
     /// `effects`. Commands for shards must be handed over before anyone else sees the changed routes.
     pub fn apply(
@@ -206,6 +216,12 @@ impl Directory {
             DirectoryCommand::PublishRetained { answer, client_id, message, mark } => {
                 self.publish_retained(answer, &client_id, message, mark, &mut out);
             }
+            DirectoryCommand::Begin { transaction } => self.begin(transaction),
+            DirectoryCommand::Commit(commit) => self.commit(*commit, &mut out),
+            DirectoryCommand::Ended { transaction } => self.ended(transaction),
+            DirectoryCommand::Outcome { session, transaction, token } => {
+                self.outcome(session, transaction, token, &mut out);
+            }
             DirectoryCommand::Fence { session, token } => publish::fence(self.shards, session, token, &mut out),
             DirectoryCommand::Manage { session, token, request } => self.manage(session, token, *request, &mut out),
             DirectoryCommand::Durable(position) => {
@@ -214,13 +230,17 @@ impl Directory {
                     out.effects.extend(self.deferred.pop_front().map(|(_, effect)| effect));
                 }
             }
-            DirectoryCommand::Tick => self.expire(&mut out),
+            DirectoryCommand::Tick => {
+                self.expire(&mut out);
+                self.forget_outcomes(&mut out);
+            }
         }
     }
 
     /// When to call with `Tick` next.
     pub fn next_timeout(&self) -> Option<Time> {
-        self.expiries.first().map(|(at, _)| *at)
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        expiry.into_iter().chain(self.transactions.next_timeout()).min()
     }
 
     /// How many topics have a retained message.

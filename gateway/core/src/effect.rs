@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use evergate_journal::Record;
-use evergate_model::{AttachError, Attached, ConsumerId, Event, Message, PublishError, QueueId, Seq, Token};
+use evergate_model::{
+    AttachError, Attached, ConsumerId, Event, Message, PublishError, QueueId, Seq, Token, TransactionError,
+    TransactionId,
+};
 
 use crate::directory::{ManageError, ManageReply};
 use crate::{Peeked, ShardCommand};
@@ -38,7 +41,7 @@ pub struct Position(pub u64);
 /// Records of several streams that are committed together or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Unique while the node runs (the message's id).
+    /// Unique while the node runs (the message's or the transaction's id).
     pub id: u64,
     /// In how many streams it has records.
     pub parts: u16,
@@ -80,6 +83,22 @@ pub enum SessionEvent {
         reached: u32,
         /// Why it was refused here.
         error: Option<PublishError>,
+    },
+    /// The answer to `Pledge`.
+    Pledged {
+        /// Which transaction.
+        transaction: TransactionId,
+        /// The settle's.
+        token: Option<Token>,
+        /// How many deliveries are pledged. `None`: the consumer has none any more.
+        held: Option<u64>,
+    },
+    /// The directory routed a commit: what follows stands behind it. Or it says why it is rolled back.
+    CommitRouted {
+        /// Whose.
+        token: Token,
+        /// `Event::Committed` follows after the commit; not if it failed.
+        result: Result<(), TransactionError>,
     },
     /// The answer to `Ensure`: the queue exists now and is routed, or why not.
     Ensured {

@@ -4,6 +4,7 @@
 //! - [`Directory`]: the one owner of names, bindings, retained messages and who is attached where.
 //! - [`Shard`]: the owner of many queues: backlog, consumers, credit, settlement.
 //! - [`Routes`]: where a publish goes; read by sessions, changed by the directory's effects.
+//! - [`Publisher`]: one session's publishes and transactions on their way in.
 //! - [`Sequencer`]: joins what directory and shards want kept into batches that are whole.
 
 mod bug;
@@ -11,6 +12,7 @@ mod consumer;
 mod directory;
 mod effect;
 mod lane;
+mod publisher;
 mod queue;
 mod recovery;
 mod retained;
@@ -20,10 +22,13 @@ mod shard;
 
 pub use bug::Bug;
 pub use directory::{
-    Directory, DirectoryCommand, DirectoryConfig, DirectoryLimits, ManageError, ManageReply, ManageRequest, ShardPart,
-    split_by_shard,
+    CommitCommand, Directory, DirectoryCommand, DirectoryConfig, DirectoryLimits, HeldPublish, ManageError,
+    ManageReply, ManageRequest, OutcomeLimits, ShardPart, split_by_shard,
 };
 pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId, StreamId};
+pub use publisher::{
+    Out as PublisherOut, Publisher, PublisherCounts, PublisherEffect, Surroundings, TransactionLimits, Waiting,
+};
 pub use queue::{Peeked, PeekedState, QueueLimits, QueueStats};
 pub use recovery::{Counters, RecoveredCore, recover};
 pub use routes::{RouteCache, Routes, Target};

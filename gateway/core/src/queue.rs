@@ -15,6 +15,7 @@ mod room;
 mod settle;
 mod stream;
 mod timers;
+mod transaction;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -260,13 +261,14 @@ impl Queue {
         if self.is_stream() { Lane::USUAL } else { Lane::of_priority(message.meta.priority) }
     }
 
-    /// Appends a message. Returns its place if it is stored, and so waits for a commit.
+    /// Appends a message. Returns its place if it waits for a commit: because it is stored, or `hidden` until then.
     pub fn enqueue(
         &mut self,
         now: Time,
         message: Arc<Message>,
         durable: bool,
         retained: bool,
+        hidden: bool,
         out: &mut Out<'_>,
     ) -> Option<Place> {
         self.stats.published_total += 1;
@@ -285,11 +287,11 @@ impl Queue {
         if message.meta.is_discardable() {
             self.discardable.insert(place);
         }
-        let entry = Entry { retained, stored, ..self.entry(now, message) };
+        let entry = Entry { retained, stored, hidden, ..self.entry(now, message) };
         self.watch(place, &entry);
         self.line.push(place, entry);
         self.replaces(place, out);
-        stored.then_some(place)
+        (stored || hidden).then_some(place)
     }
 
     /// A message as it stands in the line when it comes, from a publisher or from the journal.
@@ -309,6 +311,7 @@ impl Queue {
             redelivered: false,
             retained: false,
             stored: false,
+            hidden: false,
             aside: false,
             replaced: false,
             state,

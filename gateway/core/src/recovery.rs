@@ -7,8 +7,8 @@ use evergate_journal::{Record, Recovered, RecoveredQueue, StateChange, Table, co
 use evergate_model::{Binding, Lifetime, MessageId, QueueId, Time};
 
 use crate::directory::{
-    Directory, DirectoryConfig, POLICIES_KEY, decode_binding, decode_policies, decode_queue, delete_binding,
-    delete_queue_row, shard_of,
+    Directory, DirectoryConfig, POLICIES_KEY, decode_binding, decode_policies, decode_queue, decode_transaction,
+    delete_binding, delete_queue_row, shard_of,
 };
 use crate::lane::Lane;
 use crate::routes::Routes;
@@ -67,7 +67,7 @@ pub fn recover(
 ) -> Result<RecoveredCore, String> {
     let mut queues: Vec<(QueueId, Arc<str>, Lifetime)> = Vec::new();
     let mut bindings: HashMap<QueueId, Vec<Binding>> = HashMap::new();
-    let (mut retained, mut policies) = (Vec::new(), Vec::new());
+    let (mut retained, mut policies, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
     let mut start = 1;
     for (table, key, value) in recovered.state {
         let unreadable = || format!("the journal's {table:?} row '{key}' is not of a form that this release reads");
@@ -91,6 +91,7 @@ pub fn recover(
                 start = text.parse::<u64>().map_err(|_| unreadable())? + 1;
             }
             Table::Counter => {}
+            Table::Transaction => outcomes.push(decode_transaction(&key, &value).ok_or_else(unreadable)?),
         }
     }
     let counters = Counters::new(start);
@@ -121,5 +122,6 @@ pub fn recover(
         records.extend(bindings.iter().map(|binding| delete_binding(id, &binding.filter)));
     }
     directory.recover_retained(retained);
+    directory.recover_outcomes(outcomes);
     Ok(RecoveredCore { directory, routes, shards: owners, records, counters })
 }

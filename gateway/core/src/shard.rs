@@ -1,12 +1,14 @@
 //! A shard: one owner of many queues. `apply` is pure: what happens depends on the commands alone.
 
+mod transaction;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{
     AttachError, Attached, ConsumerId, Event, Formats, Message, PublishError, QueueId, QueueSettings, Selector, Seq,
-    Settle, StreamStart, Time, Token,
+    Settle, StreamStart, Time, Token, TransactionId,
 };
 
 use crate::bug::Bug;
@@ -115,6 +117,33 @@ pub enum ShardCommand {
         session: SessionId,
         /// What it says.
         settle: Settle,
+    },
+    /// A consumer's word on deliveries, for when a transaction commits; answered with `Pledged`.
+    Pledge {
+        /// Which transaction.
+        transaction: TransactionId,
+        /// Which queue.
+        queue: QueueId,
+        /// Whose word.
+        session: SessionId,
+        /// What it says.
+        settle: Settle,
+    },
+    /// This shard's part of a commit. What is pledged to the transaction is settled with it.
+    Transaction {
+        /// Which.
+        transaction: TransactionId,
+        /// Its messages, in order.
+        publishes: Vec<(Arc<Message>, Vec<ShardTarget>)>,
+        /// Numbers to set.
+        marks: Vec<(QueueId, u32)>,
+        /// The directory's record and the parts of other shards.
+        group: Group,
+    },
+    /// What is pledged to the transaction is its consumers' again.
+    Rollback {
+        /// Which.
+        transaction: TransactionId,
     },
     /// Sets or clears a number.
     Mark {
@@ -239,6 +268,7 @@ pub struct Shard {
     timeouts: BTreeSet<(Time, QueueId)>,
     /// Consumers that asked for a drain which the journal or their window holds up, and before which place.
     draining: Vec<(QueueId, ConsumerKey, Seq)>,
+    transactions: transaction::Transactions,
     records: Vec<Record>,
 }
 
@@ -257,6 +287,7 @@ impl Shard {
             uncommitted: VecDeque::new(),
             timeouts: BTreeSet::new(),
             draining: Vec::new(),
+            transactions: transaction::Transactions::default(),
             records: Vec::new(),
         }
     }
@@ -292,6 +323,13 @@ impl Shard {
                 self.publish(now, answer, &message, &targets, mark, group, log, effects);
             }
             ShardCommand::Settle { queue, session, settle } => self.settle(now, queue, session, &settle, log, effects),
+            ShardCommand::Pledge { transaction, queue, session, settle } => {
+                self.pledge(transaction, queue, session, settle, effects);
+            }
+            ShardCommand::Transaction { transaction, publishes, marks, group } => {
+                self.transact(now, transaction, &publishes, marks, group, log, effects);
+            }
+            ShardCommand::Rollback { transaction } => self.rollback(now, transaction, log, effects),
             ShardCommand::Pressure(pressed) => self.press(pressed, effects),
             ShardCommand::Durable(position) => self.committed(now, position, log, effects),
             ShardCommand::Credit { queue, session, consumer, limit, drain } => {
@@ -394,7 +432,7 @@ impl Shard {
             let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
             reached += 1;
             let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
-            let stored = queue.enqueue(now, message.clone(), target.durable, target.retained, &mut out);
+            let stored = queue.enqueue(now, message.clone(), target.durable, target.retained, false, &mut out);
             if let Some(place) = stored {
                 let position = Position(self.logged.0 + self.records.len() as u64);
                 self.uncommitted.push_back((position, target.queue, place));
@@ -528,6 +566,7 @@ impl Shard {
         while self.reads.front().is_some_and(|(at, _)| *at <= position) {
             effects.extend(self.reads.pop_front().map(|(_, read)| read));
         }
+        self.settle_deferred(now, position, log, effects);
         touched.sort_unstable();
         touched.dedup();
         for id in touched {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{NOW, Names, message, message_to};
+use common::{NOW, Names, OUTCOMES, message, message_to};
 use evergate_core::{DirectoryCommand, DirectoryLimits, RouteCache, SessionId};
 use evergate_model::{
     Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, QueueSpec, Retained, Token,
 };
 
-const LIMITS: DirectoryLimits = DirectoryLimits { queues_max: 3, retained_max: 2 };
+const LIMITS: DirectoryLimits = DirectoryLimits { queues_max: 3, retained_max: 2, outcomes: OUTCOMES };
 
 fn spec(name: &str, durable: bool, lifetime: Lifetime) -> QueueSpec {
     QueueSpec { name: name.into(), durable, lifetime }

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{LIMITS, NOW, Names};
+use common::{LIMITS, NOW, Names, OUTCOMES};
 use evergate_core::{
     DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageError, ManageReply, ManageRequest,
     SessionEvent, SessionId, ShardCommand, ShardConfig, ShardId, recover,
@@ -18,7 +18,7 @@ fn policy(matches: &str, messages_max: u64) -> Policy {
 }
 
 fn config(policies: Vec<Policy>) -> DirectoryConfig {
-    let limits = DirectoryLimits { queues_max: 100, retained_max: 10 };
+    let limits = DirectoryLimits { queues_max: 100, retained_max: 10, outcomes: OUTCOMES };
     DirectoryConfig { limits, policies, ..DirectoryConfig::default() }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{LIMITS, NOW, Names, message, message_to};
+use common::{LIMITS, NOW, Names, OUTCOMES, message, message_to};
 use evergate_core::{
     DirectoryCommand, DirectoryConfig, DirectoryLimits, RecoveredCore, RouteCache, SessionId, ShardConfig, ShardId,
     Target, recover,
@@ -18,7 +18,7 @@ use evergate_model::{
     QueueSpec, Seq,
 };
 
-const NAMES: DirectoryLimits = DirectoryLimits { queues_max: 10, retained_max: 10 };
+const NAMES: DirectoryLimits = DirectoryLimits { queues_max: 10, retained_max: 10, outcomes: OUTCOMES };
 
 fn names() -> DirectoryConfig {
     DirectoryConfig { limits: NAMES, ..DirectoryConfig::default() }

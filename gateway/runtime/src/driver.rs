@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use evergate_core::{DirectoryCommand, SessionEvent, SessionId};
+use evergate_core::{DirectoryCommand, Publisher, PublisherOut, SessionEvent, SessionId};
 use evergate_model::{Access, Close, Credentials, Event, Output, Session, Will};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ pub(crate) use crate::driver::takeover::Gates;
 use crate::driver::takeover::{DirectoryLine, FENCE};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
-use crate::publisher::{Answer, Publisher};
+use crate::publisher;
 use crate::well_known::announce_presence;
 use crate::wire::WriteQueue;
 
@@ -69,13 +69,13 @@ pub async fn drive(
         authenticator,
         session,
         out: Output::default(),
-        publisher: Publisher::new(id),
+        publisher: Publisher::new(id, gateway.config.transactions),
         consumers: Consumers::new(id, gateway.config.delivery_window_bytes),
         directory: DirectoryLine::new(id),
         will: None,
         close: None,
         presence: Presence::Unknown,
-        answers: Vec::new(),
+        published: PublisherOut::default(),
         connection,
         gateway,
     };
@@ -97,7 +97,8 @@ struct Driver {
     will: Option<Box<Will>>,
     close: Option<Close>,
     presence: Presence,
-    answers: Vec<Answer>,
+    /// What the publisher wants, until it is carried out.
+    published: PublisherOut,
     connection: Arc<Connection>,
 }
 
@@ -144,6 +145,7 @@ impl Driver {
             let blocked = self.publisher.is_blocked();
             self.connection.figures.blocked.store(blocked, Ordering::Relaxed);
             let timeout = self.session.next_timeout().map(|at| self.gateway.clock.instant(at));
+            let too_old = self.publisher.next_timeout().map(|at| self.gateway.clock.instant(at));
             let opened = self.gateway.opened.notified();
             tokio::select! {
                 read = reader.read_buf(&mut input), if may_read => match read {
@@ -179,6 +181,10 @@ impl Driver {
                 reason = self.connection.told_to_close(), if !stop_told => {
                     stop_told = true;
                     self.session.handle(self.gateway.clock.now(), Event::Stopping { reason }, &mut self.out);
+                }
+                () = sleep_until(too_old), if too_old.is_some() => {
+                    self.publisher.expire(self.gateway.clock.now(), &mut self.published);
+                    self.pump();
                 }
                 reason = told_to_stop(&mut stopping), if !stop_told => {
                     stop_told = true;
@@ -234,40 +240,34 @@ impl Driver {
     }
 
     fn pump(&mut self) {
-        {
+        if self.publisher.is_blocked() {
             let taken_over = self.directory.gate().lock();
             let peer = self.connection.peer.lock();
-            self.publisher.pump(&self.gateway, &peer.client_id, *taken_over, &mut self.answers);
+            publisher::pump(&self.gateway, &mut self.publisher, &peer.client_id, *taken_over, &mut self.published);
+        } else {
+            publisher::carry_out(&self.gateway, &mut self.published);
         }
         self.give_answers();
     }
 
     fn give_answers(&mut self) {
+        publisher::count(&self.gateway, &mut self.published);
         let now = self.gateway.clock.now();
-        for (token, result) in self.answers.drain(..) {
-            add(&self.connection.figures.published, 1);
-            self.session.handle(now, Event::Published { token, result }, &mut self.out);
+        for event in self.published.answers.drain(..) {
+            if let Event::Published { .. } = event {
+                add(&self.connection.figures.published, 1);
+            }
+            self.session.handle(now, event, &mut self.out);
         }
     }
 
     fn on_event(&mut self, event: SessionEvent) {
+        if let SessionEvent::PublishPart { token: FENCE, .. } = event {
+            self.directory.on_part(&self.gateway);
+            return;
+        }
+        let Some(event) = self.publisher.handle(event, &mut self.published) else { return self.pump() };
         match event {
-            SessionEvent::PublishPart { token: FENCE, .. } => self.directory.on_part(&self.gateway),
-            SessionEvent::PublishPart { token, reached, error } => {
-                self.answers.extend(self.publisher.on_part(&self.gateway, token, reached, error));
-                self.give_answers();
-            }
-            SessionEvent::PublishParts { token, parts } => {
-                self.answers.extend(self.publisher.on_parts(&self.gateway, token, parts));
-                self.pump();
-            }
-            SessionEvent::Ensured { name, result } => {
-                self.publisher.on_ensured(&self.gateway, &name, result, &mut self.answers);
-                self.give_answers();
-                self.pump();
-            }
-            // Operators ask by sessions of their own.
-            SessionEvent::Managed { .. } | SessionEvent::Peeked { .. } | SessionEvent::Removed { .. } => {}
             SessionEvent::Attached { consumer, result } => {
                 let result = self.consumers.attached(&self.gateway, consumer, result);
                 self.tell(Event::Attached { consumer, result });
@@ -286,6 +286,8 @@ impl Driver {
                 }
                 self.tell(event);
             }
+            // The publisher has taken all others.
+            _ => {}
         }
     }
 
@@ -353,6 +355,8 @@ impl Driver {
             };
             announce_presence(&self.gateway, &self.connection, Some(reason));
         }
+        self.publisher.end(&mut self.published);
+        publisher::carry_out(&self.gateway, &mut self.published);
         self.directory.end(&self.gateway);
         self.gateway.directory.push(DirectoryCommand::Gone { session: self.id, failed: !goodbye });
         self.gateway.close_session(self.id);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evergate_core::{
     DirectoryCommand, DirectoryConfig, QueueLimits, QueueStats, Routes, Sequencer, SessionEvent, SessionId,
-    ShardCommand, ShardConfig, ShardId, StreamId,
+    ShardCommand, ShardConfig, ShardId, StreamId, TransactionLimits,
 };
 use evergate_journal::{Batch, Journal, JournalReader};
 use evergate_model::{Formats, MemoryBudget, MessageId};
@@ -34,6 +34,8 @@ pub struct GatewayConfig {
     pub formats: Formats,
     /// What the directory goes by: limits, policies.
     pub directory: DirectoryConfig,
+    /// Limits of a connection's transactions.
+    pub transactions: TransactionLimits,
     /// Bytes of messages in memory, over all; beyond it publishers wait.
     pub memory_bytes_max: u64,
     /// Largest message, in bytes of head and body.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use evergate_core::{SessionEvent, ShardCommand, ShardId};
-use evergate_model::{Message, QueueId, Seq, Token};
+use evergate_core::{Publisher, PublisherCounts, PublisherOut, ShardCommand, ShardId, Waiting};
+use evergate_model::{Event, Message, QueueId, Seq, Token};
 
 use crate::gateway::Gateway;
-use crate::publisher::{Publisher, Waiting};
+use crate::publisher;
 
 /// How often it looks whether memory has room again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -28,10 +28,10 @@ pub enum HouseRequest {
 /// Runs until it is aborted.
 pub async fn run(gateway: Arc<Gateway>) {
     let (session, mailbox) = gateway.open_session();
-    let mut publisher = Publisher::uncounted(session);
+    let mut publisher = Publisher::new(session, gateway.config.transactions);
     let mut announced: HashSet<Token> = HashSet::new();
     let mut origins: HashMap<Token, (ShardId, QueueId, Seq)> = HashMap::new();
-    let (mut requests, mut events, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut requests, mut events, mut out) = (Vec::new(), Vec::new(), PublisherOut::default());
     let mut last_token = 0;
     loop {
         tokio::select! {
@@ -60,25 +60,14 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         mailbox.take(&mut events);
         for event in events.drain(..) {
-            match event {
-                SessionEvent::PublishParts { token, parts } => {
-                    answers.extend(publisher.on_parts(&gateway, token, parts));
-                }
-                SessionEvent::PublishPart { token, reached, error } => {
-                    answers.extend(publisher.on_part(&gateway, token, reached, error));
-                }
-                SessionEvent::Ensured { name, result } => {
-                    publisher.on_ensured(&gateway, &name, result, &mut answers);
-                }
-                SessionEvent::Event(_)
-                | SessionEvent::Attached { .. }
-                | SessionEvent::Managed { .. }
-                | SessionEvent::Peeked { .. }
-                | SessionEvent::Removed { .. } => {}
-            }
+            publisher.handle(event, &mut out);
         }
-        publisher.pump(&gateway, "", false, &mut answers);
-        for (token, result) in answers.drain(..) {
+        publisher::pump(&gateway, &mut publisher, "", false, &mut out);
+        // The totals are those of the clients.
+        out.counts = PublisherCounts { published: 0, confirmed: 0, ..out.counts };
+        publisher::count(&gateway, &mut out);
+        for event in out.answers.drain(..) {
+            let Event::Published { token, result } = event else { continue };
             if announced.remove(&token) {
                 // An error here is not logged: logging it would announce it.
                 gateway.announcements.fetch_sub(1, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evergate_admin::{AdminState, Authorize};
-use evergate_core::{DirectoryConfig, DirectoryLimits, QueueLimits};
+use evergate_core::{DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueLimits, TransactionLimits};
 use evergate_journal::Journal;
 use evergate_model::{ADMIN_NAME, Access, Credentials, Formats, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
@@ -152,6 +152,10 @@ fn gateway_config(config: &Config) -> GatewayConfig {
             limits: DirectoryLimits {
                 queues_max: limits.queues_max as usize,
                 retained_max: limits.retained_max as usize,
+                outcomes: OutcomeLimits {
+                    outcomes_max: limits.transaction_outcomes_max as usize,
+                    age_max: Duration::from_secs(limits.transaction_outcome_seconds.into()),
+                },
             },
             defaults: QueueSettings {
                 messages_max: limits.queue_messages_max,
@@ -159,6 +163,12 @@ fn gateway_config(config: &Config) -> GatewayConfig {
                 ..QueueSettings::default()
             },
             policies: config.policy.clone(),
+        },
+        transactions: TransactionLimits {
+            messages_max: limits.transaction_messages_max as usize,
+            bytes_max: limits.transaction_bytes_max.0,
+            age_max: Duration::from_secs(limits.transaction_age_seconds_max.into()),
+            per_session_max: limits.transactions_per_connection_max as usize,
         },
         memory_bytes_max: limits.memory_bytes_max.0,
         message_bytes_max: limits.message_bytes_max.0,

@@ -76,11 +76,14 @@ pub enum Table {
     Counter = 4,
     /// Policies that operators added.
     Policy = 5,
+    /// Transactions that were committed, by id in decimal. Kept for a while, for those who ask again.
+    Transaction = 6,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 5] = [Self::Queue, Self::Binding, Self::Retained, Self::Counter, Self::Policy];
+    pub const ALL: [Self; 6] =
+        [Self::Queue, Self::Binding, Self::Retained, Self::Counter, Self::Policy, Self::Transaction];
 
     /// The table stored as `number`.
     pub fn from_number(number: i16) -> Option<Self> {

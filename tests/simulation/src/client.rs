@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use evergate_core::{DirectoryCommand, SessionId, ShardCommand};
+use evergate_core::{DirectoryCommand, SessionId, ShardCommand, Waiting};
 use evergate_model::{
     Address, AddressKind, ConsumerId, Encoding, Filter, Message, Meta, Outcome, QueueId, Retained, Time,
 };
@@ -16,7 +16,6 @@ use crate::journal::SimJournal;
 use crate::key::Key;
 use crate::model::{Check, Model, Sent};
 use crate::node::{Fault, Node};
-use crate::publisher::Waiting;
 use crate::rng::Rng;
 
 const QUEUES: [&str; 3] = ["orders", "bills", "mail"];
@@ -125,9 +124,7 @@ impl Client {
         if self.session.is_some() && around.node.fault != Some(Fault::AttachOvertakesPublish) {
             // What the last connection sent must be through before the marks are read.
             let token = connection.token(Pending::Fence);
-            let meta = Meta::new(Address::queue(""));
-            let empty = Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new());
-            connection.publisher.fence(around.node, token, &empty.into());
+            connection.publisher.fence(around.node, token);
         }
         self.connection = Some(connection);
         if !self.ready && around.node.fault == Some(Fault::AttachOvertakesPublish) {
@@ -327,13 +324,10 @@ impl Client {
     pub fn step(&mut self, around: &mut Around<'_>) -> Check {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let sent = connection.publisher.pump(around.node, around.journal, around.model, &self.id)?;
-        if let Some((token, targets)) = sent
-            && let Some(told) = connection.published(around.model, token, targets.as_deref())
-        {
-            self.told(around, told);
-        }
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        if let Some(told) = connection.handle(around.node, around.model)? {
+        let mut told: Vec<Told> =
+            sent.into_iter().filter_map(|answer| connection.answered(around.model, answer)).collect();
+        told.extend(connection.handle(around.node, around.journal, around.model)?);
+        for told in told {
             self.told(around, told);
         }
         Ok(())

@@ -9,10 +9,11 @@ use evergate_model::{
     QueueId, QueueSpec, Retained, Seq, Settle, Token,
 };
 
+use crate::journal::SimJournal;
 use crate::key::Key;
 use crate::model::{Check, Model};
 use crate::node::Node;
-use crate::publisher::Publisher;
+use crate::publisher::{Answer, Publisher};
 
 /// What a consumer consumes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,29 +216,30 @@ impl Connection {
     }
 
     /// Takes one event from the mailbox.
-    pub fn handle(&mut self, node: &mut Node, model: &mut Model) -> Result<Option<Told>, String> {
+    pub fn handle(
+        &mut self,
+        node: &mut Node,
+        journal: &mut SimJournal,
+        model: &mut Model,
+    ) -> Result<Vec<Told>, String> {
         let Some(event) = node.mailboxes.get_mut(&self.session).and_then(std::collections::VecDeque::pop_front) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        if let Some((token, targets)) = self.publisher.handle(&event)? {
-            return Ok(self.published(model, token, targets.as_deref()));
+        let (other, answers) = self.publisher.handle(node, journal, model, event)?;
+        let mut told: Vec<Told> = answers.into_iter().filter_map(|answer| self.answered(model, answer)).collect();
+        match other {
+            Some(SessionEvent::Attached { consumer, result }) => told.push(self.attached(model, consumer, result)?),
+            Some(SessionEvent::Event(event)) => told.extend(self.event(node, model, event)?),
+            _ => {}
         }
-        match event {
-            SessionEvent::Attached { consumer, result } => Ok(Some(self.attached(model, consumer, result)?)),
-            SessionEvent::Event(event) => self.event(node, model, event),
-            SessionEvent::PublishParts { .. }
-            | SessionEvent::PublishPart { .. }
-            | SessionEvent::Ensured { .. }
-            | SessionEvent::Managed { .. }
-            | SessionEvent::Peeked { .. }
-            | SessionEvent::Removed { .. } => Ok(None),
-        }
+        Ok(told)
     }
 
-    pub fn published(&mut self, model: &mut Model, token: Token, targets: Option<&[(QueueId, bool)]>) -> Option<Told> {
+    pub fn answered(&mut self, model: &mut Model, answer: Answer) -> Option<Told> {
+        let Answer::Published(token, targets) = answer else { return None };
         let pending = self.pending.remove(&token)?;
         if let (Pending::Publish(Some(key)), Some(targets)) = (&pending, targets) {
-            model.confirmed(*key, targets);
+            model.confirmed(*key, &targets);
         }
         Some(Told::Answered(pending))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use evergate_core::{SessionId, Target};
+use evergate_core::SessionId;
 use evergate_model::{Address, AddressKind, ConsumerId, Delivery, Filter, QueueId, Seq, Time};
 
 use crate::key::Key;
@@ -95,11 +95,11 @@ impl Model {
     }
 
     /// A message was routed: every confirmed subscription must be among its targets.
-    pub fn routed(&self, address: &Address, found: &[Target]) -> Check {
+    pub fn routed(&self, address: &Address, found: &[(QueueId, bool)]) -> Check {
         for (id, queue) in &self.queues {
             let wants = address.kind == AddressKind::Topic
                 && queue.filter.as_ref().is_some_and(|filter| filter.matches(&address.name));
-            if wants && !queue.ending && !found.iter().any(|target| target.queue == *id && target.durable) {
+            if wants && !queue.ending && !found.contains(&(*id, true)) {
                 return Err(format!("{address} was not routed to {}, which is subscribed", queue.name));
             }
         }

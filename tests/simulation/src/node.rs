@@ -29,7 +29,7 @@ pub enum Fault {
     SplitGroups,
     /// A session is taken over while publishes of the old connection are still on their way.
     AttachOvertakesPublish,
-    /// A driver sends retained messages and others on without waiting for each other.
+    /// What the directory publishes does not stand in line with what sessions publish.
     RetainedOvertakes,
 }
 
@@ -144,7 +144,11 @@ impl Node {
                     if let ShardCommand::Create { queue, name, durable, .. } = &command {
                         model.created(*queue, name, *durable);
                     }
-                    self.controls[usize::from(shard.0)].push_back(command);
+                    // Publishes go in one line with those of sessions.
+                    let in_line = matches!(&command, ShardCommand::Publish { .. } | ShardCommand::Transaction { .. });
+                    let overtakes = self.fault == Some(Fault::RetainedOvertakes);
+                    let lines = if in_line && !overtakes { &mut self.publishes } else { &mut self.controls };
+                    lines[usize::from(shard.0)].push_back(command);
                 }
             }
         }

@@ -1,201 +1,197 @@
-//! A session's publishes on their way into the core, as the runtime's driver sends them: routed in order
-//! for each address, held back while a queue is full, answered when all their parts are done.
+//! A session's publisher as the runtime's driver has it, and the model's view of what it sends where.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use evergate_core::{
-    DirectoryCommand, Group, RouteCache, SessionEvent, SessionId, ShardCommand, ShardId, Target, split_by_shard,
+    DirectoryCommand, PublisherEffect, PublisherOut, SessionEvent, SessionId, ShardCommand, Surroundings,
+    TransactionLimits, Waiting,
 };
-use evergate_model::{Address, AddressKind, Message, QueueId, Token};
+use evergate_model::{Address, Event, QueueId, Token};
 
 use crate::journal::SimJournal;
 use crate::model::{Check, Model};
-use crate::node::{Fault, Node, expect_whole};
+use crate::node::{Node, expect_whole};
 
-#[derive(Debug)]
-pub struct Waiting {
-    pub token: Token,
-    pub message: Arc<Message>,
-    pub retain: bool,
-    pub mark: Option<(ShardId, QueueId, u32)>,
-}
+/// Small enough that random transactions meet them.
+pub const TRANSACTION_LIMITS: TransactionLimits =
+    TransactionLimits { messages_max: 12, bytes_max: 12_000, age_max: Duration::from_secs(2), per_session_max: 3 };
 
+/// A message that is on its way.
 #[derive(Debug)]
-struct Unanswered {
+struct Sent {
     address: Address,
-    retain: bool,
-    /// `None`: the directory has not told yet.
-    parts: Option<u32>,
-    answered: u32,
-    refused: bool,
+    durable: bool,
+    /// It left the line.
+    routed: bool,
     /// The queues that are promised once it is confirmed; whether they keep durable messages.
     targets: Vec<(QueueId, bool)>,
 }
 
-/// How a publish ended: with the queues that hold it, or refused.
-pub type Answer = (Token, Option<Vec<(QueueId, bool)>>);
+impl Sent {
+    /// Every confirmed subscription must be among the targets; a transient message skips those that are full.
+    fn check_routed(&self, node: &Node, model: &Model, targets: &[(QueueId, bool)]) -> Check {
+        let mut found = targets.to_vec();
+        if !self.durable {
+            let subscribed = model.subscribed(&self.address);
+            found.extend(subscribed.into_iter().filter(|(queue, _)| node.routes.is_full(*queue)));
+        }
+        model.routed(&self.address, &found)
+    }
+}
 
 #[derive(Debug)]
 pub struct Publisher {
+    inner: evergate_core::Publisher,
     session: SessionId,
-    waiting: VecDeque<Waiting>,
-    unanswered: BTreeMap<Token, Unanswered>,
-    ensuring: BTreeSet<Arc<str>>,
-    routed: RouteCache,
+    sent: BTreeMap<Token, Sent>,
+    out: PublisherOut,
+    /// Parts that are not answered yet.
+    fence: Option<(Token, usize)>,
+}
+
+/// What the publisher answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// A publish ended: with the queues that hold it, or refused.
+    Published(Token, Option<Vec<(QueueId, bool)>>),
+    /// About a transaction.
+    Event(Event),
 }
 
 impl Publisher {
     pub fn new(session: SessionId) -> Self {
-        Self {
-            session,
-            waiting: VecDeque::new(),
-            unanswered: BTreeMap::new(),
-            ensuring: BTreeSet::new(),
-            routed: RouteCache::default(),
-        }
+        let inner = evergate_core::Publisher::new(session, TRANSACTION_LIMITS);
+        Self { inner, session, sent: BTreeMap::new(), out: PublisherOut::default(), fence: None }
     }
 
     pub fn submit(&mut self, waiting: Waiting) {
-        self.waiting.push_back(waiting);
+        let Waiting { token, message, .. } = &waiting;
+        let (address, durable) = (message.meta.address.clone(), message.meta.durable);
+        self.sent.insert(*token, Sent { address, durable, routed: false, targets: Vec::new() });
+        self.inner.submit(waiting);
     }
 
-    /// Publishes that were sent on and not answered.
+    /// Publishes and commits that were sent on and not answered.
     pub fn unanswered(&self) -> usize {
-        self.unanswered.len()
+        self.inner.sent_on() + usize::from(self.fence.is_some())
     }
 
-    /// Sends on the first message that can be sent on.
+    /// Sends on what can be sent on.
     pub fn pump(
         &mut self,
         node: &mut Node,
         journal: &mut SimJournal,
         model: &Model,
         client_id: &str,
-    ) -> Result<Option<Answer>, String> {
-        let mut blocked: BTreeSet<&Address> = BTreeSet::new();
-        let mut targets = Vec::new();
-        let mut next = None;
-        for (index, waiting) in self.waiting.iter().enumerate() {
-            let address = &waiting.message.meta.address;
-            node.routes.find(&waiting.message, client_id, &mut self.routed, &mut targets);
-            let unknown = address.kind == AddressKind::Queue && targets.is_empty();
-            if unknown && self.ensuring.insert(address.name.clone()) {
-                let (session, name) = (self.session, address.name.clone());
-                node.to_directory.push_back(DirectoryCommand::Ensure { session, name });
-            }
-            let full = targets.iter().any(|target| node.routes.is_full(target.queue));
-            let apart = node.fault == Some(Fault::RetainedOvertakes);
-            let behind = !apart && self.must_wait(address, waiting.retain);
-            if unknown || full || behind || blocked.contains(address) {
-                blocked.insert(address);
-            } else {
-                next = Some(index);
-                break;
-            }
-        }
-        let Some(waiting) = next.and_then(|index| self.waiting.remove(index)) else { return Ok(None) };
-        model.routed(&waiting.message.meta.address, &targets)?;
-        Ok(self.send(node, journal, model, client_id, waiting, &targets))
+    ) -> Result<Vec<Answer>, String> {
+        self.inner.expire(node.now, &mut self.out);
+        let around = Surroundings { routes: &node.routes, client_id, taken_over: false, memory_is_exhausted: false };
+        self.inner.pump(around, &mut self.out);
+        self.note_routes(node, model)?;
+        self.carry_out(node, journal);
+        self.take_answers(node, model)
     }
 
-    /// Retained messages take the way through the directory, others do not: of one address they wait for
-    /// each other.
-    fn must_wait(&self, address: &Address, retain: bool) -> bool {
-        self.unanswered.values().any(|other| other.address == *address && other.retain != retain)
+    /// Asks to be told when all that was published before has reached the shards.
+    pub fn fence(&mut self, node: &mut Node, token: Token) {
+        self.fence = Some((token, node.shards.len()));
+        node.to_directory.push_back(DirectoryCommand::Fence { session: self.session, token });
     }
 
-    fn send(
+    /// Takes what concerns publishes and transactions; returns every other event.
+    pub fn handle(
         &mut self,
         node: &mut Node,
         journal: &mut SimJournal,
         model: &Model,
-        client_id: &str,
-        waiting: Waiting,
-        targets: &[Target],
-    ) -> Option<Answer> {
-        let Waiting { token, message, retain, mark } = waiting;
-        let answer = Some((self.session, token));
-        let address = message.meta.address.clone();
-        let mut unanswered =
-            Unanswered { address, retain, parts: None, answered: 0, refused: false, targets: Vec::new() };
-        if retain {
-            unanswered.targets = model.subscribed(&unanswered.address);
-            self.unanswered.insert(token, unanswered);
-            let client_id = client_id.into();
-            node.to_directory.push_back(DirectoryCommand::PublishRetained { answer, client_id, message, mark });
-            return None;
-        }
-        unanswered.targets = targets.iter().map(|target| (target.queue, target.durable)).collect();
-        let parts = split_by_shard(targets, mark);
-        if parts.is_empty() {
-            return Some((token, Some(Vec::new())));
-        }
-        unanswered.parts = Some(parts.len() as u32);
-        self.unanswered.insert(token, unanswered);
-        let group = (parts.len() > 1 && message.meta.durable)
-            .then_some(Group { id: message.meta.id.0, parts: parts.len() as u16 });
-        for (shard, targets, mark) in parts {
-            let command = ShardCommand::Publish { answer, message: message.clone(), targets, mark, group };
-            expect_whole(journal, &command);
-            node.publishes[usize::from(shard.0)].push_back(command);
-        }
-        None
-    }
-
-    /// An empty publish to every shard, answered when all that was sent to them before is through.
-    pub fn fence(&mut self, node: &mut Node, token: Token, message: &Arc<Message>) {
-        let parts = Some(node.shards.len() as u32);
-        let (address, targets) = (message.meta.address.clone(), Vec::new());
-        let unanswered = Unanswered { address, retain: false, parts, answered: 0, refused: false, targets };
-        self.unanswered.insert(token, unanswered);
-        for publishes in &mut node.publishes {
-            let (answer, message) = (Some((self.session, token)), message.clone());
-            let (targets, mark, group) = (Vec::new(), None, None);
-            publishes.push_back(ShardCommand::Publish { answer, message, targets, mark, group });
-        }
-    }
-
-    /// What concerns publishes. Others ignore it.
-    pub fn handle(&mut self, event: &SessionEvent) -> Result<Option<Answer>, String> {
-        let token = match event {
-            SessionEvent::Ensured { name, .. } => {
-                self.ensuring.remove(name);
-                return Ok(None);
+        event: SessionEvent,
+    ) -> Result<(Option<SessionEvent>, Vec<Answer>), String> {
+        if let (SessionEvent::PublishPart { token, .. }, Some((fence, parts))) = (&event, &mut self.fence)
+            && token == fence
+        {
+            *parts -= 1;
+            let done = (*parts == 0).then(|| Answer::Published(*token, Some(Vec::new())));
+            if done.is_some() {
+                self.fence = None;
             }
-            SessionEvent::PublishParts { token, parts } => {
-                self.of(*token)?.parts = Some(*parts);
-                *token
-            }
-            SessionEvent::PublishPart { token, error, .. } => {
-                let unanswered = self.of(*token)?;
-                unanswered.answered += 1;
-                unanswered.refused |= error.is_some();
-                *token
-            }
-            SessionEvent::Event(_)
-            | SessionEvent::Attached { .. }
-            | SessionEvent::Managed { .. }
-            | SessionEvent::Peeked { .. }
-            | SessionEvent::Removed { .. } => return Ok(None),
-        };
-        let unanswered = self.of(token)?;
-        if unanswered.parts != Some(unanswered.answered) {
-            return Ok(None);
+            return Ok((None, done.into_iter().collect()));
         }
-        let done = self.unanswered.remove(&token);
-        Ok(done.map(|done| (token, (!done.refused).then_some(done.targets))))
-    }
-
-    fn of(&mut self, token: Token) -> Result<&mut Unanswered, String> {
-        self.unanswered.get_mut(&token).ok_or_else(|| format!("{token:?} was answered too often"))
+        let other = self.inner.handle(event, &mut self.out);
+        self.carry_out(node, journal);
+        Ok((other, self.take_answers(node, model)?))
     }
 
     /// For a client that comes to rest: whether everything that can be sent on was.
     pub fn check_answered(&self) -> Check {
-        match self.unanswered.iter().next() {
-            None => Ok(()),
-            Some((token, unanswered)) => Err(format!("{token:?} to {} was never answered", unanswered.address)),
+        if self.unanswered() == 0 {
+            return Ok(());
         }
+        Err(format!("{} publishes or commits of {:?} were never answered", self.unanswered(), self.session))
+    }
+
+    /// Notes where each message goes.
+    fn note_routes(&mut self, node: &Node, model: &Model) -> Check {
+        let mut routed: BTreeMap<Token, Vec<(QueueId, bool)>> = BTreeMap::new();
+        for effect in &self.out.effects {
+            match effect {
+                PublisherEffect::Publish(_, ShardCommand::Publish { answer: Some((_, token)), targets, .. }) => {
+                    let known = routed.entry(*token).or_default();
+                    known.extend(targets.iter().map(|target| (target.queue, target.durable)));
+                }
+                PublisherEffect::Directory(DirectoryCommand::PublishRetained { answer: Some((_, token)), .. }) => {
+                    let sent = self.sent.get_mut(token);
+                    sent.into_iter()
+                        .for_each(|sent| (sent.routed, sent.targets) = (true, model.subscribed(&sent.address)));
+                }
+                _ => {}
+            }
+        }
+        for (token, targets) in routed {
+            if let Some(sent) = self.sent.get_mut(&token) {
+                sent.check_routed(node, model, &targets)?;
+                (sent.routed, sent.targets) = (true, targets);
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, node: &mut Node, journal: &mut SimJournal) {
+        for effect in self.out.effects.drain(..) {
+            match effect {
+                PublisherEffect::Directory(command) => node.to_directory.push_back(command),
+                PublisherEffect::Publish(shard, command) => {
+                    expect_whole(journal, &command);
+                    node.publishes[usize::from(shard.0)].push_back(command);
+                }
+                PublisherEffect::Control(shard, command) => node.control(shard, command),
+            }
+        }
+    }
+
+    fn take_answers(&mut self, node: &Node, model: &Model) -> Result<Vec<Answer>, String> {
+        let mut answers = Vec::new();
+        for event in self.out.answers.drain(..) {
+            let Event::Published { token, result } = event else {
+                answers.push(Answer::Event(event));
+                continue;
+            };
+            let Some(sent) = self.sent.remove(&token) else {
+                // Held by a transaction.
+                answers.push(Answer::Event(Event::Published { token, result }));
+                continue;
+            };
+            let targets = match result {
+                Err(_) => None,
+                Ok(_) => {
+                    if !sent.routed {
+                        sent.check_routed(node, model, &[])?;
+                    }
+                    Some(sent.targets)
+                }
+            };
+            answers.push(Answer::Published(token, targets));
+        }
+        Ok(answers)
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryLimits, QueueLimits, RecoveredCore, SessionId, ShardCommand,
-    ShardConfig, ShardId, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueLimits, RecoveredCore, SessionId,
+    ShardCommand, ShardConfig, ShardId, Waiting, recover,
 };
 use evergate_journal::memory::CommitFault;
 use evergate_journal::{Batch, Table};
@@ -20,7 +20,7 @@ use crate::connection::{AttachOptions, Connection, Kind, Pending};
 use crate::journal::SimJournal;
 use crate::model::{Check, DEAD_LETTERS, Model};
 use crate::node::{Fault, Node};
-use crate::publisher::{Publisher, Waiting};
+use crate::publisher::{Answer, Publisher};
 use crate::rng::Rng;
 
 /// A broken promise.
@@ -263,12 +263,12 @@ impl World {
             let message = self.node.admit(*message);
             self.house.submit(Waiting { token, message, retain: false, mark: None });
         }
-        let mut answers: Vec<_> =
-            self.house.pump(&mut self.node, &mut self.journal, &self.model, "")?.into_iter().collect();
+        let mut answers = self.house.pump(&mut self.node, &mut self.journal, &self.model, "")?;
         if let Some(event) = self.node.mailboxes.get_mut(&HOUSE).and_then(std::collections::VecDeque::pop_front) {
-            answers.extend(self.house.handle(&event)?);
+            answers.extend(self.house.handle(&mut self.node, &mut self.journal, &self.model, event)?.1);
         }
-        for (token, _) in answers {
+        for answer in answers {
+            let Answer::Published(token, _) = answer else { continue };
             if let Some((shard, queue, seq)) = self.origins.remove(&token) {
                 self.node.control(shard, ShardCommand::Remove { queue, seq });
             }
@@ -385,8 +385,10 @@ impl World {
     /// The last connection takes whatever there is.
     fn consume_all(&mut self) -> Check {
         let Some(last) = &mut self.last else { return Ok(()) };
-        last.publisher.pump(&mut self.node, &mut self.journal, &self.model, "")?;
-        last.handle(&mut self.node, &mut self.model)?;
+        for answer in last.publisher.pump(&mut self.node, &mut self.journal, &self.model, "")? {
+            last.answered(&mut self.model, answer);
+        }
+        last.handle(&mut self.node, &mut self.journal, &mut self.model)?;
         let consumers: Vec<_> = last.consumers.keys().copied().collect();
         for consumer in consumers {
             let state = &last.consumers[&consumer];
@@ -445,8 +447,9 @@ fn start(
     let rows = recovered.state.iter().filter(|(table, ..)| *table == Table::Queue);
     let found: BTreeSet<QueueId> = rows.filter_map(|(_, key, _)| key.parse().ok().map(QueueId)).collect();
     model.restarted(&found)?;
+    let outcomes = OutcomeLimits { outcomes_max: 100_000, age_max: std::time::Duration::from_secs(1 << 20) };
     let directory = DirectoryConfig {
-        limits: DirectoryLimits { queues_max: 100, retained_max: 100 },
+        limits: DirectoryLimits { queues_max: 100, retained_max: 100, outcomes },
         defaults: defaults.clone(),
         ..DirectoryConfig::default()
     };

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use evergate_model::{
     Attach, Binding, ConsumerId, Filter, Lifetime, Message, Policy, QueueId, QueueSettings, Retained, Token,
+    TransactionId,
 };
 
 use super::manage::ManageRequest;
+use super::transactions::{CommitCommand, OutcomeLimits};
 use crate::effect::{Position, SessionId, ShardId};
 
 /// What the directory is told.
@@ -81,6 +83,27 @@ pub enum DirectoryCommand {
         /// A number to set in the same commit.
         mark: Option<(ShardId, QueueId, u32)>,
     },
+    /// A session began a transaction.
+    Begin {
+        /// Which.
+        transaction: TransactionId,
+    },
+    /// A transaction is to be committed; answered with `CommitRouted`, and after the commit with `Committed`.
+    Commit(Box<CommitCommand>),
+    /// A transaction was rolled back.
+    Ended {
+        /// Which.
+        transaction: TransactionId,
+    },
+    /// What became of a transaction? Answered with `Committed`.
+    Outcome {
+        /// Who asks.
+        session: SessionId,
+        /// Which.
+        transaction: TransactionId,
+        /// Named in the answer.
+        token: Token,
+    },
     /// Answered by one `PublishPart` a shard, when all that was published before has reached it.
     Fence {
         /// Who asks.
@@ -110,6 +133,8 @@ pub struct DirectoryLimits {
     pub queues_max: usize,
     /// How many topics may have a retained message.
     pub retained_max: usize,
+    /// How long outcomes of transactions are remembered.
+    pub outcomes: OutcomeLimits,
 }
 
 /// What the directory goes by.

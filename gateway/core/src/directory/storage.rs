@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evergate_journal::{Record, StateChange, Table, codec};
-use evergate_model::{Binding, Filter, Lifetime, Message, Policy, QueueId, Selector};
+use evergate_model::{Binding, Filter, Lifetime, Message, Policy, QueueId, Selector, Time, TransactionId};
 use serde::{Deserialize, Serialize};
 
 use super::QueueInfo;
@@ -27,6 +27,12 @@ struct StoredBinding {
     selector: Option<String>,
     /// The protocol's options, in hexadecimal.
     options: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTransaction {
+    /// In milliseconds since 1970.
+    committed_at: u64,
 }
 
 pub fn put_queue(id: QueueId, info: &QueueInfo) -> Record {
@@ -117,6 +123,21 @@ pub fn put_retained(message: &Message) -> Record {
 
 pub fn delete_retained(topic: &str) -> Record {
     delete(Table::Retained, topic.to_owned())
+}
+
+/// A transaction was committed. Stands in one commit with all that it changes.
+pub fn put_transaction(id: TransactionId, now: Time) -> Record {
+    put(Table::Transaction, id.0.to_string(), &StoredTransaction { committed_at: now.0 })
+}
+
+/// Reads back what `put_transaction` wrote. `None`: it is not of this release's form.
+pub fn decode_transaction(key: &str, value: &[u8]) -> Option<(Time, TransactionId)> {
+    let stored: StoredTransaction = serde_json::from_slice(value).ok()?;
+    Some((Time(stored.committed_at), TransactionId(key.parse().ok()?)))
+}
+
+pub fn delete_transaction(id: TransactionId) -> Record {
+    delete(Table::Transaction, id.0.to_string())
 }
 
 /// In decimal: the journal reads it, too.

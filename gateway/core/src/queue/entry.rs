@@ -17,6 +17,8 @@ pub struct Entry {
     pub retained: bool,
     /// The journal holds it, or will once the commit is through.
     pub stored: bool,
+    /// It came in a transaction: nobody gets it before the commit is through, stored or not.
+    pub hidden: bool,
     /// It stands in the set of a class or of a consumer, so it stays in memory.
     pub aside: bool,
     /// A newer message with its key is there: it goes when its consumer gives it back.

@@ -50,10 +50,8 @@ impl Queue {
                     continue;
                 }
             };
-            let awaits_commit = entry.stored
-                && place.seq > self.committed
-                && self.settings.dispatch == evergate_model::Dispatch::Committed
-                && class.mode != Mode::Evict;
+            let waits = entry.stored && self.settings.dispatch == evergate_model::Dispatch::Committed;
+            let awaits_commit = (waits || entry.hidden) && place.seq > self.committed && class.mode != Mode::Evict;
             if awaits_commit {
                 return Look::Uncommitted(place.seq);
             }

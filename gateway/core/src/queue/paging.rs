@@ -16,7 +16,7 @@ const LEAVING_MAX: u64 = 4096;
 impl Queue {
     /// The commit that holds this place is through. What does not fit into memory now leaves it.
     pub fn committed(&mut self, place: Place) {
-        if let Some(entry) = self.line.get(place) {
+        if let Some(entry) = self.line.get(place).filter(|entry| entry.stored) {
             self.uncommitted_bytes -= entry.message.size_bytes();
         }
         self.committed = self.committed.max(place.seq);

@@ -42,7 +42,8 @@ impl Queue {
         }
     }
 
-    fn apply_outcome(&mut self, key: ConsumerKey, place: Place, outcome: &Outcome, now: Time, out: &mut Out<'_>) {
+    /// Applies a consumer's word to a delivery that was taken out of its hands.
+    pub fn apply_outcome(&mut self, key: ConsumerKey, place: Place, outcome: &Outcome, now: Time, out: &mut Out<'_>) {
         match outcome {
             Outcome::Accept => {
                 self.stats.settled_total += 1;

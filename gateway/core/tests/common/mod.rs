@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_core::{
     ConsumerWants, Counters, Directory, DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, Logged,
-    Position, QueueLimits, QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand, ShardConfig, ShardEffect,
-    ShardId, ShardTarget,
+    OutcomeLimits, Position, QueueLimits, QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand,
+    ShardConfig, ShardEffect, ShardId, ShardTarget,
 };
 use evergate_journal::Record;
 use evergate_model::{
@@ -31,6 +31,8 @@ pub fn message(number: u64, durable: bool) -> Arc<Message> {
 pub fn message_to(address: &Address) -> Message {
     Message::new(Meta::new(address.clone()), Encoding::Plain, Bytes::new(), Bytes::new())
 }
+
+pub const OUTCOMES: OutcomeLimits = OutcomeLimits { outcomes_max: 10, age_max: std::time::Duration::from_secs(60) };
 
 /// What a message of these tests counts for.
 pub const SIZE: u64 = evergate_model::OVERHEAD_BYTES;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use evergate_core::{DirectoryCommand, SessionEvent};
+use evergate_core::{DirectoryCommand, SessionEvent, Waiting};
 use evergate_model::{
-    ADMIN_NAME, Access, Action, AttachAccess, Event, Message, Publish, PublishError, TransactionError, Will,
+    ADMIN_NAME, Access, Action, AttachAccess, Event, Message, Publish, PublishError, TransactionId, Will,
 };
 
 use super::Driver;
 use crate::gateway::Gateway;
 use crate::house::HouseRequest;
-use crate::publisher::Waiting;
+use crate::publisher;
 
 impl Driver {
     pub(super) fn request(&mut self, action: Action) {
@@ -20,6 +20,13 @@ impl Driver {
             Action::Credit(credit) => {
                 // Credit for a consumer that is gone concerns nobody.
                 self.consumers.forward(&self.gateway, credit.consumer, action);
+            }
+            Action::Settle(settle) if settle.transaction.is_some() => {
+                let Some(transaction) = settle.transaction else { return };
+                let place = self.consumers.place(settle.consumer);
+                self.publisher.settle_in(transaction, settle, place, &mut self.published);
+                // A detach that follows must not overtake it.
+                publisher::carry_out(&self.gateway, &mut self.published);
             }
             Action::Settle(ref settle) => {
                 let (consumer, token) = (settle.consumer, settle.token);
@@ -50,13 +57,15 @@ impl Driver {
                 self.directory.push(&self.gateway, command);
             }
             Action::Begin { token } => {
-                let error = TransactionError::RolledBack("transactions are not supported yet".into());
-                self.tell(Event::Begun { token, result: Err(error) });
+                let transaction = TransactionId(self.gateway.next_message_id().0);
+                self.publisher.begin(self.gateway.clock.now(), transaction, token, &mut self.published);
             }
-            Action::Commit { token, .. } => {
-                self.tell(Event::Committed { token, result: Err(TransactionError::Unknown) });
+            Action::Commit { transaction, token } => self.publisher.commit(transaction, token, &mut self.published),
+            Action::Rollback { transaction, token } => {
+                self.publisher.rollback(transaction, token, &mut self.published);
+                // What is asked next of its deliveries stands behind it.
+                publisher::carry_out(&self.gateway, &mut self.published);
             }
-            Action::Rollback { token, .. } => self.tell(Event::Done(token)),
             Action::Will(will) => self.will = will,
             Action::Authenticate(credentials) => {
                 let (authenticator, mailbox) = (self.authenticator.clone(), self.mailbox.clone());
@@ -86,11 +95,13 @@ impl Driver {
     }
 
     fn publish(&mut self, publish: Publish) {
-        let Publish { token, message, retain, mark, transaction: _ } = publish;
+        let Publish { token, message, retain, mark, transaction } = publish;
         if let Err(error) = self.check(&message) {
+            if let Some(transaction) = transaction {
+                self.publisher.refused_in(transaction, &error, &mut self.published);
+            }
             self.gateway.count_refused();
-            self.answers.push((token, Err(error)));
-            self.give_answers();
+            self.tell(Event::Published { token, result: Err(error) });
             return;
         }
         let mark = mark.and_then(|(consumer, number)| {
@@ -98,7 +109,14 @@ impl Driver {
             Some((shard, queue, number))
         });
         let message = self.gateway.admit(message);
-        self.publisher.submit(Waiting { token, message, retain, mark });
+        let waiting = Waiting { token, message, retain, mark };
+        match transaction {
+            None => self.publisher.submit(waiting),
+            Some(transaction) => {
+                let memory_is_exhausted = self.gateway.memory.is_exhausted();
+                self.publisher.publish_in(transaction, waiting, memory_is_exhausted, &mut self.published);
+            }
+        }
     }
 
     fn check(&self, message: &Message) -> Result<(), PublishError> {

@@ -266,9 +266,11 @@ impl Check<'_> {
         if message > MESSAGE_BYTES_CEILING {
             self.limit("message_bytes_max", message, &format!("at most {MESSAGE_BYTES_CEILING}"));
         }
-        for (key, size) in
-            [("publish_window_bytes", limits.publish_window_bytes), ("queue_bytes_max", limits.queue_bytes_max)]
-        {
+        for (key, size) in [
+            ("publish_window_bytes", limits.publish_window_bytes),
+            ("queue_bytes_max", limits.queue_bytes_max),
+            ("transaction_bytes_max", limits.transaction_bytes_max),
+        ] {
             if size < message {
                 self.limit(
                     key,
@@ -328,6 +330,11 @@ impl Check<'_> {
             ("limits", "queue_resident_bytes_max", limits.queue_resident_bytes_max.0),
             ("limits", "queues_max", limits.queues_max.into()),
             ("limits", "publish_window_messages", limits.publish_window_messages.into()),
+            ("limits", "transaction_messages_max", limits.transaction_messages_max.into()),
+            ("limits", "transaction_age_seconds_max", limits.transaction_age_seconds_max.into()),
+            ("limits", "transactions_per_connection_max", limits.transactions_per_connection_max.into()),
+            ("limits", "transaction_outcomes_max", limits.transaction_outcomes_max.into()),
+            ("limits", "transaction_outcome_seconds", limits.transaction_outcome_seconds.into()),
             ("limits", "delivery_window_bytes", limits.delivery_window_bytes.0),
             ("limits", "outbox_bytes_max", limits.outbox_bytes_max.0),
             ("mqtt", "receive_maximum", mqtt.receive_maximum.into()),

@@ -199,6 +199,18 @@ pub struct Limits {
     pub publish_window_messages: u32,
     /// The same in bytes.
     pub publish_window_bytes: ByteSize,
+    /// Messages published and deliveries settled in one transaction.
+    pub transaction_messages_max: u32,
+    /// Bytes published in one transaction.
+    pub transaction_bytes_max: ByteSize,
+    /// How long a transaction may stay open.
+    pub transaction_age_seconds_max: u32,
+    /// Transactions that a connection may have open.
+    pub transactions_per_connection_max: u32,
+    /// So many of the newest committed transactions are remembered, for clients that lost the answer.
+    pub transaction_outcomes_max: u32,
+    /// So long.
+    pub transaction_outcome_seconds: u32,
     /// Bytes sent to a connection and not yet taken by it.
     pub delivery_window_bytes: ByteSize,
     /// Bytes that wait to be written to a connection before it is no longer read.
@@ -219,6 +231,12 @@ impl Default for Limits {
             retained_max: 100_000,
             publish_window_messages: 4096,
             publish_window_bytes: ByteSize(32 << 20),
+            transaction_messages_max: 10_000,
+            transaction_bytes_max: ByteSize(64 << 20),
+            transaction_age_seconds_max: 300,
+            transactions_per_connection_max: 256,
+            transaction_outcomes_max: 100_000,
+            transaction_outcome_seconds: 3600,
             delivery_window_bytes: ByteSize(1 << 20),
             outbox_bytes_max: ByteSize(4 << 20),
         }

@@ -1,0 +1,342 @@
+//! A session's publishes on their way into the core: routed in order for each address, held back while a
+//! queue or memory is full, answered when all their parts are done. Its transactions stand in the same line.
+//!
+//! Pure: what must happen is written to [`Out`]; who drives it carries that out while it holds the routes.
+
+mod transactions;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use evergate_model::{Address, AddressKind, Event, Message, PublishError, QueueId, Token, TransactionId};
+
+use crate::directory::{DirectoryCommand, split_by_shard};
+use crate::effect::{Group, SessionEvent, SessionId, ShardId};
+use crate::routes::{RouteCache, Routes, Target};
+use crate::shard::ShardCommand;
+pub use transactions::TransactionLimits;
+use transactions::Transactions;
+
+/// A message that waits to be routed.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Named in the answer.
+    pub token: Token,
+    /// The message, with its id and its share of memory.
+    pub message: Arc<Message>,
+    /// Also keep it as its topic's last.
+    pub retain: bool,
+    /// A number to set in the same commit.
+    pub mark: Option<(ShardId, QueueId, u32)>,
+}
+
+/// Something that a publisher wants to happen.
+#[derive(Debug)]
+pub enum PublisherEffect {
+    /// For the directory.
+    Directory(DirectoryCommand),
+    /// For a shard, in its line of publishes.
+    Publish(ShardId, ShardCommand),
+    /// For a shard, before the publishes that wait there.
+    Control(ShardId, ShardCommand),
+}
+
+/// What a publisher writes to.
+#[derive(Debug, Default)]
+pub struct Out {
+    /// What must happen, in order.
+    pub effects: Vec<PublisherEffect>,
+    /// Answers for the session, in order.
+    pub answers: Vec<Event>,
+    /// For the counters of the gateway.
+    pub counts: PublisherCounts,
+}
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublisherCounts {
+    /// Messages sent on.
+    pub published: u64,
+    /// Messages answered with a confirm.
+    pub confirmed: u64,
+    /// Messages refused.
+    pub refused: u64,
+    /// Transient messages that a full subscription missed.
+    pub dropped: u64,
+}
+
+impl Out {
+    fn directory(&mut self, command: DirectoryCommand) {
+        self.effects.push(PublisherEffect::Directory(command));
+    }
+
+    fn published(&mut self, token: Token, result: Result<u32, PublishError>) {
+        match result {
+            Ok(_) => self.counts.confirmed += 1,
+            Err(_) => self.counts.refused += 1,
+        }
+        self.answers.push(Event::Published { token, result });
+    }
+}
+
+/// What a publisher must know of the world to send on.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// Held until the effects are carried out: were a queue to open in between, a later message could overtake.
+    pub routes: &'a Routes,
+    /// For no-local.
+    pub client_id: &'a str,
+    /// Another connection owns the client's session now; what this one marks there is dropped, since the client
+    /// sends it again.
+    pub taken_over: bool,
+    /// There is no memory for messages: they wait.
+    pub memory_is_exhausted: bool,
+}
+
+/// Something in the line.
+#[derive(Debug)]
+enum InLine {
+    Message(Waiting),
+    /// All that a transaction holds.
+    Commit {
+        transaction: TransactionId,
+        token: Token,
+    },
+}
+
+/// A message that was routed and is not answered yet.
+#[derive(Debug)]
+struct Unanswered {
+    size_bytes: u64,
+    parts: u32,
+    reached: u32,
+    error: Option<PublishError>,
+    /// Kept for a queue by name: if the queue was deleted meanwhile, the message goes to its successor.
+    again: Option<Waiting>,
+}
+
+/// One session's publishes and transactions.
+#[derive(Debug)]
+pub struct Publisher {
+    session: SessionId,
+    waiting: VecDeque<InLine>,
+    unanswered: HashMap<Token, Unanswered>,
+    bytes: u64,
+    ensuring: HashSet<Arc<str>>,
+    /// Retained publishes and commits that the directory has not routed yet. What follows must not overtake them.
+    with_directory: usize,
+    transactions: Transactions,
+    routed: RouteCache,
+    targets: Vec<Target>,
+}
+
+impl Publisher {
+    /// For a session that was just opened.
+    pub fn new(session: SessionId, limits: TransactionLimits) -> Self {
+        Self {
+            session,
+            waiting: VecDeque::new(),
+            unanswered: HashMap::new(),
+            bytes: 0,
+            ensuring: HashSet::new(),
+            with_directory: 0,
+            transactions: Transactions::new(limits),
+            routed: RouteCache::default(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// Publishes that are not answered yet, and their bytes. What open transactions hold is not among them.
+    pub fn load(&self) -> (usize, u64) {
+        (self.waiting.len() + self.unanswered.len() + self.transactions.committing.len(), self.bytes)
+    }
+
+    /// Publishes and commits that were sent on and are not answered yet.
+    pub fn sent_on(&self) -> usize {
+        self.unanswered.len() + self.transactions.committing.len()
+    }
+
+    /// Whether a publish or a commit waits for room.
+    pub fn is_blocked(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes a message. `pump` sends it on.
+    pub fn submit(&mut self, waiting: Waiting) {
+        self.bytes += waiting.message.size_bytes();
+        self.waiting.push_back(InLine::Message(waiting));
+    }
+
+    /// Sends on what can be sent on. What goes to one address stays in order; what goes to another does not wait
+    /// for it.
+    pub fn pump(&mut self, around: Surroundings<'_>, out: &mut Out) {
+        let mut blocked: HashSet<Address> = HashSet::new();
+        let mut kept = VecDeque::new();
+        while let Some(next) = self.waiting.pop_front() {
+            match next {
+                InLine::Message(waiting) => {
+                    if around.taken_over && waiting.mark.is_some() {
+                        self.bytes -= waiting.message.size_bytes();
+                        continue;
+                    }
+                    if self.may_go(&waiting, around, &blocked, out) {
+                        self.send(around.client_id, waiting, out);
+                        continue;
+                    }
+                    blocked.insert(waiting.message.meta.address.clone());
+                    kept.push_back(InLine::Message(waiting));
+                    if around.memory_is_exhausted && self.transactions.in_line == 0 {
+                        // Nothing behind it can go either.
+                        break;
+                    }
+                }
+                InLine::Commit { transaction, token } => {
+                    if !self.commit_now(transaction, token, around, &mut blocked, out) {
+                        kept.push_back(InLine::Commit { transaction, token });
+                    }
+                }
+            }
+        }
+        kept.append(&mut self.waiting);
+        self.waiting = kept;
+    }
+
+    /// Whether a message may go now. Leaves its targets in `self.targets`.
+    fn may_go(
+        &mut self,
+        waiting: &Waiting,
+        around: Surroundings<'_>,
+        blocked: &HashSet<Address>,
+        out: &mut Out,
+    ) -> bool {
+        let Surroundings { routes, client_id, .. } = around;
+        let address = &waiting.message.meta.address;
+        if around.memory_is_exhausted
+            || (self.with_directory > 0 && !waiting.retain)
+            || (!blocked.is_empty() && blocked.contains(address))
+        {
+            return false;
+        }
+        routes.find(&waiting.message, client_id, &mut self.routed, &mut self.targets);
+        if address.kind == AddressKind::Queue && self.targets.is_empty() {
+            if self.ensuring.insert(address.name.clone()) {
+                out.directory(DirectoryCommand::Ensure { session: self.session, name: address.name.clone() });
+            }
+            return false;
+        }
+        if self.targets.iter().any(|target| routes.is_full(target.queue)) {
+            if waits_for_room(&waiting.message) {
+                return false;
+            }
+            // At most once: a subscriber that does not keep up misses it, the others do not wait.
+            let before = self.targets.len();
+            self.targets.retain(|target| !routes.is_full(target.queue));
+            out.counts.dropped += (before - self.targets.len()) as u64;
+        }
+        true
+    }
+
+    fn send(&mut self, client_id: &str, waiting: Waiting, out: &mut Out) {
+        let Waiting { token, message, retain, mark } = waiting;
+        let answer = Some((self.session, token));
+        let size_bytes = message.size_bytes();
+        out.counts.published += 1;
+        let unanswered =
+            |parts: u32, again: Option<Waiting>| Unanswered { size_bytes, parts, reached: 0, error: None, again };
+        if retain {
+            let client_id = client_id.into();
+            self.with_directory += 1;
+            // How many parts it has, the directory tells.
+            self.unanswered.insert(token, unanswered(u32::MAX, None));
+            out.directory(DirectoryCommand::PublishRetained { answer, client_id, message, mark });
+            return;
+        }
+        let parts = split_by_shard(&self.targets, mark);
+        if parts.is_empty() {
+            self.bytes -= size_bytes;
+            out.published(token, Ok(0));
+            return;
+        }
+        let to_queue = message.meta.address.kind == AddressKind::Queue;
+        let again = to_queue.then(|| Waiting { token, message: message.clone(), retain, mark });
+        let count = parts.len() as u32;
+        self.unanswered.insert(token, unanswered(count, again));
+        // Transient messages are not in the journal: nothing to keep together.
+        let group = (count > 1 && message.meta.durable).then_some(Group { id: message.meta.id.0, parts: count as u16 });
+        for (shard, targets, mark) in parts {
+            let message = message.clone();
+            let command = ShardCommand::Publish { answer, message, targets, mark, group };
+            out.effects.push(PublisherEffect::Publish(shard, command));
+        }
+    }
+
+    /// Takes what concerns publishes and transactions. Returns every other event. `pump` afterwards.
+    pub fn handle(&mut self, event: SessionEvent, out: &mut Out) -> Option<SessionEvent> {
+        match event {
+            SessionEvent::PublishParts { token, parts } => {
+                // The directory routed a retained publish: what waited behind it may go on.
+                self.with_directory -= 1;
+                if let Some(unanswered) = self.unanswered.get_mut(&token) {
+                    // Parts that were answered already have counted down from the largest number.
+                    unanswered.parts -= u32::MAX - parts;
+                    self.finish_if_done(token, out);
+                }
+            }
+            SessionEvent::PublishPart { token, reached, error } => {
+                if let Some(unanswered) = self.unanswered.get_mut(&token) {
+                    unanswered.parts -= 1;
+                    unanswered.reached += reached;
+                    if error.is_some() {
+                        unanswered.error = error;
+                    }
+                    self.finish_if_done(token, out);
+                }
+            }
+            SessionEvent::Ensured { name, result } => {
+                self.ensuring.remove(&name);
+                if let Err(error) = result {
+                    self.refuse_all(&Address::queue(name), &error, out);
+                }
+            }
+            SessionEvent::Pledged { transaction, token, held } => self.pledged(transaction, token, held, out),
+            SessionEvent::CommitRouted { token, result } => self.commit_routed(token, result, out),
+            SessionEvent::Event(Event::Committed { token, result }) => self.committed(token, result, out),
+            other => return Some(other),
+        }
+        None
+    }
+
+    fn finish_if_done(&mut self, token: Token, out: &mut Out) {
+        if self.unanswered.get(&token).is_none_or(|unanswered| unanswered.parts > 0) {
+            return;
+        }
+        let Some(done) = self.unanswered.remove(&token) else { return };
+        if done.reached == 0
+            && done.error.is_none()
+            && let Some(waiting) = done.again
+        {
+            self.waiting.push_front(InLine::Message(waiting));
+            return;
+        }
+        self.bytes -= done.size_bytes;
+        out.published(token, done.error.map_or(Ok(done.reached), Err));
+    }
+
+    /// The directory says why there is no such queue: every message for it is refused.
+    fn refuse_all(&mut self, address: &Address, error: &PublishError, out: &mut Out) {
+        let bytes = &mut self.bytes;
+        self.waiting.retain(|next| match next {
+            InLine::Message(waiting) if waiting.message.meta.address == *address => {
+                *bytes -= waiting.message.size_bytes();
+                out.published(waiting.token, Err(error.clone()));
+                false
+            }
+            _ => true,
+        });
+    }
+}
+
+/// Whether a message waits while one of its queues is full. A transient one to a topic does not: at most once.
+pub fn waits_for_room(message: &Message) -> bool {
+    message.meta.durable || message.meta.address.kind == AddressKind::Queue
+}

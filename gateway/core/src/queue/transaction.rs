@@ -1,0 +1,41 @@
+//! What a transaction does to a queue beside what every publish and settle does.
+
+use evergate_model::{Seq, Time};
+
+use super::{Out, Queue};
+use crate::consumer::ConsumerKey;
+use crate::lane::Place;
+
+impl Queue {
+    /// Takes what the consumer holds of `first..=last` out of its hands: it is neither settled nor given back.
+    /// `None`: there is no such consumer.
+    pub fn take_held(&mut self, key: ConsumerKey, first: Seq, last: Seq) -> Option<Vec<Place>> {
+        let held = &mut self.consumers.get_mut(&key)?.held;
+        if first > last {
+            return Some(Vec::new());
+        }
+        let taken: Vec<Place> = held.range(first..=last).map(|(seq, lane)| Place { lane: *lane, seq: *seq }).collect();
+        for place in &taken {
+            held.remove(&place.seq);
+        }
+        self.unsettled -= taken.len() as u64;
+        Some(taken)
+    }
+
+    /// Puts deliveries back into the consumer's hands, or to their places in the queue if it has left.
+    pub fn give_back_to(&mut self, key: ConsumerKey, places: Vec<Place>, now: Time, out: &mut Out<'_>) {
+        for place in places {
+            if self.line.get(place).is_none() {
+                // Purged meanwhile.
+                continue;
+            }
+            match self.consumers.get_mut(&key) {
+                Some(consumer) => {
+                    consumer.held.insert(place.seq, place.lane);
+                    self.unsettled += 1;
+                }
+                None => self.give_back(place, false, None, now, out),
+            }
+        }
+    }
+}
