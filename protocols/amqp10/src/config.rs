@@ -22,8 +22,6 @@ pub struct AmqpConfig {
     pub message_bytes_max: u64,
     /// Bytes of messages that have arrived in part, of all links of a connection together.
     pub assembly_bytes_max: u64,
-    /// Transactions of a connection that are not discharged.
-    pub transactions_max: u32,
     /// How deep values may nest in a message.
     pub depth_max: u32,
     /// Credit of a publisher's link; replenished as its messages are committed.
@@ -50,7 +48,6 @@ impl Default for AmqpConfig {
             unsettled_per_link_max: 10_000,
             message_bytes_max: 16 * 1024 * 1024,
             assembly_bytes_max: 64 * 1024 * 1024,
-            transactions_max: 256,
             depth_max: 32,
             link_credit: 500,
             incoming_window: 2048,

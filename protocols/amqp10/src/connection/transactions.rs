@@ -40,10 +40,6 @@ impl Transactions {
     pub fn find(&self, named: TransactionRef) -> Result<TransactionId, AmqpError> {
         named.filter(|id| self.open.contains_key(id)).ok_or_else(unknown)
     }
-
-    fn count(&self) -> usize {
-        self.open.len() + self.asking.len()
-    }
 }
 
 fn unknown() -> AmqpError {
@@ -69,10 +65,6 @@ impl Context {
             Err(error) => return Ok(Err(error)),
         };
         let request = match control {
-            Control::Declare if self.transactions.count() >= self.config.transactions_max as usize => {
-                let error = AmqpError::new(RESOURCE_LIMIT_EXCEEDED, "too many transactions on this connection");
-                return Ok(Err(error));
-            }
             Control::Declare => Request::Begin,
             Control::Discharge { transaction: None, .. } => return Ok(Err(unknown())),
             Control::Discharge { transaction: Some(id), fail } => match self.transactions.open.remove(&id) {

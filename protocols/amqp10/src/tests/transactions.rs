@@ -407,18 +407,6 @@ fn a_new_connection_asks_for_the_outcome_of_a_commit_in_doubt() {
 }
 
 #[test]
-fn several_transactions_are_open_at_once_up_to_the_limit() {
-    let mut client = controlling(AmqpConfig { transactions_max: 2, ..AmqpConfig::default() });
-    declare(&mut client, 0, ID);
-    declare(&mut client, 1, OTHER);
-    client.send(0, &transfer(COORDINATOR, 2, false, &control(code::DECLARE, &[])));
-    assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:resource-limit-exceeded"));
-    roll_back(&mut client, 3);
-    client.replies();
-    declare(&mut client, 4, ID);
-}
-
-#[test]
 fn a_declare_that_fails_is_rejected() {
     let mut client = controlling(AmqpConfig::default());
     client.send(0, &transfer(COORDINATOR, 0, false, &control(code::DECLARE, &[])));
