@@ -73,6 +73,30 @@ def test_queues_are_listed_with_their_figures(gateway, admin):
     publisher.close()
 
 
+def test_messages_are_browsed_removed_and_purged(gateway, admin):
+    queue = Address("queue", name())
+    publisher = Paho(gateway, 5)
+    for number in range(5):
+        publisher.publish(queue, Sent(f"body {number}".encode(), durable=True, properties={"number": str(number)}))
+    publisher.publish(queue, Sent(b"\xff\x00", durable=True))
+    rows = admin.result("queue.browse", queue=queue.name, body_bytes=4)["messages"]
+    assert [row.get("body") for row in rows] == ["body"] * 5 + [None]
+    assert (rows[5]["body_base64"], rows[5]["body_bytes"]) == ("/wA=", 2)
+    assert rows[3]["properties"]["application"] == {"number": "3"}
+    assert {row["state"] for row in rows} == {"ready"}
+    chosen = admin.result("queue.browse", queue=queue.name, selector="number IN ('1', '4')")["messages"]
+    assert [row["body"] for row in chosen] == ["body 1", "body 4"]
+    later = admin.result("queue.browse", queue=queue.name, **{"from": rows[2]["seq"]}, count=2)["messages"]
+    assert [row["seq"] for row in later] == [rows[2]["seq"], rows[3]["seq"]]
+    assert admin.result("queue.remove", queue=queue.name, seqs=[rows[0]["seq"], 10**9])["removed"] == 1
+    assert admin.result("queue.purge", queue=queue.name)["removed"] == 5
+    assert admin.result("queue.browse", queue=queue.name)["messages"] == []
+    for op, args in [("queue.browse", {}), ("queue.purge", {}), ("queue.remove", {"seqs": [1]})]:
+        assert admin.ask(op, queue="no such queue", **args)["error"]["code"] == "not-found"
+    assert "column" in admin.ask("queue.browse", queue=queue.name, selector="a =")["error"]["text"]
+    publisher.close()
+
+
 def test_a_connection_can_be_closed_and_is_told_why(gateway, admin):
     client_id = name()
     client = Paho(gateway, 5, client_id=client_id)

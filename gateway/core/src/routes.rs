@@ -78,6 +78,11 @@ impl Routes {
         }
     }
 
+    /// The queue that clients reach by this name.
+    pub fn queue(&self, name: &str) -> Option<Target> {
+        self.names.get(name).copied()
+    }
+
     /// Whether `selector` selects the message.
     pub(crate) fn selects(&self, selector: &Selector, message: &Message) -> bool {
         selector.matches_with(message, &self.formats)

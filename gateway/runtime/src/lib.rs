@@ -16,6 +16,7 @@ mod manage;
 mod memory;
 pub mod net;
 mod publisher;
+mod queues;
 mod well_known;
 mod wire;
 

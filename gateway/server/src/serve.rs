@@ -105,7 +105,7 @@ pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode
 
 /// Requests by message. Returns once nobody else can take their name.
 async fn serve_administration(gateway: &Arc<Gateway>, formats: Formats) {
-    let operations = Arc::new(operations::all(gateway));
+    let operations = Arc::new(operations::all(gateway, formats));
     let (ready, is_ready) = oneshot::channel();
     let answer = move |body: Bytes| {
         let operations = operations.clone();

@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use evergate_admin::operations::{OperationError, Operations};
 use evergate_core::ManageError;
+use evergate_model::Formats;
 use evergate_runtime::Gateway;
 
 /// All of it.
-pub fn all(gateway: &Arc<Gateway>) -> Operations {
+pub fn all(gateway: &Arc<Gateway>, formats: Formats) -> Operations {
     let operations = Operations::default();
     let operations = node::register(operations, gateway);
     let operations = connections::register(operations, gateway);
     let operations = policies::register(operations, gateway);
-    queues::register(operations, gateway)
+    queues::register(operations, gateway, formats)
 }
 
 fn refused(error: ManageError) -> OperationError {

@@ -1,20 +1,29 @@
-//! Queues and their figures.
+//! Queues: their figures, and their messages.
+
+mod messages;
+mod shown;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use evergate_admin::operations::{Operation, OperationError, Operations, arguments};
 use evergate_core::QueueStats;
-use evergate_model::Filter;
+use evergate_model::{Filter, Formats};
 use evergate_runtime::Gateway;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::messages::{Browse, Purge, Remove};
+
 /// Queues in one answer.
 const LIMIT: usize = 1000;
 
-pub fn register(operations: Operations, gateway: &Arc<Gateway>) -> Operations {
-    operations.with("queue.list", List(gateway.clone()))
+pub fn register(operations: Operations, gateway: &Arc<Gateway>, formats: Formats) -> Operations {
+    operations
+        .with("queue.list", List(gateway.clone()))
+        .with("queue.browse", Browse(gateway.clone(), formats))
+        .with("queue.purge", Purge(gateway.clone()))
+        .with("queue.remove", Remove(gateway.clone()))
 }
 
 struct List(Arc<Gateway>);
