@@ -42,9 +42,8 @@ pub struct StompConfig {
     pub prefetch_max: u64,
     /// Frames of a connection that await their answer from the gateway. 65,536.
     pub pending_max: usize,
-    /// Transactions of a connection at a time. 64.
-    pub transactions_max: usize,
-    /// SEND, ACK and NACK frames of a transaction. 100,000.
+    /// SEND, ACK and NACK frames of a transaction: bounds what is noted for an ABORT. The gateway has limits of
+    /// its own. 1,000,000.
     pub transaction_frames_max: usize,
     /// Bytes kept of what a client sends before it saw CONNECTED. 1 MiB.
     pub early_bytes_max: usize,
@@ -64,8 +63,7 @@ impl Default for StompConfig {
             prefetch_default: 1000,
             prefetch_max: 65_535,
             pending_max: 65_536,
-            transactions_max: 64,
-            transaction_frames_max: 100_000,
+            transaction_frames_max: 1_000_000,
             early_bytes_max: 1 << 20,
             server: concat!("evergate/", env!("CARGO_PKG_VERSION")).to_owned(),
         }

@@ -89,6 +89,20 @@ export class StompClient {
     );
   }
 
+  /** Sends messages in a transaction and ends it: how is commit or abort. */
+  async transact({ address, messages, how }) {
+    const transaction = this.client.begin();
+    for (const { body } of messages) {
+      const headers = { transaction: transaction.id, persistent: "true" };
+      this.client.publish({ destination: address.canonical, body, headers });
+    }
+    transaction[how]();
+    // What follows a COMMIT is answered after it.
+    await this.confirmed((receipt) =>
+      this.client.publish({ destination: "/topic/interop/after-a-transaction", headers: { receipt } }),
+    );
+  }
+
   async close() {
     this.fail = () => {};
     await this.client.deactivate();

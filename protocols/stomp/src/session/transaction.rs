@@ -79,8 +79,12 @@ impl Transactions {
     /// Notes what an ACK or NACK took, in case it is aborted.
     pub(super) fn note_taken(&mut self, frame: &Frame, consumer: ConsumerId, taken: Vec<Held>) {
         let named = frame.headers.get("transaction").and_then(|name| self.open.get_mut(name));
-        if let Some(transaction) = named {
-            transaction.taken.push((consumer, taken));
+        let Some(transaction) = named else {
+            return;
+        };
+        match transaction.taken.last_mut() {
+            Some((last, all)) if *last == consumer => all.extend(taken),
+            _ => transaction.taken.push((consumer, taken)),
         }
     }
 
@@ -105,10 +109,6 @@ impl StompSession {
         let name: Arc<str> = required(frame, "transaction")?.into();
         if self.transactions.open.contains_key(&name) {
             return Err(Fault::refused(format!("BEGIN: there is a transaction {name} already")));
-        }
-        let max = self.config.transactions_max;
-        if self.transactions.open.len() >= max {
-            return Err(Fault::refused(format!("BEGIN {name}: a connection has at most {max} transactions at a time")));
         }
         let token = self.pending.add(frame.headers.get("receipt").map(str::to_owned));
         let transaction = Transaction { state: State::Awaited(token), frames: 0, taken: Vec::new() };
