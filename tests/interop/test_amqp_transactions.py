@@ -156,6 +156,7 @@ def test_a_lost_connection_rolls_back(gateway, other, queue_address):
     transaction.receive(lost, 1)
     transaction.send(queue_address, 1)
     lost.drop()
+    lost.connection.container.process()  # so that the socket is closed
     found = bodies(other, queue_address, 2)
     assert [body for body, _ in found] == [0]
 
