@@ -229,7 +229,7 @@ impl Default for Limits {
             queue_resident_bytes_max: ByteSize(64 << 20),
             queues_max: 100_000,
             retained_max: 100_000,
-            publish_window_messages: 4096,
+            publish_window_messages: 512,
             publish_window_bytes: ByteSize(32 << 20),
             transaction_messages_max: 10_000,
             transaction_bytes_max: ByteSize(64 << 20),

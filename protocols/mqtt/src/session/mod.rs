@@ -17,7 +17,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ pub struct MqttSession {
     inbound: Inbound,
     subscriptions: Subscriptions,
     consumers: BTreeMap<ConsumerId, Consumer>,
+    /// Those that hold deliveries back, each once.
+    waiting: VecDeque<ConsumerId>,
     /// Consumers that were told to detach, and the UNSUBSCRIBE slot that waits for it.
     detaching: HashMap<ConsumerId, Option<Token>>,
     next_consumer: u32,
@@ -122,6 +124,7 @@ impl MqttSession {
             inbound: Inbound::default(),
             subscriptions: Subscriptions::default(),
             consumers: BTreeMap::new(),
+            waiting: VecDeque::new(),
             detaching: HashMap::new(),
             next_consumer: 1,
             in_flight: HashMap::new(),

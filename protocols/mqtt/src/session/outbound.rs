@@ -119,20 +119,32 @@ impl MqttSession {
             && let Some(consumer) = self.consumers.get_mut(&id)
         {
             consumer.held.push_back(delivery);
+            self.waiting.push_back(id);
         }
     }
 
-    /// Sends what was held back, as far as it can be sent now.
+    /// Sends what was held back, as far as it can be sent now: one of each consumer in turn. While the client's
+    /// receive maximum is reached this costs nothing, however many consumers wait.
     fn pump(&mut self, now: Time, out: &mut Output) {
-        let waiting: Vec<_> = self.consumers.iter().filter(|(_, c)| !c.held.is_empty()).map(|(id, _)| *id).collect();
-        for id in waiting {
-            while let Some(delivery) = self.consumers.get_mut(&id).and_then(|c| c.held.pop_front()) {
-                if let Sent::Blocked(delivery) = self.try_deliver(now, delivery, out) {
-                    if let Some(consumer) = self.consumers.get_mut(&id) {
-                        consumer.held.push_front(delivery);
-                    }
-                    break;
-                }
+        // Turns that may pass without a delivery: a packet id may still be in use.
+        let mut blocked = 0;
+        while blocked < self.waiting.len()
+            && self.in_flight.len() < usize::from(self.client.receive_maximum)
+            && let Some(id) = self.waiting.pop_front()
+        {
+            let Some(delivery) = self.consumers.get_mut(&id).and_then(|consumer| consumer.held.pop_front()) else {
+                continue; // it is gone
+            };
+            let sent = self.try_deliver(now, delivery, out);
+            let Some(consumer) = self.consumers.get_mut(&id) else { continue };
+            if let Sent::Blocked(delivery) = sent {
+                consumer.held.push_front(delivery);
+                blocked += 1;
+            } else {
+                blocked = 0;
+            }
+            if !consumer.held.is_empty() {
+                self.waiting.push_back(id);
             }
         }
     }

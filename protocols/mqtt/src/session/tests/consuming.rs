@@ -6,7 +6,7 @@ use evergate_model::{
 
 use super::gateway::{Peer, connect, delivery, filter, message, stored};
 use crate::MqttConfig;
-use crate::codec::{Packet, Properties, PropertyValue, Publish, Qos, Suback, Subscribe, Version, id};
+use crate::codec::{AckKind, Packet, Properties, PropertyValue, Publish, Qos, Suback, Subscribe, Version, id};
 
 /// SUBSCRIBE with QoS 1 and these user properties.
 fn subscribe(text: &str, pairs: &[(&str, &str)]) -> Packet {
@@ -211,4 +211,31 @@ fn deliveries_of_a_stream_tell_their_place() {
         let expected = if told { vec![("x-stream-offset".to_owned(), "12".to_owned())] } else { vec![] };
         assert_eq!(pairs(&published(&mut peer).properties.head), expected);
     }
+}
+
+#[test]
+fn queues_take_turns_when_the_clients_receive_maximum_holds_them_back() {
+    let mut packet = connect(Version::V5);
+    packet.properties.add(id::RECEIVE_MAXIMUM, PropertyValue::Two(1));
+    let mut peer = Peer::resumed(packet, MqttConfig::default(), Attached::default());
+    let mut consumers = Vec::new();
+    for name in ["a", "b", "c"] {
+        let consumer = attach(&mut peer, &format!("$queue/{name}"), &[]).consumer;
+        peer.event(Event::Attached { consumer, result: Ok(Attached::default()) });
+        suback(&mut peer);
+        consumers.push((name, consumer.0));
+    }
+    for seq in 1..=2 {
+        for (name, consumer) in &consumers {
+            peer.deliver(*consumer, seq, &message(name, Qos::AtLeastOnce));
+        }
+    }
+    let mut order = String::new();
+    for _ in 0..6 {
+        let publish = published(&mut peer);
+        order.push_str(&publish.topic);
+        peer.ack(AckKind::Puback, publish.packet_id);
+    }
+    assert_eq!(order, "abcabc");
+    assert_eq!(peer.take(), []);
 }
