@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use evergate_model::{Action, Attached, ConsumerId, Delivery, Event, Message, Outcome, Seq};
+use evergate_model::{
+    Action, Attached, ConsumerId, Delivery, Event, Message, Outcome, Seq, Settle, TransactionError, TransactionId,
+};
 
 use super::client::Client;
 
@@ -21,10 +23,21 @@ struct Consumer {
     settled: bool,
 }
 
+/// What a transaction holds.
+#[derive(Default)]
+struct Transaction {
+    publishes: Vec<Message>,
+    /// Out of their consumers' hands; whose, and of which queue.
+    settles: Vec<(ConsumerId, String, u64, Arc<Message>, Outcome)>,
+}
+
 #[derive(Default)]
 pub struct Gateway {
     queues: HashMap<String, Queue>,
     consumers: HashMap<ConsumerId, Consumer>,
+    transactions: HashMap<TransactionId, Transaction>,
+    committed: Vec<TransactionId>,
+    last_transaction: u64,
     pub accepted: Vec<Vec<u8>>,
 }
 
@@ -45,14 +58,15 @@ impl Gateway {
     fn act(&mut self, action: Action, client: &mut Client) {
         match action {
             Action::Publish(publish) => {
-                let queue = self.queues.entry(publish.message.meta.address.name.to_string()).or_default();
-                queue.last += 1;
-                queue.backlog.push_back((queue.last, Arc::new(publish.message)));
-                client.event(Event::Published { token: publish.token, result: Ok(1) });
-                let ids: Vec<ConsumerId> = self.consumers.keys().copied().collect();
-                for id in ids {
-                    self.dispatch(id, client);
+                match publish.transaction {
+                    None => self.enqueue(publish.message),
+                    Some(id) => {
+                        let transaction = self.transactions.get_mut(&id).expect("the session knows what is open");
+                        transaction.publishes.push(publish.message);
+                    }
                 }
+                client.event(Event::Published { token: publish.token, result: Ok(1) });
+                self.dispatch_all(client);
             }
             Action::Attach(attach) => {
                 let name = attach.queue.name.to_string();
@@ -76,6 +90,9 @@ impl Gateway {
                 }
             }
             Action::Settle(settle) => {
+                if settle.transaction.is_some() {
+                    return self.pledge(&settle);
+                }
                 let Some(consumer) = self.consumers.get_mut(&settle.consumer) else { return };
                 let range = settle.first.0..=settle.last.0;
                 let (settled, held): (Vec<_>, Vec<_>) =
@@ -93,10 +110,90 @@ impl Gateway {
                 }
             }
             Action::Detach { consumer, .. } => {
-                self.consumers.remove(&consumer);
+                if let Some(Consumer { queue, held, .. }) = self.consumers.remove(&consumer)
+                    && let Some(queue) = self.queues.get_mut(&queue)
+                {
+                    held.into_iter().rev().for_each(|entry| queue.backlog.push_front(entry));
+                }
                 client.event(Event::Detached { consumer });
             }
+            Action::Begin { token } => {
+                self.last_transaction += 1;
+                let id = TransactionId(self.last_transaction);
+                self.transactions.insert(id, Transaction::default());
+                client.event(Event::Begun { token, result: Ok(id) });
+            }
+            Action::Commit { transaction, token } => {
+                let result = match self.transactions.remove(&transaction) {
+                    Some(held) => {
+                        self.committed.push(transaction);
+                        self.commit(held);
+                        Ok(())
+                    }
+                    None if self.committed.contains(&transaction) => Ok(()),
+                    None => Err(TransactionError::Unknown),
+                };
+                client.event(Event::Committed { token, result });
+                self.dispatch_all(client);
+            }
+            Action::Rollback { transaction, token } => {
+                let settles = self.transactions.remove(&transaction).unwrap_or_default().settles;
+                for (consumer, queue, seq, message, _) in settles {
+                    match self.consumers.get_mut(&consumer) {
+                        Some(consumer) => consumer.held.push((seq, message)),
+                        None => self.queues.entry(queue).or_default().backlog.push_front((seq, message)),
+                    }
+                }
+                client.event(Event::Done(token));
+            }
             other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    fn enqueue(&mut self, message: Message) {
+        let queue = self.queues.entry(message.meta.address.name.to_string()).or_default();
+        queue.last += 1;
+        queue.backlog.push_back((queue.last, Arc::new(message)));
+    }
+
+    fn pledge(&mut self, settle: &Settle) {
+        let Some(consumer) = self.consumers.get_mut(&settle.consumer) else { return };
+        let transaction =
+            self.transactions.get_mut(&settle.transaction.unwrap()).expect("the session knows what is open");
+        let range = settle.first.0..=settle.last.0;
+        let (taken, held): (Vec<_>, Vec<_>) = consumer.held.drain(..).partition(|(seq, _)| range.contains(seq));
+        consumer.held = held;
+        for (seq, message) in taken {
+            let entry = (settle.consumer, consumer.queue.clone(), seq, message, settle.outcome.clone());
+            transaction.settles.push(entry);
+        }
+    }
+
+    fn commit(&mut self, transaction: Transaction) {
+        for message in transaction.publishes {
+            self.enqueue(message);
+        }
+        for (_, queue, seq, message, outcome) in transaction.settles {
+            if outcome == Outcome::Accept {
+                self.accepted.push(message.body.to_vec());
+            } else {
+                self.queues.entry(queue).or_default().backlog.push_front((seq, message));
+            }
+        }
+    }
+
+    /// Bodies of what is in a queue and in nobody's hands.
+    pub fn backlog(&self, queue: &str) -> Vec<Vec<u8>> {
+        self.queues
+            .get(queue)
+            .map(|queue| queue.backlog.iter().map(|(_, m)| m.body.to_vec()).collect())
+            .unwrap_or_default()
+    }
+
+    fn dispatch_all(&mut self, client: &mut Client) {
+        let ids: Vec<ConsumerId> = self.consumers.keys().copied().collect();
+        for id in ids {
+            self.dispatch(id, client);
         }
     }
 

@@ -1,13 +1,14 @@
 //! Bytes that mean harm.
 
 use bytes::BytesMut;
-use evergate_model::{Action, Attached, Close, Event, Session, Value};
+use evergate_model::{Action, Attached, Close, Event, Session, TransactionId, Value};
 use proptest::prelude::*;
 
 use super::client::{
     AttachFrame, Client, Node, begin, data, detach, disposition, flow, frame, part, performative, transfer, window_flow,
 };
 use super::gateway::Gateway;
+use super::transactions::{COORDINATOR, control, coordinator, discharge, retiring};
 use crate::AmqpConfig;
 use crate::codec::{AMQP_HEADER, FRAME_AMQP, SASL_HEADER};
 use crate::performative::code;
@@ -143,6 +144,7 @@ fn any_frame() -> impl Strategy<Value = BytesMut> {
         Just(Node { dynamic: true, ..Node::default() }),
         Just(Node { durable: 2, ..Node::at("/topic/a") }),
     ];
+    let transaction = (0..3u64).prop_map(TransactionId);
     let outcome = prop_oneof![Just(None), Just(Some(code::ACCEPTED)), Just(Some(code::RELEASED))];
     let attach = (handle.clone(), node, any::<bool>(), 0..3u8).prop_map(|(handle, node, receiver, snd)| {
         let frame = if receiver { AttachFrame::receiver(handle, node) } else { AttachFrame::sender(handle, node) };
@@ -151,6 +153,13 @@ fn any_frame() -> impl Strategy<Value = BytesMut> {
     });
     prop_oneof![
         3 => attach,
+        1 => Just(coordinator("t", COORDINATOR, &[], &[])),
+        2 => (0..9u32).prop_map(|id| transfer(COORDINATOR, id, false, &control(code::DECLARE, &[]))),
+        1 => (0..9u32, transaction.clone(), any::<bool>())
+            .prop_map(|(id, of, fail)| transfer(COORDINATOR, id, false, &discharge(of, fail))),
+        1 => any::<bool>().prop_map(|closed| detach(COORDINATOR, closed)),
+        2 => (0..9u32, 0..9u32, any::<bool>(), transaction)
+            .prop_map(|(first, last, settled, of)| retiring(first, last, settled, of, code::ACCEPTED)),
         1 => (0..20u32).prop_map(begin),
         1 => Just(performative(code::END, &[])),
         2 => (handle.clone(), any::<bool>()).prop_map(|(handle, closed)| detach(handle, closed)),

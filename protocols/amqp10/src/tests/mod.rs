@@ -4,6 +4,7 @@ mod client;
 mod gateway;
 
 mod connection;
+mod conservation;
 mod consume;
 mod hostile;
 mod publish;

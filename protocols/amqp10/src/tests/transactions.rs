@@ -13,12 +13,12 @@ use crate::performative::code;
 
 const ID: TransactionId = TransactionId(0x0102_0304_0506_0708);
 const OTHER: TransactionId = TransactionId(9);
-const COORDINATOR: u32 = 10;
-const SENDER: u32 = 11;
-const RECEIVER: u32 = 12;
+pub const COORDINATOR: u32 = 10;
+pub const SENDER: u32 = 11;
+pub const RECEIVER: u32 = 12;
 
 /// An attach of a coordinator; `outcomes`: those of the controller's source.
-fn coordinator(name: &str, handle: u32, capabilities: &[&str], outcomes: &[&str]) -> BytesMut {
+pub fn coordinator(name: &str, handle: u32, capabilities: &[&str], outcomes: &[&str]) -> BytesMut {
     let mut buf = BytesMut::new();
     let mut list = ListWriter::described(&mut buf, code::ATTACH);
     list.field(|buf| put_string(buf, name)).uint(handle).flag(false).null().null();
@@ -37,17 +37,17 @@ fn coordinator(name: &str, handle: u32, capabilities: &[&str], outcomes: &[&str]
 }
 
 /// An amqp-value with a described list.
-fn control(code: u8, fields: &[Value<'_>]) -> Vec<u8> {
+pub fn control(code: u8, fields: &[Value<'_>]) -> Vec<u8> {
     let mut message = vec![0x00, 0x53, 0x77];
     message.extend_from_slice(&performative(code, fields));
     message
 }
 
-fn id_of(transaction: TransactionId) -> Value<'static> {
+pub fn id_of(transaction: TransactionId) -> Value<'static> {
     Value::Binary(transaction.0.to_be_bytes().to_vec().into())
 }
 
-fn discharge(transaction: TransactionId, fail: bool) -> Vec<u8> {
+pub fn discharge(transaction: TransactionId, fail: bool) -> Vec<u8> {
     control(code::DISCHARGE, &[id_of(transaction), Value::Bool(fail)])
 }
 
@@ -133,7 +133,7 @@ fn put_state(buf: &mut BytesMut, transaction: &Value<'_>, outcome: Option<u8>) {
         .close();
 }
 
-fn posting(id: u32, settled: bool, transaction: &Value<'_>) -> BytesMut {
+pub fn posting(id: u32, settled: bool, transaction: &Value<'_>, body: &[u8]) -> BytesMut {
     let mut buf = BytesMut::new();
     ListWriter::described(&mut buf, code::TRANSFER)
         .uint(SENDER)
@@ -145,11 +145,11 @@ fn posting(id: u32, settled: bool, transaction: &Value<'_>) -> BytesMut {
         .null()
         .field(|buf| put_state(buf, transaction, None))
         .close();
-    buf.extend_from_slice(&data(b"x"));
+    buf.extend_from_slice(&data(body));
     buf
 }
 
-fn retiring(first: u32, last: u32, settled: bool, transaction: TransactionId, outcome: u8) -> BytesMut {
+pub fn retiring(first: u32, last: u32, settled: bool, transaction: TransactionId, outcome: u8) -> BytesMut {
     let mut buf = BytesMut::new();
     ListWriter::described(&mut buf, code::DISPOSITION)
         .flag(true)
@@ -225,7 +225,7 @@ fn a_coordinator_says_what_it_can_and_refuses_what_it_cannot() {
 fn a_message_is_posted_with_its_transaction_and_accepted_in_it() {
     let mut client = declared(AmqpConfig::default());
     sending(&mut client);
-    client.send(0, &posting(1, false, &id_of(ID)));
+    client.send(0, &posting(1, false, &id_of(ID), b"x"));
     let publish = published(&mut client);
     assert_eq!(publish.transaction, Some(ID));
     client.event(Event::Published { token: publish.token, result: Ok(0) });
@@ -244,7 +244,7 @@ fn confirms_of_one_transaction_share_a_disposition_and_of_two_do_not() {
     sending(&mut client);
     let mut tokens = Vec::new();
     for (id, transaction) in [(2, ID), (3, ID), (4, OTHER)] {
-        client.send(0, &posting(id, false, &id_of(transaction)));
+        client.send(0, &posting(id, false, &id_of(transaction), b"x"));
         tokens.push(published(&mut client).token);
     }
     for token in tokens {
@@ -267,7 +267,7 @@ fn a_post_that_fails_is_rejected_with_the_reason() {
     let mut client = declared(AmqpConfig::default());
     sending(&mut client);
     for (id, (error, expected)) in (1..).zip(table) {
-        client.send(0, &posting(id, false, &id_of(ID)));
+        client.send(0, &posting(id, false, &id_of(ID), b"x"));
         let token = published(&mut client).token;
         client.event(Event::Published { token, result: Err(error) });
         assert_eq!(rejected(&client.reply()).as_deref(), Some(expected));
@@ -279,11 +279,11 @@ fn work_in_an_unknown_transaction_is_refused() {
     let mut client = declared(AmqpConfig::default());
     sending(&mut client);
     for (id, named) in [(1, id_of(OTHER)), (2, Value::Binary(b"short"[..].into()))] {
-        client.send(0, &posting(id, false, &named));
+        client.send(0, &posting(id, false, &named, b"x"));
         assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:transaction:unknown-id"));
     }
     // Nobody would read a rejection of a settled one.
-    client.send(0, &posting(3, true, &id_of(OTHER)));
+    client.send(0, &posting(3, true, &id_of(OTHER), b"x"));
     let reply = client.reply();
     assert_eq!((reply.code, reply.condition(2)), (code::DETACH, "amqp:transaction:unknown-id".into()));
     assert!(client.actions().is_empty());
@@ -295,7 +295,7 @@ fn no_work_is_taken_once_the_discharge_is_on_its_way() {
     sending(&mut client);
     client.send(0, &transfer(COORDINATOR, 1, false, &discharge(ID, false)));
     client.actions();
-    client.send(0, &posting(2, false, &id_of(ID)));
+    client.send(0, &posting(2, false, &id_of(ID), b"x"));
     assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:transaction:unknown-id"));
 }
 
@@ -483,12 +483,12 @@ fn a_coordinator_in_a_session_of_its_own_serves_others_and_ends_with_it() {
     let frame = AttachFrame { name: "s3", ..AttachFrame::sender(SENDER, Node::at("orders")) };
     client.send(1, &frame.bytes());
     client.replies();
-    client.send(1, &posting(0, false, &id_of(ID)));
+    client.send(1, &posting(0, false, &id_of(ID), b"x"));
     assert_eq!(published(&mut client).transaction, Some(ID));
     client.send(0, &performative(code::END, &[]));
     assert_eq!(token(&mut client).1, "rollback");
     client.replies();
-    client.send(1, &posting(1, false, &id_of(ID)));
+    client.send(1, &posting(1, false, &id_of(ID), b"x"));
     assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:transaction:unknown-id"));
 }
 
