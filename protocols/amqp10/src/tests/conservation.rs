@@ -6,8 +6,8 @@ use evergate_model::TransactionId;
 use proptest::prelude::*;
 
 use super::client::{AttachFrame, Client, Node, begin, data, detach, disposition, flow, performative, transfer};
+use super::controller::{COORDINATOR, RECEIVER, SENDER, control, coordinator, discharge, id_of, posting, retiring};
 use super::gateway::Gateway;
-use super::transactions::{COORDINATOR, RECEIVER, SENDER, control, coordinator, discharge, id_of, posting, retiring};
 use crate::AmqpConfig;
 use crate::performative::code;
 

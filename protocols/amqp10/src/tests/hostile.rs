@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::client::{
     AttachFrame, Client, Node, begin, data, detach, disposition, flow, frame, part, performative, transfer, window_flow,
 };
+use super::controller::{COORDINATOR, control, coordinator, discharge, retiring};
 use super::gateway::Gateway;
-use super::transactions::{COORDINATOR, control, coordinator, discharge, retiring};
 use crate::AmqpConfig;
 use crate::codec::{AMQP_HEADER, FRAME_AMQP, SASL_HEADER};
 use crate::performative::code;

@@ -1,6 +1,7 @@
 //! State-machine tests: a client's bytes on one side, the gateway's events on the other.
 
 mod client;
+mod controller;
 mod gateway;
 
 mod connection;
@@ -8,6 +9,7 @@ mod conservation;
 mod consume;
 mod hostile;
 mod publish;
+mod retirement;
 mod settle;
 mod subscription;
 mod terminus;
