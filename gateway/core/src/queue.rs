@@ -3,6 +3,7 @@
 mod admin;
 pub mod class;
 mod consumers;
+mod dedup;
 mod dispatch;
 mod entry;
 mod groups;
@@ -25,6 +26,7 @@ use evergate_model::{Consumers, Formats, Message, OnFull, QueueId, QueueKind, Qu
 
 pub use admin::{Peeked, PeekedState};
 use class::{Class, ClassId, Mode, Rank};
+pub use dedup::{DedupRow, in_order};
 use entry::{Entry, State};
 pub use letter::DEAD_LETTER_QUEUE;
 use line::Line;
@@ -69,6 +71,8 @@ pub struct QueueStats {
     pub dead_lettered_total: u64,
     /// Messages that made room for others, or found none.
     pub dropped_total: u64,
+    /// Messages not stored because one with their identity was there before.
+    pub duplicates_total: u64,
 }
 
 /// What the shard gives every queue.
@@ -77,6 +81,17 @@ pub struct QueueConfig {
     pub limits: QueueLimits,
     pub formats: Formats,
     pub bug: Option<Bug>,
+}
+
+/// What became of a message that was published.
+#[derive(Clone, Copy, Debug)]
+pub enum Enqueued {
+    /// It waits at this place for a commit.
+    Stored(Place),
+    /// One with its identity was there before, and may still wait for a commit.
+    Duplicate,
+    /// Nothing more is to come.
+    Done,
 }
 
 /// What a queue wants to happen.
@@ -138,6 +153,8 @@ pub struct Queue {
     unpinning: BTreeSet<ConsumerKey>,
     /// On a last-value queue: which message is the newest of its key.
     latest: Option<Box<latest::Latest>>,
+    /// What identities came within the window of duplicate detection.
+    dedup: Option<Box<dedup::Dedup>>,
     /// On a stream: when the oldest message goes.
     ages_next: Option<Time>,
     peeks: Vec<admin::Peek>,
@@ -186,6 +203,7 @@ impl Queue {
             groups: None,
             unpinning: BTreeSet::new(),
             latest: None,
+            dedup: None,
             ages_next: None,
             peeks: Vec::new(),
             marks: BTreeSet::new(),
@@ -207,9 +225,10 @@ impl Queue {
     }
 
     /// How it behaves from now on. What is there already keeps its expiry and its lane.
-    pub fn change(&mut self, settings: Arc<QueueSettings>) {
+    pub fn change(&mut self, settings: Arc<QueueSettings>, out: &mut Out<'_>) {
         let before = std::mem::replace(&mut self.settings, settings);
         self.prepare();
+        self.drop_identities(out);
         if before.kind != self.settings.kind {
             self.prepare_latest();
             self.ages_next = None;
@@ -261,7 +280,7 @@ impl Queue {
         if self.is_stream() { Lane::USUAL } else { Lane::of_priority(message.meta.priority) }
     }
 
-    /// Appends a message. Returns its place if it waits for a commit: because it is stored, or `hidden` until then.
+    /// Appends a message. `hidden`: nobody gets it before its commit, stored or not.
     pub fn enqueue(
         &mut self,
         now: Time,
@@ -270,11 +289,15 @@ impl Queue {
         retained: bool,
         hidden: bool,
         out: &mut Out<'_>,
-    ) -> Option<Place> {
+    ) -> Enqueued {
         self.stats.published_total += 1;
+        if self.is_duplicate(&message, now, out) {
+            self.stats.duplicates_total += 1;
+            return Enqueued::Duplicate;
+        }
         if !self.make_room(&message, now, out) {
             self.stats.dropped_total += 1;
-            return None;
+            return Enqueued::Done;
         }
         let place = Place { lane: self.lane_of(&message), seq: self.next_seq };
         self.next_seq.0 += 1;
@@ -284,6 +307,7 @@ impl Queue {
             let (message, queue) = (message.clone(), place.lane.stored_as(self.id));
             out.records.push(Record::Enqueue { message, queue, seq: place.seq });
         }
+        self.remember(&message, place, stored, now, out);
         if message.meta.is_discardable() {
             self.discardable.insert(place);
         }
@@ -291,7 +315,7 @@ impl Queue {
         self.watch(place, &entry);
         self.line.push(place, entry);
         self.replaces(place, out);
-        (stored || hidden).then_some(place)
+        if stored || hidden { Enqueued::Stored(place) } else { Enqueued::Done }
     }
 
     /// A message as it stands in the line when it comes, from a publisher or from the journal.

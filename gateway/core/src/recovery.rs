@@ -11,6 +11,7 @@ use crate::directory::{
     delete_binding, delete_queue_row, shard_of,
 };
 use crate::lane::Lane;
+use crate::queue::{DedupRow, in_order};
 use crate::routes::Routes;
 use crate::shard::{Shard, ShardConfig};
 
@@ -68,6 +69,7 @@ pub fn recover(
     let mut queues: Vec<(QueueId, Arc<str>, Lifetime)> = Vec::new();
     let mut bindings: HashMap<QueueId, Vec<Binding>> = HashMap::new();
     let (mut retained, mut policies, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut identities = Vec::new();
     let mut start = 1;
     for (table, key, value) in recovered.state {
         let unreadable = || format!("the journal's {table:?} row '{key}' is not of a form that this release reads");
@@ -92,6 +94,7 @@ pub fn recover(
             }
             Table::Counter => {}
             Table::Transaction => outcomes.push(decode_transaction(&key, &value).ok_or_else(unreadable)?),
+            Table::Dedup => identities.push(DedupRow::decode(&key, &value).ok_or_else(unreadable)?),
         }
     }
     let counters = Counters::new(start);
@@ -111,8 +114,10 @@ pub fn recover(
     for queue in &recovered.queues {
         by_id.entry(Lane::split(queue.id).0).or_default().push(queue);
     }
+    let mut places = HashMap::new();
     for (id, name, lifetime) in queues {
         let shard = shard_of(&name, shards);
+        places.insert(id, usize::from(shard.0));
         let bindings = bindings.remove(&id).unwrap_or_default();
         let settings = directory.recover_queue(now, id, name.clone(), lifetime, bindings, &mut routes);
         let lanes = by_id.get(&id).map_or(&[][..], Vec::as_slice);
@@ -120,6 +125,13 @@ pub fn recover(
     }
     for (id, bindings) in bindings {
         records.extend(bindings.iter().map(|binding| delete_binding(id, &binding.filter)));
+    }
+    in_order(&mut identities);
+    for row in identities {
+        match places.get(&row.queue) {
+            Some(shard) => owners[*shard].recover_identities(row),
+            None => records.push(row.delete()),
+        }
     }
     directory.recover_retained(retained);
     directory.recover_outcomes(outcomes);

@@ -16,7 +16,7 @@ use crate::consumer::ConsumerKey;
 use crate::directory::delete_queue_row;
 use crate::effect::{Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId};
 use crate::lane::{Lane, Place};
-use crate::queue::{Out, Queue, QueueConfig, QueueLimits, QueueStats};
+use crate::queue::{DedupRow, Enqueued, Out, Queue, QueueConfig, QueueLimits, QueueStats};
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -301,6 +301,13 @@ impl Shard {
         self.queues.insert(id, queue);
     }
 
+    /// Takes over a row of identities that a restart found.
+    pub(crate) fn recover_identities(&mut self, row: DedupRow) {
+        if let Some(queue) = self.queues.get_mut(&row.queue) {
+            queue.recover_identities(row);
+        }
+    }
+
     fn queue_config(&self) -> QueueConfig {
         let ShardConfig { limits, formats, bug, .. } = self.config;
         QueueConfig { limits, formats, bug }
@@ -349,7 +356,7 @@ impl Shard {
                 self.queues.insert(queue, made);
             }
             ShardCommand::Change { queue, settings } => {
-                self.with_queue(now, queue, log, effects, |queue, _| queue.change(settings));
+                self.with_queue(now, queue, log, effects, |queue, out| queue.change(settings, out));
             }
             ShardCommand::Delete { queue } => self.delete(queue, log, effects),
             ShardCommand::Attach { queue, session, consumer, wants, window_bytes, found } => {
@@ -425,17 +432,20 @@ impl Shard {
         log: &mut Vec<Logged>,
         effects: &mut Vec<ShardEffect>,
     ) {
-        let mut reached = 0;
+        let (mut reached, mut waits) = (0, false);
         let refusal = self.refusal(message, targets);
         for target in targets.iter().filter(|_| refusal.is_none()) {
             // It may have been deleted since the session looked at the routes.
             let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
             reached += 1;
             let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
-            let stored = queue.enqueue(now, message.clone(), target.durable, target.retained, false, &mut out);
-            if let Some(place) = stored {
-                let position = Position(self.logged.0 + self.records.len() as u64);
-                self.uncommitted.push_back((position, target.queue, place));
+            match queue.enqueue(now, message.clone(), target.durable, target.retained, false, &mut out) {
+                Enqueued::Stored(place) => {
+                    let position = Position(self.logged.0 + self.records.len() as u64);
+                    self.uncommitted.push_back((position, target.queue, place));
+                }
+                Enqueued::Duplicate => waits |= message.meta.durable,
+                Enqueued::Done => {}
             }
         }
         if let Some((queue, number)) = mark.filter(|_| refusal.is_none())
@@ -443,7 +453,7 @@ impl Shard {
         {
             self.records.extend(queue.mark(number, true));
         }
-        let kept = group.is_some() || !self.records.is_empty();
+        let kept = waits || group.is_some() || !self.records.is_empty();
         self.log(group, log);
         if let Some((session, token)) = answer {
             let event = SessionEvent::PublishPart { token, reached, error: refusal };
@@ -528,6 +538,7 @@ impl Shard {
         if queue.durable {
             let stored = queue.stored_as().into_iter();
             self.records.extend(stored.flat_map(|id| [Record::Purge { queue: id }, delete_queue_row(id)]));
+            self.records.extend(queue.delete_identities());
             self.log(None, log);
         }
         effects.push(ShardEffect::Full(id, false));
@@ -570,6 +581,9 @@ impl Shard {
         touched.sort_unstable();
         touched.dedup();
         for id in touched {
+            if let Some(queue) = self.queues.get_mut(&id) {
+                queue.identities_committed();
+            }
             self.with_queue(now, id, log, effects, |_, _| ());
         }
     }

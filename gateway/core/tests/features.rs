@@ -11,8 +11,8 @@ use common::{Bench, LIMITS, NOW, Q, SIZE, settle};
 use evergate_core::{PeekedState, QueueLimits, SessionEvent, SessionId, ShardCommand, ShardEffect};
 use evergate_journal::Record;
 use evergate_model::{
-    Address, Body, Consumers, Dispatch, Encoding, Format, Message, MessageId, Meta, OnFull, Outcome, QueueKind,
-    QueueSettings, Redelivery, Selector, Seq, StreamStart, Time, Token, Unwanted, Value, View,
+    Address, Body, Consumers, DedupWindow, Dispatch, Encoding, Format, Message, MessageId, Meta, OnFull, Outcome,
+    QueueKind, QueueSettings, Redelivery, Selector, Seq, StreamStart, Time, Token, Unwanted, Value, View,
 };
 
 /// A format whose body is one property, `p`.
@@ -514,4 +514,51 @@ fn what_expires_may_simply_go() {
     bench.now = Time(NOW.0 + 10);
     bench.apply(ShardCommand::Tick);
     assert_eq!((bench.settled(), bench.letters().len()), (vec![1], 0));
+}
+
+// --- duplicates
+
+fn dedup(count: u32) -> QueueSettings {
+    let window = DedupWindow { count, time: Duration::from_millis(100), by_message_id: false };
+    settings(|it| it.dedup = Some(window))
+}
+
+fn identified(number: u64, identity: &str) -> Arc<Message> {
+    message(number, true, "", |meta| meta.rare_mut().dedup_id = Some(identity.into()))
+}
+
+#[test]
+fn a_duplicate_is_confirmed_after_the_first_and_not_stored() {
+    let mut bench = Bench::with(LIMITS, dedup(10));
+    bench.publish_message(identified(1, "a"));
+    bench.publish_message(identified(2, "a"));
+    assert!(bench.told().is_empty());
+    bench.commit();
+    assert_eq!(bench.told(), ["Published(1)", "Published(2)"]);
+    assert_eq!((bench.stats().messages, bench.stats().duplicates_total), (1, 1));
+    // Out of the window it is another message.
+    bench.now = Time(NOW.0 + 100);
+    bench.publish_message(identified(3, "a"));
+    assert_eq!(bench.stats().messages, 2);
+}
+
+#[test]
+fn identities_are_a_row_a_commit_and_go_by_the_row() {
+    let mut bench = Bench::with(LIMITS, dedup(3));
+    for (number, identity) in (1..).zip(["a", "b", "c", "d", "e", "f"]) {
+        bench.publish_message(identified(number, identity));
+        if number % 2 == 0 {
+            bench.commit();
+        }
+    }
+    let deleted = bench.log.iter().filter_map(|logged| match &logged.record {
+        Some(Record::State(change)) if change.value.is_none() => Some(change.key.to_string()),
+        _ => None,
+    });
+    let deleted: Vec<_> = deleted.collect();
+    assert_eq!(deleted, ["7 1"]);
+    bench.publish_message(identified(7, "c"));
+    assert_eq!(bench.stats().duplicates_total, 0);
+    bench.publish_message(identified(8, "f"));
+    assert_eq!(bench.stats().duplicates_total, 1);
 }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use evergate_model::{Message, MessageId, QueueId, Seq};
 
-use crate::{Record, Table};
+use crate::{Record, Table, codec};
 
 /// A change of keyed state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Batch {
     /// Sum of `Message::size_bytes` over `messages`.
     pub bytes: u64,
     by_id: HashMap<MessageId, usize>,
+    /// Where in `state` the identities of each queue are.
+    identities: HashMap<QueueId, usize>,
 }
 
 impl Batch {
@@ -65,6 +67,7 @@ impl Batch {
             Record::Settle { queue, first, last } => self.settle(queue, first, last),
             Record::Mark { queue, number, set } => self.marks.push((queue, number, set)),
             Record::Purge { queue } => self.purge(queue),
+            Record::Identity { queue, seq, identity, at } => self.identity(queue, seq, &identity, at),
             Record::State(change) => self.state.push(change),
         }
     }
@@ -85,6 +88,21 @@ impl Batch {
             self.messages.push(StoredMessage { message, targets: vec![(queue, seq)] });
         } else {
             self.messages[index].targets.push((queue, seq));
+        }
+    }
+
+    /// Adds an identity to the queue's row of this commit.
+    fn identity(&mut self, queue: QueueId, seq: Seq, identity: &str, at: u64) {
+        let index = *self.identities.entry(queue).or_insert(self.state.len());
+        if index == self.state.len() {
+            let key = format!("{} {}", queue.0, seq.0).into();
+            self.state.push(StateChange { table: Table::Dedup, key, value: Some(Bytes::new()) });
+        }
+        if let Some(value) = &mut self.state[index].value {
+            // Nobody else has it: it grows in place.
+            let mut bytes = BytesMut::from(std::mem::take(value));
+            codec::append_identity(&mut bytes, at, identity);
+            *value = bytes.freeze();
         }
     }
 
@@ -132,6 +150,17 @@ mod tests {
         batch.add(Record::Enqueue { message: shared, queue: QueueId(2), seq: Seq(1) });
         assert_eq!(batch.messages.len(), 2);
         assert_eq!(batch.messages[0].targets, [(QueueId(1), Seq(5)), (QueueId(2), Seq(1))]);
+    }
+
+    #[test]
+    fn the_identities_of_a_queue_in_a_commit_are_one_row() {
+        let mut batch = Batch::default();
+        for (queue, seq, identity) in [(1, 5, "a"), (2, 1, "b"), (1, 7, "c")] {
+            batch.add(Record::Identity { queue: QueueId(queue), seq: Seq(seq), identity: identity.into(), at: seq });
+        }
+        assert_eq!(batch.state.iter().map(|change| &*change.key).collect::<Vec<_>>(), ["1 5", "2 1"]);
+        let read = codec::decode_identities(batch.state[0].value.as_ref().unwrap()).unwrap();
+        assert_eq!(read, [(5, "a".into()), (7, "c".into())]);
     }
 
     #[test]

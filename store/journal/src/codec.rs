@@ -4,7 +4,7 @@
 //! each, little endian); address, count of annotations, their names and values, if flagged what few messages
 //! have, head, body, each after its length as a varint.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use evergate_model::{Address, AddressKind, Annotation, Encoding, Message, MessageId, Meta, RareMeta, Time};
 
 const VERSION: u8 = 1;
@@ -113,6 +113,24 @@ pub fn decode_message(bytes: &Bytes) -> Result<Message, DecodeError> {
     let mut message = Message::new(meta, encoding, head, body);
     message.annotations = notes.annotations;
     Ok(message)
+}
+
+/// Adds an identity and when it came to a row of [`crate::Table::Dedup`].
+pub fn append_identity(out: &mut BytesMut, at: u64, identity: &str) {
+    out.extend_from_slice(&at.to_le_bytes());
+    let mut length = Vec::with_capacity(10 + identity.len());
+    put_bytes(&mut length, identity.as_bytes());
+    out.extend_from_slice(&length);
+}
+
+/// Reads a row of identities.
+pub fn decode_identities(bytes: &Bytes) -> Result<Vec<(u64, std::sync::Arc<str>)>, DecodeError> {
+    let mut reader = Reader::new(bytes.clone());
+    let mut identities = Vec::new();
+    while !reader.is_empty() {
+        identities.push((reader.fixed()?, reader.text()?));
+    }
+    Ok(identities)
 }
 
 /// What few messages have: annotations, and the rare wishes of their publishers.

@@ -57,6 +57,18 @@ pub enum Record {
         /// Which queue.
         queue: QueueId,
     },
+    /// The identity of a message that was stored. Those of one queue in one commit are one row of
+    /// [`Table::Dedup`].
+    Identity {
+        /// Which queue.
+        queue: QueueId,
+        /// Where the message stands.
+        seq: Seq,
+        /// What its publisher calls it.
+        identity: Arc<str>,
+        /// When it came, in milliseconds since 1970.
+        at: u64,
+    },
     /// Small keyed state, replaced by key.
     State(StateChange),
 }
@@ -78,12 +90,22 @@ pub enum Table {
     Policy = 5,
     /// Transactions that were committed, by id in decimal. Kept for a while, for those who ask again.
     Transaction = 6,
+    /// Identities of messages, for duplicate detection: one row a queue and commit. By queue id and the place
+    /// of the first. Written by [`Record::Identity`].
+    Dedup = 7,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 6] =
-        [Self::Queue, Self::Binding, Self::Retained, Self::Counter, Self::Policy, Self::Transaction];
+    pub const ALL: [Self; 7] = [
+        Self::Queue,
+        Self::Binding,
+        Self::Retained,
+        Self::Counter,
+        Self::Policy,
+        Self::Transaction,
+        Self::Dedup,
+    ];
 
     /// The table stored as `number`.
     pub fn from_number(number: i16) -> Option<Self> {

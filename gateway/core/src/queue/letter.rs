@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Address, Annotation, Message, MessageId, Time};
+use evergate_model::{Address, Annotation, Message, MessageId, QueueId, Time};
 
 use super::entry::{Entry, State};
 use super::{Out, Queue};
@@ -29,7 +29,7 @@ impl Queue {
         entry.state = State::Leaving;
         self.leaving += 1;
         self.stats.dead_lettered_total += 1;
-        let message = Box::new(dead_letter(entry, &self.name, reason, now));
+        let message = Box::new(dead_letter(entry, (self.id, place), &self.name, reason, now));
         if let State::Waiting(until) = before {
             self.timers.remove(&(until, place));
         }
@@ -41,7 +41,7 @@ impl Queue {
 }
 
 /// The message with what became of it. What it carries of an earlier time is replaced, but for the first time.
-fn dead_letter(entry: &Entry, from: &Arc<str>, reason: &str, now: Time) -> Message {
+fn dead_letter(entry: &Entry, (queue, place): (QueueId, Place), from: &Arc<str>, reason: &str, now: Time) -> Message {
     let before = |name| entry.message.annotations.iter().find(|note| &*note.name == name);
     let now_text: Arc<str> = now.0.to_string().into();
     let first = before(FIRST_TIME).map_or_else(|| now_text.clone(), |note| note.value.clone());
@@ -63,8 +63,12 @@ fn dead_letter(entry: &Entry, from: &Arc<str>, reason: &str, now: Time) -> Messa
     });
     message.meta.expires_at = None;
     if let Some(rare) = &mut message.meta.rare {
-        // There it waits for nobody's time, and is no duplicate of anything.
+        // There it waits for nobody's time.
         (rare.deliver_at, rare.dedup_id) = (None, None);
+    }
+    if entry.stored {
+        // Sent again after a crash, it is a duplicate there. No place is ever used twice.
+        message.meta.rare_mut().dedup_id = Some(format!("{} {}", queue.0, place.seq.0).into());
     }
     // In the journal an id names one message, and this one differs from its origin.
     message.meta.id = MessageId(0);

@@ -25,7 +25,6 @@ impl Queue {
         if first == last {
             if let Some(lane) = consumer.held.remove(&first) {
                 self.unsettled -= 1;
-                self.group_is_settled(key, Place { lane, seq: first });
                 self.apply_outcome(key, Place { lane, seq: first }, outcome, now, out);
             }
             return;
@@ -37,13 +36,13 @@ impl Queue {
             if let Some(consumer) = self.consumers.get_mut(&key) {
                 consumer.held.remove(&place.seq);
             }
-            self.group_is_settled(key, place);
             self.apply_outcome(key, place, outcome, now, out);
         }
     }
 
     /// Applies a consumer's word to a delivery that was taken out of its hands.
     pub fn apply_outcome(&mut self, key: ConsumerKey, place: Place, outcome: &Outcome, now: Time, out: &mut Out<'_>) {
+        self.group_is_settled(key, place);
         match outcome {
             Outcome::Accept => {
                 self.stats.settled_total += 1;

@@ -10,7 +10,7 @@ use super::{Shard, ShardTarget};
 use crate::consumer::ConsumerKey;
 use crate::effect::{Group, Logged, Position, SessionEvent, SessionId, ShardEffect};
 use crate::lane::Place;
-use crate::queue::Out;
+use crate::queue::{Enqueued, Out};
 
 /// Deliveries that a transaction settles.
 #[derive(Debug)]
@@ -101,8 +101,10 @@ impl Shard {
             for target in targets {
                 let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
                 let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
-                let place = queue.enqueue(now, message.clone(), target.durable, target.retained, true, &mut out);
-                places.extend(place.map(|place| (target.queue, place)));
+                let enqueued = queue.enqueue(now, message.clone(), target.durable, target.retained, true, &mut out);
+                if let Enqueued::Stored(place) = enqueued {
+                    places.push((target.queue, place));
+                }
                 touched.push(target.queue);
             }
         }

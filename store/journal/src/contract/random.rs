@@ -40,6 +40,8 @@ impl Model {
                 self.live.retain(|(live, _), _| live != queue);
                 self.marks.retain(|(marked, _)| marked != queue);
             }
+            // A batch makes state of it: see its own test.
+            Record::Identity { .. } => {}
             Record::State(change) => {
                 let key = (change.table, change.key.to_string());
                 match &change.value {

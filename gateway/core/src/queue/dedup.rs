@@ -1,0 +1,173 @@
+//! Duplicate detection: a second message with the same identity is confirmed and not stored.
+//!
+//! The identities of the messages of one commit are one row in the journal, under the first place of them.
+//! Rows go when all their identities have left the window, never one by one.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evergate_journal::{Record, StateChange, Table, codec};
+use evergate_model::{DedupWindow, Message, QueueId, Seq, Time};
+
+use super::{DEAD_LETTER_QUEUE, Out, Queue};
+use crate::bug::Bug;
+use crate::lane::Place;
+
+/// A dead letter that is sent again after a restart is a duplicate, whatever the settings of `_DMQ`.
+const LETTERS: DedupWindow = DedupWindow { count: 100_000, time: Duration::from_hours(24), by_message_id: false };
+
+/// Longer identities are told apart by a hash of 128 bits.
+const IDENTITY_BYTES_MAX: usize = 255;
+
+#[derive(Debug, Default)]
+pub struct Dedup {
+    seen: HashSet<Arc<str>>,
+    order: VecDeque<Identity>,
+    /// Keys of the rows in the journal, ascending.
+    rows: VecDeque<Seq>,
+    /// Where messages stand whose identities are on their way to a row.
+    pending: VecDeque<Seq>,
+}
+
+#[derive(Debug)]
+struct Identity {
+    at: Time,
+    text: Arc<str>,
+    /// Where its message was stored, if the journal has it.
+    stored: Option<Seq>,
+}
+
+/// A row of the journal.
+pub struct DedupRow {
+    pub queue: QueueId,
+    first: Seq,
+    identities: Vec<(Time, Arc<str>)>,
+}
+
+impl DedupRow {
+    /// Reads a row of [`Table::Dedup`]. `None`: it is not of this release's form.
+    pub fn decode(key: &str, value: &Bytes) -> Option<Self> {
+        let (queue, first) = key.split_once(' ')?;
+        let identities = codec::decode_identities(value).ok()?;
+        let identities = identities.into_iter().map(|(at, text)| (Time(at), text)).collect();
+        Some(Self { queue: QueueId(queue.parse().ok()?), first: Seq(first.parse().ok()?), identities })
+    }
+
+    /// What deletes it.
+    pub fn delete(&self) -> Record {
+        delete_row(self.queue, self.first)
+    }
+}
+
+fn delete_row(queue: QueueId, first: Seq) -> Record {
+    let key = format!("{} {}", queue.0, first.0).into();
+    Record::State(StateChange { table: Table::Dedup, key, value: None })
+}
+
+impl Queue {
+    fn dedup_window(&self) -> Option<DedupWindow> {
+        let is_letters = &*self.name == DEAD_LETTER_QUEUE;
+        self.settings.dedup.or(is_letters.then_some(LETTERS))
+    }
+
+    /// What the publisher calls the message.
+    fn identity(&self, message: &Message, window: &DedupWindow) -> Option<Arc<str>> {
+        let text = match message.meta.dedup_id() {
+            Some(id) => id.clone(),
+            None if window.by_message_id => self.config.formats.view(message).message_id?.to_text().into(),
+            None => return None,
+        };
+        Some(if text.len() > IDENTITY_BYTES_MAX { hashed(&text) } else { text })
+    }
+
+    /// Whether a message with its identity came within the window.
+    pub(super) fn is_duplicate(&mut self, message: &Message, now: Time, out: &mut Out<'_>) -> bool {
+        let Some(window) = self.dedup_window() else { return false };
+        self.forget_identities(&window, now, out);
+        let Some(identity) = self.identity(message, &window) else { return false };
+        self.dedup.as_ref().is_some_and(|dedup| dedup.seen.contains(&identity))
+    }
+
+    /// A message came: from now on a second one is a duplicate.
+    pub(super) fn remember(&mut self, message: &Message, place: Place, stored: bool, now: Time, out: &mut Out<'_>) {
+        let Some(window) = self.dedup_window() else { return };
+        let Some(text) = self.identity(message, &window) else { return };
+        if stored {
+            let (queue, seq, identity) = (self.id, place.seq, text.clone());
+            out.records.push(Record::Identity { queue, seq, identity, at: now.0 });
+        }
+        let dedup = self.dedup.get_or_insert_default();
+        dedup.pending.extend(stored.then_some(place.seq));
+        dedup.seen.insert(text.clone());
+        dedup.order.push_back(Identity { at: now, text, stored: stored.then_some(place.seq) });
+        self.forget_identities(&window, now, out);
+    }
+
+    /// Forgets what has left the window.
+    fn forget_identities(&mut self, window: &DedupWindow, now: Time, out: &mut Out<'_>) {
+        let Some(dedup) = &mut self.dedup else { return };
+        while let Some(oldest) = dedup.order.front() {
+            if dedup.order.len() <= window.count as usize && oldest.at.after(window.time) > now {
+                break;
+            }
+            let Some(oldest) = dedup.order.pop_front() else { break };
+            dedup.seen.remove(&oldest.text);
+            // Of a row that another one follows, all have left once one of that other leaves.
+            while oldest.stored.is_some_and(|seq| dedup.rows.get(1).is_some_and(|next| *next <= seq))
+                && let Some(first) = dedup.rows.pop_front()
+            {
+                out.records.push(delete_row(self.id, first));
+            }
+        }
+    }
+
+    /// A commit is through: the identities in it are a row now.
+    pub fn identities_committed(&mut self) {
+        let Some(dedup) = &mut self.dedup else { return };
+        let committed = dedup.pending.partition_point(|seq| *seq <= self.committed);
+        let first = dedup.pending.drain(..committed).next();
+        dedup.rows.extend(first);
+    }
+
+    /// The settings no longer call for it.
+    pub(super) fn drop_identities(&mut self, out: &mut Out<'_>) {
+        if self.dedup_window().is_none() {
+            out.records.extend(self.delete_identities());
+            self.dedup = None;
+        }
+    }
+
+    /// Takes over a row that a restart found; rows come in order of their places.
+    pub fn recover_identities(&mut self, row: DedupRow) {
+        if self.config.bug == Some(Bug::ForgetDuplicates) {
+            return;
+        }
+        let dedup = self.dedup.get_or_insert_default();
+        dedup.rows.push_back(row.first);
+        for (at, text) in row.identities {
+            dedup.seen.insert(text.clone());
+            dedup.order.push_back(Identity { at, text, stored: Some(row.first) });
+        }
+    }
+
+    /// What deletes its rows, when the queue goes.
+    pub fn delete_identities(&self) -> impl Iterator<Item = Record> + '_ {
+        let rows = self.dedup.iter().flat_map(|dedup| &dedup.rows);
+        rows.map(|first| delete_row(self.id, *first))
+    }
+}
+
+/// In the order in which rows were written.
+pub fn in_order(rows: &mut [DedupRow]) {
+    rows.sort_by_key(|row| (row.queue, row.first));
+}
+
+/// FNV-1a over 128 bits.
+fn hashed(text: &str) -> Arc<str> {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = text.bytes().fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+    format!("#{hash:032x}").into()
+}
