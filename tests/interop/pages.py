@@ -6,7 +6,7 @@ import sys
 
 from lib.gateway import ROOT
 
-USUAL_PORTS = {"61613": "stomp", "1883": "mqtt"}
+USUAL_PORTS = {"61613": "stomp", "1883": "mqtt", "5672": "amqp"}
 
 
 def examples(page):
