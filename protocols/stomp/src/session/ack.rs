@@ -1,9 +1,11 @@
 //! ACK and NACK.
 
+use std::ops::RangeInclusive;
+
 use evergate_model::{Action, ConsumerId, Outcome, Output, Seq, Settle};
 
 use super::fault::Fault;
-use super::subscription::{AckMode, Phase};
+use super::subscription::{AckMode, Held, Phase};
 use super::{StompSession, is_true, required};
 use crate::codec::{Command, Frame, Version};
 
@@ -36,10 +38,13 @@ impl StompSession {
         }
         let transaction = self.transactions.enlist(frame, self.config.transaction_frames_max)?;
         let settled = subscription.settle(seq).ok_or_else(unknown)?;
-        let ranges = subscription.ranges(&settled);
+        let range = range_of(&settled).ok_or_else(unknown)?;
+        // One word for all, unless others lie between them.
+        let apart = subscription.holds_some_of(&range) || self.transactions.touches(consumer, &range);
+        let ranges = if apart { each(&settled) } else { vec![range.clone()] };
         let credit = subscription.new_credit(consumer);
         if transaction.is_some() {
-            self.transactions.note_taken(frame, consumer, settled);
+            self.transactions.note_taken(frame, consumer, settled, &range);
         }
         let outcome = match frame.command {
             Command::Nack => nacked(frame),
@@ -79,4 +84,16 @@ fn nacked(frame: &Frame) -> Outcome {
         return Outcome::Modify { failed: true, undeliverable_here: false };
     }
     Outcome::Reject { reason: frame.headers.get("reason").unwrap_or("").into() }
+}
+
+/// From the lowest to the highest place.
+fn range_of(settled: &[Held]) -> Option<RangeInclusive<u64>> {
+    let places = || settled.iter().map(|held| held.seq.0);
+    Some(places().min()?..=places().max()?)
+}
+
+fn each(settled: &[Held]) -> Vec<RangeInclusive<u64>> {
+    let mut places: Vec<u64> = settled.iter().map(|held| held.seq.0).collect();
+    places.sort_unstable();
+    places.into_iter().map(|place| place..=place).collect()
 }

@@ -149,19 +149,10 @@ impl Subscription {
         Some(taken)
     }
 
-    /// The places of `taken` in ranges that hold nothing which stays unsettled.
-    pub(super) fn ranges(&self, taken: &[Held]) -> Vec<RangeInclusive<u64>> {
-        let mut places: Vec<u64> = taken.iter().map(|held| held.seq.0).collect();
-        places.sort_unstable();
-        let (Some(first), Some(last)) = (places.first(), places.last()) else {
-            return Vec::new();
-        };
-        let range = *first..=*last;
-        // A redelivered message comes with a lower number than those sent before it.
-        if self.unsettled.iter().any(|held| range.contains(&held.seq.0)) {
-            return places.into_iter().map(|place| place..=place).collect();
-        }
-        vec![range]
+    /// Whether it holds unacknowledged deliveries of this range: a redelivered message comes with a lower number
+    /// than those sent before it.
+    pub(super) fn holds_some_of(&self, range: &RangeInclusive<u64>) -> bool {
+        self.unsettled.iter().any(|held| range.contains(&held.seq.0))
     }
 
     /// Undoes `settle`: each is unacknowledged again, at its place among the others.

@@ -1,6 +1,7 @@
 //! BEGIN, COMMIT and ABORT. The names of transactions are the client's, each for its connection alone.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use evergate_model::{Action, ConsumerId, Output, Token, TransactionError, TransactionId};
@@ -16,8 +17,15 @@ struct Transaction {
     state: State,
     /// SEND, ACK and NACK frames in it.
     frames: usize,
-    /// What ACK and NACK took in it.
-    taken: Vec<(ConsumerId, Vec<Held>)>,
+    taken: HashMap<ConsumerId, Taken>,
+}
+
+/// What ACK and NACK of a consumer's deliveries took in a transaction.
+#[derive(Debug)]
+struct Taken {
+    held: Vec<Held>,
+    /// All are within.
+    range: RangeInclusive<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +40,7 @@ enum State {
 #[derive(Debug)]
 struct Abort {
     token: Token,
-    taken: Vec<(ConsumerId, Vec<Held>)>,
+    taken: HashMap<ConsumerId, Taken>,
 }
 
 #[derive(Debug, Default)]
@@ -76,16 +84,30 @@ impl Transactions {
         Ok(Some(*id))
     }
 
+    /// Whether an open transaction may have taken some of the consumer's deliveries of this range.
+    pub(super) fn touches(&self, consumer: ConsumerId, range: &RangeInclusive<u64>) -> bool {
+        self.open
+            .values()
+            .filter_map(|transaction| transaction.taken.get(&consumer))
+            .any(|taken| taken.range.start() <= range.end() && range.start() <= taken.range.end())
+    }
+
     /// Notes what an ACK or NACK took, in case it is aborted.
-    pub(super) fn note_taken(&mut self, frame: &Frame, consumer: ConsumerId, taken: Vec<Held>) {
+    pub(super) fn note_taken(
+        &mut self,
+        frame: &Frame,
+        consumer: ConsumerId,
+        held: Vec<Held>,
+        range: &RangeInclusive<u64>,
+    ) {
         let named = frame.headers.get("transaction").and_then(|name| self.open.get_mut(name));
         let Some(transaction) = named else {
             return;
         };
-        match transaction.taken.last_mut() {
-            Some((last, all)) if *last == consumer => all.extend(taken),
-            _ => transaction.taken.push((consumer, taken)),
-        }
+        let taken =
+            transaction.taken.entry(consumer).or_insert_with(|| Taken { held: Vec::new(), range: range.clone() });
+        taken.range = (*taken.range.start()).min(*range.start())..=(*taken.range.end()).max(*range.end());
+        taken.held.extend(held);
     }
 
     fn end(&mut self, frame: &Frame) -> Result<(Arc<str>, TransactionId, Transaction), Fault> {
@@ -111,7 +133,7 @@ impl StompSession {
             return Err(Fault::refused(format!("BEGIN: there is a transaction {name} already")));
         }
         let token = self.pending.add(frame.headers.get("receipt").map(str::to_owned));
-        let transaction = Transaction { state: State::Awaited(token), frames: 0, taken: Vec::new() };
+        let transaction = Transaction { state: State::Awaited(token), frames: 0, taken: HashMap::new() };
         self.transactions.open.insert(name, transaction);
         out.actions.push(Action::Begin { token });
         Ok(())
@@ -175,7 +197,7 @@ impl StompSession {
         for (consumer, taken) in &abort.taken {
             let subscription = self.subscriptions.get_mut(consumer);
             if let Some(subscription) = subscription.filter(|found| found.phase == Phase::Attached) {
-                subscription.give_back(taken);
+                subscription.give_back(&taken.held);
             }
         }
     }

@@ -5,6 +5,7 @@ mod connecting;
 mod conversion;
 mod destinations;
 mod harness;
+mod hostile;
 mod receipts;
 mod subscribing;
 mod transactions;
