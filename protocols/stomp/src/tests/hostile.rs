@@ -182,7 +182,7 @@ impl Run {
             Step::Send(Some(name)) | Step::Ack(.., Some(name)) => self.names.contains(name),
             _ => true,
         };
-        let header = |name: &Option<&str>| name.map(|name| format!("transaction:{name}\n")).unwrap_or_default();
+        let header = |name: Option<&str>| name.map(|name| format!("transaction:{name}\n")).unwrap_or_default();
         // The driver does not read while the session wants no input.
         let reads = self.client.session.wants_input();
         match step {
@@ -202,11 +202,11 @@ impl Run {
             Step::End(how, name) if self.names.remove(*name) => {
                 self.send(&format!("{how}\ntransaction:{name}\nreceipt:r\n\n\0"));
             }
-            Step::Send(name) if known => self.send(&format!("SEND\ndestination:q\n{}\n\0", header(name))),
+            Step::Send(name) if known => self.send(&format!("SEND\ndestination:q\n{}\n\0", header(*name))),
             Step::Ack(command, consumer, seq, name) if known => {
                 let delivery = self.gateway.consumers[&ConsumerId(*consumer)].get(seq);
                 if delivery == Some(&Delivery::Held) {
-                    self.send(&format!("{command}\nid:7-{consumer}-{seq}\n{}receipt:r\n\n\0", header(name)));
+                    self.send(&format!("{command}\nid:7-{consumer}-{seq}\n{}receipt:r\n\n\0", header(*name)));
                 }
             }
             Step::Begin(_) | Step::End(..) | Step::Send(_) | Step::Ack(..) => {}
