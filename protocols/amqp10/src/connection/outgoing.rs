@@ -30,7 +30,7 @@ pub(super) struct Outgoing {
     pub source: Terminus,
     /// The source was null: only a subscription that exists will do.
     pub resume: bool,
-    /// The queue is a durable subscription: closing the link deletes it.
+    /// The queue is a subscription of this link alone: closing the link deletes it.
     pub subscription: bool,
     /// The client asked for settled deliveries.
     pub settled: bool,

@@ -43,7 +43,8 @@ fn resume(link: &mut Outgoing, attach: &Attach<'_>, context: &Context, request: 
         subscription_queue(Some(&context.container_id), &link.name)
     };
     request.queue = QueueSpec { name: queue.into(), durable: true, lifetime: Lifetime::Permanent };
-    request.access = if is_global { AttachAccess::Shared } else { AttachAccess::TakeOver };
+    // One container's link takes over from its predecessor; nobody ends what other containers consume from.
+    request.access = if is_global { AttachAccess::Exclusive } else { AttachAccess::TakeOver };
 }
 
 fn describe(link: &mut Outgoing, context: &Context, request: &mut Request) -> Result<(), AmqpError> {
@@ -113,7 +114,7 @@ fn describe_topic(
         let queue = subscription_queue(container, name);
         request.queue = QueueSpec { name: queue.into(), durable: source.durable > 0, lifetime };
         request.access = if is_shared { AttachAccess::Shared } else { AttachAccess::TakeOver };
-        link.subscription = true;
+        link.subscription = !is_shared;
     } else if is_shared {
         let queue = shared_queue(container, shared_name(&link.name), &filter, selector.as_ref());
         request.queue = QueueSpec { name: queue.into(), durable: false, lifetime };

@@ -26,10 +26,10 @@ pub(crate) enum DeliveryState {
 /// Reads a state field.
 pub(crate) fn read_state(item: Option<Item<'_>>) -> Result<Option<DeliveryState>, DecodeError> {
     let Some(item) = item else { return Ok(None) };
-    let Item::Described { descriptor: Value::Ulong(code), value } = item else {
+    let Item::Described { descriptor, value } = item else {
         return Err(DecodeError::WrongType);
     };
-    match u8::try_from(code).map_err(|_| DecodeError::UnknownDescriptor)? {
+    match code_of(&descriptor)? {
         code::RECEIVED => Ok(Some(DeliveryState::Received)),
         code::TRANSACTIONAL_STATE => {
             let mut fields = Fields::of(value)?;
@@ -41,16 +41,33 @@ pub(crate) fn read_state(item: Option<Item<'_>>) -> Result<Option<DeliveryState>
     }
 }
 
+/// States by the names of their descriptors, which may stand for the numbers (part 1, 1.5).
+const NAMES: [(&str, u8); 6] = [
+    ("amqp:received:list", code::RECEIVED),
+    ("amqp:accepted:list", code::ACCEPTED),
+    ("amqp:rejected:list", code::REJECTED),
+    ("amqp:released:list", code::RELEASED),
+    ("amqp:modified:list", code::MODIFIED),
+    ("amqp:transactional-state:list", code::TRANSACTIONAL_STATE),
+];
+
+fn code_of(descriptor: &Value<'_>) -> Result<u8, DecodeError> {
+    let code = match descriptor {
+        Value::Ulong(code) => u8::try_from(*code).ok(),
+        Value::Symbol(name) => NAMES.iter().find_map(|(known, code)| (known == name).then_some(*code)),
+        _ => None,
+    };
+    code.ok_or(DecodeError::UnknownDescriptor)
+}
+
 /// Reads an outcome; a state that is none counts as not given.
 fn read_outcome(item: Option<&Item<'_>>) -> Result<Option<Outcome>, DecodeError> {
     match item {
         None => Ok(None),
-        Some(Item::Described { descriptor: Value::Ulong(code), value }) => {
-            match u8::try_from(*code).map_err(|_| DecodeError::UnknownDescriptor)? {
-                code::RECEIVED => Ok(None),
-                code => outcome(code, value).map(Some),
-            }
-        }
+        Some(Item::Described { descriptor, value }) => match code_of(descriptor)? {
+            code::RECEIVED => Ok(None),
+            code => outcome(code, value).map(Some),
+        },
         Some(_) => Err(DecodeError::WrongType),
     }
 }

@@ -49,7 +49,9 @@ fn a_settled_disposition_wants_no_answer_and_holes_are_left_alone() {
 fn every_outcome_reaches_the_gateway() {
     let error = [0x00, 0x53, 0x25, 0xc0, 0x0d, 1, 0x00, 0x53, 0x1d, 0xc0, 0x07, 2, 0xa3, 1, b'c', 0xa1, 1, b'd'];
     let modified = [0x00, 0x53, 0x27, 0xc0, 0x03, 2, 0x41, 0x41];
-    let table: [(&[u8], Outcome); 4] = [
+    let named = [&[0x00, 0xa3, 18][..], b"amqp:accepted:list", &[0x45]].concat();
+    let table: [(&[u8], Outcome); 5] = [
+        (&named, Outcome::Accept),
         (&[0x00, 0x53, 0x24, 0x45], Outcome::Accept),
         (&[0x00, 0x53, 0x26, 0x45], Outcome::Release),
         (&error, Outcome::Reject { reason: "c: d".into() }),

@@ -248,20 +248,31 @@ fn a_durable_shared_subscription_is_found_by_its_name_alone() {
         }
     }
     // What JMS clients send to end it.
-    for (name, desired, queue) in [
-        ("sub", &[][..], "$subscription/client-1/sub"),
-        ("sub|global", &["shared", "global"], "$subscription/|/sub"),
-        ("sub", &["shared", "global"], "$subscription/|/sub"),
+    let everyone: &'static [&'static str] = &["shared", "global"];
+    for (name, desired, queue, access) in [
+        ("sub", &[][..], "$subscription/client-1/sub", AttachAccess::TakeOver),
+        ("sub|global", everyone, "$subscription/|/sub", AttachAccess::Exclusive),
+        ("sub", everyone, "$subscription/|/sub", AttachAccess::Exclusive),
     ] {
         let mut client = Client::running(AmqpConfig::default());
         let frame = AttachFrame { name, desired, source: None, ..AttachFrame::receiver(0, Node::default()) };
         let attach = attach(&mut client, &frame);
-        assert_eq!(&*attach.queue.name, queue);
+        assert_eq!((&*attach.queue.name, attach.access), (queue, access));
         let attached = Attached { existed: true, ..Attached::default() };
         client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
         client.send(0, &detach(0, true));
         assert!(matches!(client.actions()[..], [Action::Detach { delete: true, .. }]));
     }
+}
+
+#[test]
+fn a_consumer_of_a_shared_subscription_leaves_it_to_the_others() {
+    let mut client = Client::running(AmqpConfig::default());
+    let node = Node { durable: 2, capabilities: &["shared"], ..Node::at("/topic/a") };
+    let attach = attach(&mut client, &AttachFrame::receiver(0, node));
+    answer(&mut client, &attach);
+    client.send(0, &detach(0, true));
+    assert!(matches!(client.actions()[..], [Action::Detach { delete: false, .. }]));
 }
 
 #[test]

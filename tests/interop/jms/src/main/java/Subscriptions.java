@@ -107,6 +107,22 @@ final class Subscriptions {
         }
     }
 
+    public static void aSubscriptionThatOthersConsumeFromCannotBeEnded() throws JMSException {
+        Topic topic = Checks.topic("busy");
+        try (Connection one = Checks.connect(null); Connection other = Checks.connect(null)) {
+            MessageConsumer consumer = one.createSession().createSharedDurableConsumer(topic, "busy");
+            try {
+                other.createSession().unsubscribe("busy");
+                throw new AssertionError("ended");
+            } catch (JMSException refused) {
+                publish(topic, "still");
+                Checks.same("still", Checks.text(consumer));
+            }
+            consumer.close();
+            other.createSession().unsubscribe("busy");
+        }
+    }
+
     private static void divided(Topic topic, MessageConsumer first, MessageConsumer second) throws JMSException {
         Set<String> expected = new TreeSet<>();
         for (int number = 0; number < 10; number++) {
