@@ -116,6 +116,15 @@ def test_messages_of_a_group_go_to_one_consumer_in_order(gateway, client, queue_
         assert sorted(holders, key=len)[1] == list(range(group, 20, 2))
 
 
+@pytest.mark.parametrize("header", ["dedup-id", "_AMQ_DUPL_ID"])
+def test_a_duplicate_is_confirmed_and_not_stored(strict_client, header):
+    address = Address("queue", f"once/{header}")
+    for body, identity in (("first", "a"), ("again", "a"), ("other", "b")):
+        send_as(strict_client, address, body, {header: identity})
+    strict_client.subscribe(address)
+    assert bodies(strict_client) == ["first", "other"]
+
+
 def test_a_full_queue_that_refuses_is_an_error_with_the_receipt(strict_client):
     address = Address("queue", "small/1")
     for number in range(2):
