@@ -9,6 +9,7 @@ use bytes::Bytes;
 use evergate_core::{DirectoryCommand, SessionId, ShardCommand, Waiting};
 use evergate_model::{
     Address, AddressKind, ConsumerId, Encoding, Filter, Message, Meta, Outcome, QueueId, Retained, Time,
+    TransactionError, TransactionId,
 };
 
 use crate::connection::{AttachOptions, Connection, Kind, Pending, Told, binding};
@@ -16,7 +17,9 @@ use crate::journal::SimJournal;
 use crate::key::Key;
 use crate::model::{Check, Model, Sent};
 use crate::node::{Fault, Node};
+use crate::publisher::Publisher;
 use crate::rng::Rng;
+use crate::transaction::Settled;
 
 const QUEUES: [&str; 3] = ["orders", "bills", "mail"];
 pub const TOPICS: [&str; 3] = ["t/a", "t/b", "t/a/x"];
@@ -59,7 +62,20 @@ pub struct Client {
     ready: bool,
     last_number: u64,
     unconfirmed: BTreeMap<Key, Draft>,
+    transaction: Option<Current>,
+    /// Those whose answer was lost.
+    doubtful: Vec<TransactionId>,
     numbers: [Number; NUMBERS as usize],
+}
+
+/// The transaction that a client has open.
+#[derive(Debug, Default)]
+struct Current {
+    /// Once it was told.
+    id: Option<TransactionId>,
+    settled: Vec<(ConsumerId, Settled)>,
+    /// It asked for the end of it.
+    ends: bool,
 }
 
 /// What a client works on.
@@ -70,7 +86,7 @@ pub struct Around<'a> {
     pub rng: &'a mut Rng,
     pub last_session: &'a mut u64,
     /// Sessions whose connection is dead without the gateway knowing.
-    pub half_open: &'a mut Vec<SessionId>,
+    pub half_open: &'a mut Vec<(SessionId, Publisher)>,
 }
 
 impl Client {
@@ -86,15 +102,20 @@ impl Client {
             ready: false,
             last_number: 0,
             unconfirmed: BTreeMap::new(),
+            transaction: None,
+            doubtful: Vec::new(),
             numbers: [Number::Free; NUMBERS as usize],
         }
     }
 
     /// Does something at random.
-    pub fn act(&mut self, around: &mut Around<'_>) {
-        let Some(connection) = &self.connection else { return self.connect(around) };
+    pub fn act(&mut self, around: &mut Around<'_>) -> Check {
+        let Some(connection) = &self.connection else {
+            self.connect(around);
+            return Ok(());
+        };
         if !self.ready {
-            return;
+            return Ok(());
         }
         let consumers: Vec<ConsumerId> = connection
             .consumers
@@ -103,7 +124,7 @@ impl Client {
             .map(|(id, _)| *id)
             .collect();
         let chosen = (!consumers.is_empty()).then(|| around.rng.pick(&consumers));
-        match (around.rng.below(100), chosen) {
+        match (around.rng.below(120), chosen) {
             (0..30, _) => self.publish(around),
             (30..37, _) if consumers.len() < 4 => self.attach(around),
             (37..55, Some(consumer)) => self.grant(around, consumer),
@@ -111,9 +132,13 @@ impl Client {
             (85..89, Some(consumer)) => self.detach(around, consumer),
             (89..93, Some(consumer)) => self.rebind(around, consumer),
             (93..97, _) => self.clear_number(around),
-            (97, _) => self.leave(around),
+            (97, _) => self.leave(around)?,
+            (98..105, _) => self.begin(around),
+            (105..115, _) => self.end_transaction(around),
+            (115..120, _) => self.ask_again(around),
             _ => {}
         }
+        Ok(())
     }
 
     fn connect(&mut self, around: &mut Around<'_>) {
@@ -163,6 +188,13 @@ impl Client {
         };
         self.last_number += 1;
         let key = Key { producer: self.index, number: self.last_number };
+        if let Some(transaction) = self.open_transaction()
+            && rng.one_in(2)
+        {
+            let draft = Draft { retain: false, number: None, ..draft };
+            self.send_in(around, Some(transaction), Some(key), &draft, false);
+            return;
+        }
         if let Some(number) = number {
             self.numbers[number as usize] = Number::Sent(key);
         }
@@ -176,6 +208,17 @@ impl Client {
     }
 
     fn send(&mut self, around: &mut Around<'_>, key: Option<Key>, draft: &Draft, marked: bool) {
+        self.send_in(around, None, key, draft, marked);
+    }
+
+    fn send_in(
+        &mut self,
+        around: &mut Around<'_>,
+        transaction: Option<TransactionId>,
+        key: Option<Key>,
+        draft: &Draft,
+        marked: bool,
+    ) {
         let Some(connection) = &mut self.connection else { return };
         let place = self.own.and_then(|own| connection.consumers.get(&own)).and_then(|state| state.place);
         let mark = draft.number.filter(|_| marked).zip(place).map(|(number, (queue, shard))| (shard, queue, number));
@@ -192,9 +235,16 @@ impl Client {
             let expires = draft.expires_at.is_some();
             around.model.sends(
                 key,
-                Sent { address, durable, retain, expires, copies: 0, left_open: false },
+                Sent { address, durable, retain, expires, copies: 0, left_open: false, transaction },
                 mark.is_some(),
             );
+        }
+        if let (Some(transaction), Some(key)) = (transaction, key) {
+            around.model.holds(transaction, key);
+            let token = connection.token(Pending::Held);
+            let waiting = Waiting { token, message, retain: false, mark: None };
+            connection.publisher.publish_in(around.journal, transaction, waiting);
+            return;
         }
         let token = connection.token(Pending::Publish(key));
         connection.publisher.submit(Waiting { token, message, retain: draft.retain, mark });
@@ -247,6 +297,7 @@ impl Client {
     }
 
     fn settle(&mut self, around: &mut Around<'_>, consumer: ConsumerId) {
+        let open = self.open_transaction();
         let Some(connection) = &mut self.connection else { return };
         let Some(state) = connection.consumers.get(&consumer).filter(|state| !state.held.is_empty()) else { return };
         let rng = &mut *around.rng;
@@ -258,6 +309,15 @@ impl Client {
             2 => Outcome::Reject { reason: "no".into() },
             _ => Outcome::Accept,
         };
+        if let Some(transaction) = open
+            && rng.one_in(2)
+        {
+            let settled = connection.settle_in(around.node, around.journal, transaction, consumer, range, &outcome);
+            if let (Some(current), Some(settled)) = (&mut self.transaction, settled) {
+                current.settled.push((consumer, settled));
+            }
+            return;
+        }
         let confirm = !rng.one_in(4);
         let marks = Some(consumer) == self.own && outcome == Outcome::Accept && confirm && rng.one_in(3);
         let mark = marks.then(|| 100 + rng.below(4) as u32);
@@ -303,21 +363,106 @@ impl Client {
     }
 
     /// Says goodbye, vanishes, or vanishes without the gateway noticing.
-    pub fn leave(&mut self, around: &mut Around<'_>) {
-        let Some(connection) = self.connection.take() else { return };
+    pub fn leave(&mut self, around: &mut Around<'_>) -> Check {
+        let Some(connection) = self.connection.take() else { return Ok(()) };
+        self.lose_transactions(&connection, around.model)?;
         let session = connection.session;
-        connection.close(around.node, around.model);
+        let publisher = connection.close(around.node, around.model);
         match around.rng.below(3) {
-            0 => around.half_open.push(session),
-            failed => around.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: failed == 1 }),
+            0 => around.half_open.push((session, publisher)),
+            failed => {
+                publisher.end(around.node, around.journal);
+                around.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: failed == 1 });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was not committed is rolled back; what is not answered is in doubt.
+    fn lose_transactions(&mut self, connection: &Connection, model: &mut Model) -> Check {
+        for pending in connection.pending.values() {
+            match pending {
+                Pending::Commit(id) => {
+                    model.left_in_doubt(*id);
+                    self.doubtful.push(*id);
+                }
+                Pending::Rollback(id) => model.transaction_void(*id)?,
+                _ => {}
+            }
+        }
+        match self.transaction.take() {
+            Some(Current { id: Some(id), ends: false, .. }) => model.transaction_void(id),
+            _ => Ok(()),
         }
     }
 
+    fn open_transaction(&self) -> Option<TransactionId> {
+        self.transaction.as_ref().filter(|current| !current.ends)?.id
+    }
+
+    fn begin(&mut self, around: &mut Around<'_>) {
+        if let (Some(connection), None) = (&mut self.connection, &self.transaction) {
+            let token = connection.token(Pending::Begin);
+            connection.publisher.begin(around.node, token);
+            self.transaction = Some(Current::default());
+        }
+    }
+
+    /// Commits or rolls back.
+    fn end_transaction(&mut self, around: &mut Around<'_>) {
+        let Some(id) = self.open_transaction() else { return };
+        let (Some(connection), Some(current)) = (&mut self.connection, &mut self.transaction) else { return };
+        current.ends = true;
+        if around.rng.one_in(4) {
+            let token = connection.token(Pending::Rollback(id));
+            connection.publisher.rollback(around.node, around.journal, id, token);
+            return;
+        }
+        let settled = current.settled.iter().map(|(_, settled)| settled.clone()).collect();
+        around.model.asks(id, settled, self.last_number);
+        let token = connection.token(Pending::Commit(id));
+        connection.publisher.commit(id, token);
+    }
+
+    /// Asks what became of a transaction.
+    fn ask_again(&mut self, around: &mut Around<'_>) {
+        let Some(connection) = &mut self.connection else { return };
+        if self.doubtful.is_empty() {
+            return;
+        }
+        let id = self.doubtful.swap_remove(around.rng.index(self.doubtful.len()));
+        let token = connection.token(Pending::Commit(id));
+        connection.publisher.commit(id, token);
+    }
+
+    fn told_outcome(&mut self, model: &mut Model, id: TransactionId, result: Result<(), TransactionError>) -> Check {
+        let is_current = self.transaction.as_ref().is_some_and(|current| current.id == Some(id));
+        let current = if is_current { self.transaction.take() } else { None };
+        match result {
+            Ok(()) => return model.transaction_committed(id),
+            Err(TransactionError::Unavailable) => {
+                self.doubtful.push(id);
+                return Ok(());
+            }
+            Err(TransactionError::RolledBack(_) | TransactionError::Unknown) => model.transaction_void(id)?,
+        }
+        // What was settled in it is held again, by those who are still there.
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        for (consumer, settled) in current.into_iter().flat_map(|current| current.settled) {
+            if let Some(state) = connection.consumers.get_mut(&consumer).filter(|state| !state.leaving) {
+                state.held.extend(settled.places);
+            }
+        }
+        Ok(())
+    }
+
     /// The node is gone.
-    pub fn cut(&mut self, node: &mut Node, model: &mut Model) {
+    pub fn cut(&mut self, node: &mut Node, model: &mut Model) -> Check {
         if let Some(connection) = self.connection.take() {
+            self.lose_transactions(&connection, model)?;
             connection.close(node, model);
         }
+        Ok(())
     }
 
     /// Takes one event; sends on one message.
@@ -328,13 +473,21 @@ impl Client {
             sent.into_iter().filter_map(|answer| connection.answered(around.model, answer)).collect();
         told.extend(connection.handle(around.node, around.journal, around.model)?);
         for told in told {
-            self.told(around, told);
+            self.told(around, told)?;
         }
         Ok(())
     }
 
-    fn told(&mut self, around: &mut Around<'_>, told: Told) {
+    fn told(&mut self, around: &mut Around<'_>, told: Told) -> Check {
         match told {
+            Told::Begun(None) => self.transaction = None,
+            Told::Begun(Some(id)) => {
+                around.model.begins(id);
+                if let Some(current) = &mut self.transaction {
+                    current.id = Some(id);
+                }
+            }
+            Told::Outcome(id, result) => self.told_outcome(around.model, id, result)?,
             Told::Attached { consumer, queue, found } => {
                 let is_session = self.connection.as_ref().and_then(|connection| connection.consumers.get(&consumer));
                 if is_session.is_some_and(|state| state.kind == Kind::Session) {
@@ -342,7 +495,10 @@ impl Client {
                 }
             }
             Told::Refused if !self.ready => self.attach_session(around),
-            Told::Refused | Told::Answered(Pending::Bind) => {}
+            Told::Refused
+            | Told::Answered(
+                Pending::Bind | Pending::Begin | Pending::Held | Pending::Commit(_) | Pending::Rollback(_),
+            ) => {}
             Told::Answered(Pending::Fence) => self.attach_session(around),
             Told::Answered(Pending::Publish(key)) => {
                 let draft = key.and_then(|key| self.unconfirmed.remove(&key));
@@ -367,6 +523,7 @@ impl Client {
                 }
             }
         }
+        Ok(())
     }
 
     fn session_attached(&mut self, around: &mut Around<'_>, consumer: ConsumerId, queue: QueueId, marks: &[u32]) {

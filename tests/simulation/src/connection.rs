@@ -6,7 +6,7 @@ use std::time::Duration;
 use evergate_core::{DirectoryCommand, SessionEvent, SessionId, ShardCommand, ShardId};
 use evergate_model::{
     Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Delivery, Event, Filter, Lifetime, Outcome,
-    QueueId, QueueSpec, Retained, Seq, Settle, Token,
+    QueueId, QueueSpec, Retained, Seq, Settle, Token, TransactionError, TransactionId,
 };
 
 use crate::journal::SimJournal;
@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::model::{Check, Model};
 use crate::node::Node;
 use crate::publisher::{Answer, Publisher};
+use crate::transaction::Settled;
 
 /// What a consumer consumes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,15 +64,32 @@ pub enum Pending {
     Fence,
     Bind,
     Clear(u32),
-    Accept { consumer: ConsumerId, queue: QueueId, places: Vec<(Seq, Key)>, mark: Option<u32> },
+    Accept {
+        consumer: ConsumerId,
+        queue: QueueId,
+        places: Vec<(Seq, Key)>,
+        mark: Option<u32>,
+    },
+    Begin,
+    /// In a transaction: answered when that holds it.
+    Held,
+    Commit(TransactionId),
+    Rollback(TransactionId),
 }
 
 /// What the client should know.
 #[derive(Debug)]
 pub enum Told {
-    Attached { consumer: ConsumerId, queue: QueueId, found: Attached },
+    Attached {
+        consumer: ConsumerId,
+        queue: QueueId,
+        found: Attached,
+    },
     Refused,
     Answered(Pending),
+    Begun(Option<TransactionId>),
+    /// A commit, or a question for an outcome.
+    Outcome(TransactionId, Result<(), TransactionError>),
 }
 
 #[derive(Debug)]
@@ -98,13 +116,37 @@ impl Connection {
     }
 
     /// The client is gone, or the node is: what is open stays unknown.
-    pub fn close(self, node: &mut Node, model: &mut Model) {
+    /// Returns what still may act for it.
+    pub fn close(self, node: &mut Node, model: &mut Model) -> Publisher {
         node.mailboxes.remove(&self.session);
         for pending in self.pending.into_values() {
             if let Pending::Accept { queue, places, .. } = pending {
                 model.accepted(queue, &places, false);
             }
         }
+        self.publisher
+    }
+
+    /// A word on the held deliveries of `first..=last` for when a transaction commits. Returns what it is about.
+    pub fn settle_in(
+        &mut self,
+        node: &mut Node,
+        journal: &mut SimJournal,
+        transaction: TransactionId,
+        consumer: ConsumerId,
+        (first, last): (Seq, Seq),
+        outcome: &Outcome,
+    ) -> Option<Settled> {
+        let state = self.consumers.get_mut(&consumer)?;
+        let (queue, shard) = state.place?;
+        let concerned = |seq: Seq| first <= seq && seq <= last;
+        let places: Vec<_> = state.held.iter().copied().filter(|(seq, _)| concerned(*seq)).collect();
+        state.held.retain(|(seq, _)| !concerned(*seq));
+        let token = Some(self.token(Pending::Held));
+        let settle = Settle { token, ..Settle::new(consumer, first, last, outcome.clone()) };
+        let settle = Settle { transaction: Some(transaction), ..settle };
+        self.publisher.settle_in(node, journal, transaction, settle, Some((shard, queue)));
+        Some(Settled { queue, places, outcome: outcome.clone() })
     }
 
     pub fn token(&mut self, pending: Pending) -> Token {
@@ -236,12 +278,34 @@ impl Connection {
     }
 
     pub fn answered(&mut self, model: &mut Model, answer: Answer) -> Option<Told> {
-        let Answer::Published(token, targets) = answer else { return None };
+        let (token, targets) = match answer {
+            Answer::Published(token, targets) => (token, targets),
+            Answer::Event(event) => return self.told_of_transaction(event),
+        };
         let pending = self.pending.remove(&token)?;
         if let (Pending::Publish(Some(key)), Some(targets)) = (&pending, targets) {
             model.confirmed(*key, &targets);
         }
         Some(Told::Answered(pending))
+    }
+
+    fn told_of_transaction(&mut self, event: Event) -> Option<Told> {
+        let (token, told) = match event {
+            Event::Begun { token, result } => (token, Some(Told::Begun(result.ok()))),
+            Event::Committed { token, result } => match self.pending.remove(&token) {
+                Some(Pending::Commit(id)) => return Some(Told::Outcome(id, result)),
+                _ => return None,
+            },
+            Event::Published { token, .. } => (token, None),
+            Event::Done(token) => (token, None),
+            _ => return None,
+        };
+        match (self.pending.remove(&token)?, told) {
+            (Pending::Rollback(id), _) => {
+                Some(Told::Outcome(id, Err(TransactionError::RolledBack("as asked".to_owned()))))
+            }
+            (_, told) => told,
+        }
     }
 
     fn attached(
@@ -282,7 +346,7 @@ impl Connection {
                     model.credit((self.session, consumer), delivered);
                 }
             }
-            Event::Begun { .. } | Event::Committed { .. } => return Err("nobody asked for a transaction".into()),
+            Event::Begun { .. } | Event::Committed { .. } => return Err("the publisher should have taken it".into()),
             Event::Done(token) | Event::Unbound { token, .. } => {
                 let pending = self.pending.remove(&token).ok_or_else(|| format!("{token:?} was answered twice"))?;
                 if let Pending::Accept { queue, places, .. } = &pending {
@@ -323,8 +387,11 @@ impl Connection {
         for pending in self.pending.values() {
             match pending {
                 // Held back by a full queue, or addressed to a consumer that was taken away.
-                Pending::Publish(_) => {}
+                Pending::Publish(_) | Pending::Commit(_) => {}
                 Pending::Accept { consumer, .. } if !self.consumers.contains_key(consumer) => {}
+                Pending::Begin | Pending::Held | Pending::Rollback(_) => {
+                    return Err(format!("{pending:?} was never answered"));
+                }
                 Pending::Fence | Pending::Bind | Pending::Clear(_) | Pending::Accept { .. } => {
                     return Err(format!("{pending:?} was never answered"));
                 }

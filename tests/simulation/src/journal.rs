@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evergate_core::{Position, StreamId};
-use evergate_journal::Batch;
 use evergate_journal::memory::MemoryJournal;
-use evergate_model::{MessageId, QueueId, Seq};
+use evergate_journal::{Batch, Table};
+use evergate_model::{MessageId, QueueId, Seq, TransactionId};
 
 /// A journal that survives the node, and what the node's writer is at.
 #[derive(Debug, Default)]
@@ -15,6 +15,24 @@ pub struct SimJournal {
     pub committing: Option<(Batch, Vec<(StreamId, Position)>)>,
     /// Messages that must be committed to all these queues at once.
     groups: BTreeMap<MessageId, BTreeSet<QueueId>>,
+    /// Transactions whose outcome is stored.
+    pub committed: BTreeSet<TransactionId>,
+    /// The messages that must be committed with a transaction, and where.
+    parts: BTreeMap<TransactionId, Vec<(MessageId, QueueId)>>,
+    in_transaction: BTreeMap<MessageId, TransactionId>,
+    pledges: Vec<Pledge>,
+}
+
+/// Places that are settled with a transaction and not before.
+#[derive(Debug)]
+pub struct Pledge {
+    pub transaction: TransactionId,
+    pub shard: usize,
+    pub queue: QueueId,
+    pub first: Seq,
+    pub last: Seq,
+    /// Accepted: they are gone when it is committed.
+    pub accepted: bool,
 }
 
 impl SimJournal {
@@ -27,6 +45,77 @@ impl SimJournal {
     pub fn crash(&mut self) {
         self.committing = None;
         self.groups.clear();
+        self.parts.clear();
+        self.pledges.clear();
+    }
+
+    /// A transaction was sent to the shards: these messages, durable, to these queues.
+    pub fn expect_transaction(&mut self, id: TransactionId, messages: impl IntoIterator<Item = (MessageId, QueueId)>) {
+        self.parts.entry(id).or_default().extend(messages);
+    }
+
+    /// A message is held by a transaction.
+    pub fn held_by(&mut self, message: MessageId, id: TransactionId) {
+        self.in_transaction.insert(message, id);
+    }
+
+    pub fn pledged(&mut self, pledge: Pledge) {
+        self.pledges.push(pledge);
+    }
+
+    pub fn rolled_back(&mut self, id: TransactionId, shard: usize) {
+        self.pledges.retain(|pledge| (pledge.transaction, pledge.shard) != (id, shard));
+    }
+
+    /// What a restart finds.
+    pub fn restarted(&mut self) {
+        let rows = self.store.recover_now().state.into_iter().filter(|(table, ..)| *table == Table::Transaction);
+        self.committed = rows.filter_map(|(_, key, _)| key.parse().ok().map(TransactionId)).collect();
+    }
+
+    /// Checks that every transaction that the batch touches is whole in it, and applies it.
+    pub fn apply(&mut self, batch: &Batch, is_gone: impl Fn(QueueId) -> bool) -> Result<bool, String> {
+        self.check_groups(batch, &is_gone)?;
+        let rows = batch.state.iter().filter(|change| change.table == Table::Transaction && change.value.is_some());
+        let rows: BTreeSet<TransactionId> = rows.filter_map(|row| row.key.parse().ok().map(TransactionId)).collect();
+        for stored in &batch.messages {
+            if let Some(id) = self.in_transaction.get(&stored.message.meta.id)
+                && !rows.contains(id)
+            {
+                return Err(format!("a batch holds a message of {id:?} without its outcome"));
+            }
+        }
+        for id in &rows {
+            for (message, queue) in self.parts.remove(id).unwrap_or_default() {
+                let mut holds = batch.messages.iter().filter(|stored| stored.message.meta.id == message);
+                let is_there = holds.any(|stored| stored.targets.iter().any(|(target, _)| *target == queue));
+                if !is_there && !is_gone(queue) {
+                    return Err(format!("a batch holds {id:?} without its message {message:?} to {queue:?}"));
+                }
+            }
+        }
+        for (queue, first, last) in &batch.settled {
+            let overlaps = |pledge: &&Pledge| pledge.queue == *queue && pledge.first <= *last && *first <= pledge.last;
+            if let Some(pledge) = self.pledges.iter().find(|it| overlaps(it) && !rows.contains(&it.transaction)) {
+                return Err(format!(
+                    "{first:?} of {queue:?} is settled without its transaction {:?}",
+                    pledge.transaction
+                ));
+            }
+        }
+        if self.store.apply(batch).is_err() {
+            return Ok(false);
+        }
+        let (done, open) = std::mem::take(&mut self.pledges).into_iter().partition(|it| rows.contains(&it.transaction));
+        self.pledges = open;
+        for Pledge { transaction, queue, first, last, accepted, .. } in done {
+            let stays = |seq: &u64| self.is_live(queue, Seq(*seq));
+            if accepted && let Some(seq) = (first.0..=last.0).find(stays) {
+                return Err(format!("{transaction:?} is committed, but {seq} of {queue:?} is not settled with it"));
+            }
+        }
+        self.committed.extend(rows);
+        Ok(true)
     }
 
     /// Whether that place is committed and not settled.
@@ -35,7 +124,7 @@ impl SimJournal {
     }
 
     /// Checks that every group that the batch begins is whole in it. `is_gone`: queues deleted meanwhile.
-    pub fn check_groups(&mut self, batch: &Batch, is_gone: impl Fn(QueueId) -> bool) -> Result<(), String> {
+    fn check_groups(&mut self, batch: &Batch, is_gone: impl Fn(QueueId) -> bool) -> Result<(), String> {
         for stored in &batch.messages {
             let id = stored.message.meta.id;
             let Some(expected) = self.groups.remove(&id) else { continue };

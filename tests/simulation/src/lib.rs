@@ -10,6 +10,7 @@ mod model;
 mod node;
 mod publisher;
 mod rng;
+mod transaction;
 mod world;
 
 pub use node::Fault;

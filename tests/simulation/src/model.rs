@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use evergate_core::SessionId;
-use evergate_model::{Address, AddressKind, ConsumerId, Delivery, Filter, QueueId, Seq, Time};
+use evergate_model::{Address, AddressKind, ConsumerId, Delivery, Filter, QueueId, Seq, Time, TransactionId};
 
 use crate::key::Key;
+use crate::transaction::Transactions;
 
 /// The text says which promise was broken.
 pub type Check = Result<(), String>;
@@ -16,9 +17,10 @@ pub const DEAD_LETTERS: &str = "_DMQ";
 #[derive(Debug, Default)]
 pub struct Model {
     /// Starts of the node.
-    starts: u32,
-    sent: HashMap<Key, Sent>,
-    queues: BTreeMap<QueueId, Queue>,
+    pub starts: u32,
+    pub sent: HashMap<Key, Sent>,
+    pub queues: BTreeMap<QueueId, Queue>,
+    pub transactions: Transactions,
     consumers: HashMap<(SessionId, ConsumerId), Consumer>,
     /// Numbers set on queues; `None`: a change is under way.
     marks: BTreeMap<(QueueId, u32), Option<bool>>,
@@ -38,11 +40,12 @@ pub struct Sent {
     pub copies: u32,
     /// Its connection ended before the confirm: what follows on the next one does not wait for it.
     pub left_open: bool,
+    pub transaction: Option<TransactionId>,
 }
 
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // independent facts
-struct Queue {
+pub struct Queue {
     name: String,
     durable: bool,
     /// Only a client's word deletes it.
@@ -58,6 +61,9 @@ struct Queue {
     last_place: Seq,
     /// The last number that was handed out, for each producer and address.
     numbers: HashMap<(u32, Address), u64>,
+    /// The same of messages in transactions, and the number that each stands behind.
+    in_transactions: HashMap<(TransactionId, Address), u64>,
+    floors: HashMap<(u32, Address), u64>,
     /// Which key stands at a place that was handed out.
     places: HashMap<Seq, Key>,
     copies: HashMap<Key, u32>,
@@ -193,6 +199,7 @@ impl Model {
         session: SessionId,
         delivery: &Delivery,
         is_live: impl Fn(QueueId, Seq) -> bool,
+        is_committed: impl Fn(TransactionId) -> bool,
     ) -> Check {
         self.dispatched += 1;
         let Some(consumer) = self.consumers.get_mut(&(session, delivery.consumer)) else {
@@ -212,6 +219,10 @@ impl Model {
         }
         let (id, seq) = (consumer.queue, delivery.seq);
         let Some(key) = Key::of(&delivery.message) else { return Ok(()) };
+        if let Some(transaction) = self.sent.get(&key).and_then(|sent| sent.transaction) {
+            self.seen_in(transaction, key, is_committed(transaction))?;
+        }
+        let Some(consumer) = self.consumers.get_mut(&(session, delivery.consumer)) else { return Ok(()) };
         let (Some(queue), Some(sent)) = (self.queues.get_mut(&id), self.sent.get(&key)) else {
             return Err(format!("{key:?} came from nowhere"));
         };
@@ -224,7 +235,8 @@ impl Model {
         if consumer.settled {
             queue.taken.insert(key);
         }
-        queue.handed_out(key, sent, delivery, self.starts)
+        let behind = sent.transaction.and_then(|id| self.transactions.all.get(&id)).map(|it| (it.behind, it.left_open));
+        queue.handed_out(key, sent, behind, delivery, self.starts)
     }
 
     /// A consumer's acceptance was confirmed, or it is not known whether it got through.
@@ -298,6 +310,14 @@ impl Model {
 }
 
 impl Queue {
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn end(&mut self) {
         self.gone = true;
         self.filter = None;
@@ -312,13 +332,22 @@ impl Queue {
             // Some of its bindings do not store: which places those had is not known here.
             self.places.clear();
             self.numbers.clear();
+            self.floors.clear();
+            self.in_transactions.clear();
             self.copies.clear();
         }
         self.done.retain(|seq| self.places.contains_key(seq));
         self.last_place = self.places.keys().max().copied().unwrap_or_default();
     }
 
-    fn handed_out(&mut self, key: Key, sent: &Sent, delivery: &Delivery, starts: u32) -> Check {
+    fn handed_out(
+        &mut self,
+        key: Key,
+        sent: &Sent,
+        behind: Option<(u64, bool)>,
+        delivery: &Delivery,
+        starts: u32,
+    ) -> Check {
         let (name, seq) = (&self.name, delivery.seq);
         if let Some(before) = self.places.insert(seq, key) {
             if before != key {
@@ -346,7 +375,28 @@ impl Queue {
         if *copies > sent.copies {
             return Err(format!("{key:?} is in {name} {copies} times but was sent {} times", sent.copies));
         }
-        let last = self.numbers.entry((key.producer, sent.address.clone())).or_insert(0);
+        let line = (key.producer, sent.address.clone());
+        if let Some((transaction, (behind, left_open))) = sent.transaction.zip(behind) {
+            let overtook = self.numbers.get(&line).copied().unwrap_or_default();
+            if !left_open && overtook > behind {
+                return Err(format!(
+                    "{key:?} was handed out by {name} after {overtook}, which was sent after its commit"
+                ));
+            }
+            let floor = self.floors.entry(line).or_insert(0);
+            *floor = behind.max(*floor);
+            let last = self.in_transactions.entry((transaction, sent.address.clone())).or_insert(0);
+            if key.number <= *last {
+                return Err(format!("{key:?} was handed out by {name} after number {last} of its transaction"));
+            }
+            *last = key.number;
+            return Ok(());
+        }
+        let floor = self.floors.get(&line).copied().unwrap_or_default();
+        if !sent.left_open && key.number <= floor {
+            return Err(format!("{key:?} was handed out by {name} after a transaction that was sent after {floor}"));
+        }
+        let last = self.numbers.entry(line).or_insert(0);
         if !sent.left_open && key.number <= *last {
             return Err(format!("{key:?} was handed out by {name} after number {last}"));
         }

@@ -1,17 +1,17 @@
 //! A running node: the core, and the channels that the runtime would have. Each is first in, first out;
 //! the schedule decides whose turn it is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use evergate_core::{
     Bug, Directory, DirectoryCommand, DirectoryEffect, Logged, Position, Routes, Sequencer, SessionEvent, SessionId,
     Shard, ShardCommand, ShardEffect, ShardId, StreamId,
 };
-use evergate_journal::Record;
-use evergate_model::{Event, MemoryBudget, Message, MessageId, QueueId, Seq, Time};
+use evergate_journal::{Record, Table};
+use evergate_model::{Event, MemoryBudget, Message, MessageId, Outcome, QueueId, Seq, Time, TransactionId};
 
-use crate::journal::SimJournal;
+use crate::journal::{Pledge, SimJournal};
 use crate::model::{Check, Model};
 
 /// A planted bug, to show that the simulator finds it.
@@ -31,6 +31,20 @@ pub enum Fault {
     AttachOvertakesPublish,
     /// What the directory publishes does not stand in line with what sessions publish.
     RetainedOvertakes,
+    /// The parts of a transaction are not kept together.
+    TransactionApart,
+    /// The outcome of a transaction is stored apart from what it changes.
+    OutcomeApart,
+    /// What is settled in a transaction is settled at once.
+    SettleBeforeCommit,
+    /// Transient messages of a transaction are handed out before its commit.
+    TransientBeforeCommit,
+    /// Shards do not hear of rollbacks.
+    ForgetRollback,
+    /// What a session publishes does not wait until the directory has routed its commit.
+    CommitOvertaken,
+    /// Outcomes are not remembered.
+    ForgetOutcome,
 }
 
 pub struct Node {
@@ -51,6 +65,8 @@ pub struct Node {
     pub memory: Arc<MemoryBudget>,
     next_message: MessageId,
     settles: u64,
+    /// Groups that are transactions.
+    transactions: BTreeSet<u64>,
 }
 
 impl Node {
@@ -74,6 +90,7 @@ impl Node {
             memory,
             next_message: core.counters.first_message(),
             settles: 0,
+            transactions: BTreeSet::new(),
         }
     }
 
@@ -86,7 +103,26 @@ impl Node {
         Arc::new(message)
     }
 
+    /// An id for a transaction.
+    pub fn next_transaction(&mut self) -> TransactionId {
+        self.next_message.0 += 1;
+        TransactionId(self.next_message.0)
+    }
+
     pub fn control(&mut self, shard: ShardId, mut command: ShardCommand) {
+        if let ShardCommand::Rollback { .. } = &command
+            && self.fault == Some(Fault::ForgetRollback)
+        {
+            return;
+        }
+        if let ShardCommand::Pledge { transaction, queue, session, settle } = &mut command
+            && self.fault == Some(Fault::SettleBeforeCommit)
+        {
+            let (transaction, token, held) = (*transaction, settle.token.take(), Some(1));
+            let (queue, session, settle) = (*queue, *session, settle.clone());
+            self.tell(session, SessionEvent::Pledged { transaction, token, held });
+            command = ShardCommand::Settle { queue, session, settle };
+        }
         if let ShardCommand::Credit { limit, .. } = &mut command
             && self.fault == Some(Fault::IgnoreCredit)
         {
@@ -140,7 +176,16 @@ impl Node {
             match effect {
                 DirectoryEffect::Tell(session, event) => self.tell(session, event),
                 DirectoryEffect::Shard(shard, command) => {
+                    let mut command = command;
                     expect_whole(journal, &command);
+                    if let ShardCommand::Transaction { transaction, group, .. } = &mut command {
+                        match self.fault {
+                            Some(Fault::TransactionApart) => group.parts = 1,
+                            Some(Fault::OutcomeApart) => group.parts -= 1,
+                            _ => {}
+                        }
+                        self.transactions.insert(transaction.0);
+                    }
                     if let ShardCommand::Create { queue, name, durable, .. } = &command {
                         model.created(*queue, name, *durable);
                     }
@@ -170,14 +215,44 @@ impl Node {
         }
         self.note(&format!("shard {index} takes"), &command);
         let (mut log, mut effects) = (Vec::new(), Vec::new());
+        let pledge = match &command {
+            ShardCommand::Rollback { transaction } => {
+                journal.rolled_back(*transaction, index);
+                None
+            }
+            ShardCommand::Pledge { transaction, queue, settle, .. } => {
+                let (transaction, shard, queue) = (*transaction, index, *queue);
+                let accepted = settle.outcome == Outcome::Accept;
+                Some(Pledge { transaction, shard, queue, first: settle.first, last: settle.last, accepted })
+            }
+            _ => None,
+        };
+        let command = if self.fault == Some(Fault::TransientBeforeCommit) {
+            let (early, command) = without_transient(command);
+            early.into_iter().for_each(|command| self.shards[index].apply(self.now, command, &mut log, &mut effects));
+            command
+        } else {
+            command
+        };
         self.shards[index].apply(self.now, command, &mut log, &mut effects);
+        if let Some(pledge) = pledge
+            && effects.iter().any(|effect| is_pledged(effect, pledge.last.0 - pledge.first.0 + 1))
+        {
+            journal.pledged(pledge);
+        }
         self.log(StreamId::from(ShardId(index as u16)), log);
         for effect in effects {
             self.note(&format!("shard {index}:"), &effect);
             match effect {
                 ShardEffect::Tell(session, event) => {
                     if let SessionEvent::Event(Event::Deliver(delivery)) = &event {
-                        model.dispatched(self.now, session, delivery, |queue, seq| journal.is_live(queue, seq))?;
+                        model.dispatched(
+                            self.now,
+                            session,
+                            delivery,
+                            |queue, seq| journal.is_live(queue, seq),
+                            |id| journal.committed.contains(&id),
+                        )?;
                     }
                     self.tell(session, event);
                 }
@@ -208,8 +283,7 @@ impl Node {
     /// The commit is through. An error of the journal ends the node.
     pub fn finish_commit(&mut self, journal: &mut SimJournal, model: &Model) -> Result<bool, String> {
         let Some((batch, reached)) = journal.committing.take() else { return Ok(true) };
-        journal.check_groups(&batch, |queue| model.is_gone(queue))?;
-        if journal.store.apply(&batch).is_err() {
+        if !journal.apply(&batch, |queue| model.is_gone(queue))? {
             return Ok(false);
         }
         self.durable(&reached);
@@ -241,8 +315,15 @@ impl Node {
 
     fn log(&mut self, stream: StreamId, mut log: Vec<Logged>) {
         for logged in &mut log {
-            if self.fault == Some(Fault::SplitGroups) {
-                logged.group = None;
+            let is_outcome =
+                matches!(&logged.record, Some(Record::State(change)) if change.table == Table::Transaction);
+            let in_transaction = logged.group.is_some_and(|group| self.transactions.contains(&group.id));
+            match self.fault {
+                Some(Fault::SplitGroups) => logged.group = None,
+                Some(Fault::TransactionApart) if in_transaction || is_outcome => logged.group = None,
+                Some(Fault::OutcomeApart) if is_outcome => logged.group = None,
+                Some(Fault::ForgetOutcome) if is_outcome => logged.record = None,
+                _ => {}
             }
             if self.fault == Some(Fault::ForgetSettle)
                 && let Some(Record::Settle { .. }) = logged.record
@@ -257,8 +338,31 @@ impl Node {
     }
 }
 
+/// Whether all that was named is pledged.
+fn is_pledged(effect: &ShardEffect, count: u64) -> bool {
+    matches!(effect, ShardEffect::Tell(_, SessionEvent::Pledged { held: Some(held), .. }) if *held == count)
+}
+
+/// Takes the transient messages out of a transaction.
+fn without_transient(command: ShardCommand) -> (Vec<ShardCommand>, ShardCommand) {
+    let ShardCommand::Transaction { transaction, publishes, marks, group } = command else {
+        return (Vec::new(), command);
+    };
+    let (durable, transient): (Vec<_>, Vec<_>) = publishes.into_iter().partition(|(message, _)| message.meta.durable);
+    let (answer, mark) = (None, None);
+    let early = transient.into_iter();
+    let early = early.map(|(message, targets)| ShardCommand::Publish { answer, message, targets, mark, group: None });
+    (early.collect(), ShardCommand::Transaction { transaction, publishes: durable, marks, group })
+}
+
 /// Notes which queues a publish to several shards must reach in one commit.
 pub fn expect_whole(journal: &mut SimJournal, command: &ShardCommand) {
+    if let ShardCommand::Transaction { transaction, publishes, .. } = command {
+        for (message, targets) in publishes.iter().filter(|(message, _)| message.meta.durable) {
+            let stored = targets.iter().filter(|target| target.durable);
+            journal.expect_transaction(*transaction, stored.map(|target| (message.meta.id, target.queue)));
+        }
+    }
     if let ShardCommand::Publish { message, targets, group: Some(_), .. } = command {
         let stored = targets.iter().filter(|target| target.durable).map(|target| target.queue);
         journal.expect_whole(message.meta.id, stored);

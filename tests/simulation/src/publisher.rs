@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evergate_core::{
-    DirectoryCommand, PublisherEffect, PublisherOut, SessionEvent, SessionId, ShardCommand, Surroundings,
+    DirectoryCommand, PublisherEffect, PublisherOut, SessionEvent, SessionId, ShardCommand, ShardId, Surroundings,
     TransactionLimits, Waiting,
 };
-use evergate_model::{Address, Event, QueueId, Token};
+use evergate_model::{Address, Event, QueueId, Settle, Token, TransactionId};
 
 use crate::journal::SimJournal;
 use crate::model::{Check, Model};
-use crate::node::{Node, expect_whole};
+use crate::node::{Fault, Node, expect_whole};
 
 /// Small enough that random transactions meet them.
 pub const TRANSACTION_LIMITS: TransactionLimits =
@@ -93,6 +93,48 @@ impl Publisher {
         self.take_answers(node, model)
     }
 
+    /// Begins a transaction.
+    pub fn begin(&mut self, node: &mut Node, token: Token) {
+        let id = node.next_transaction();
+        self.inner.begin(node.now, id, token, &mut self.out);
+    }
+
+    /// Publishes in a transaction.
+    pub fn publish_in(&mut self, journal: &mut SimJournal, transaction: TransactionId, waiting: Waiting) {
+        journal.held_by(waiting.message.meta.id, transaction);
+        self.inner.publish_in(transaction, waiting, false, &mut self.out);
+    }
+
+    /// Settles in a transaction.
+    pub fn settle_in(
+        &mut self,
+        node: &mut Node,
+        journal: &mut SimJournal,
+        transaction: TransactionId,
+        settle: Settle,
+        place: Option<(ShardId, QueueId)>,
+    ) {
+        self.inner.settle_in(transaction, settle, place, &mut self.out);
+        self.carry_out(node, journal);
+    }
+
+    /// Asks for a commit, or for an outcome.
+    pub fn commit(&mut self, transaction: TransactionId, token: Token) {
+        self.inner.commit(transaction, token, &mut self.out);
+    }
+
+    /// Undoes a transaction.
+    pub fn rollback(&mut self, node: &mut Node, journal: &mut SimJournal, transaction: TransactionId, token: Token) {
+        self.inner.rollback(transaction, token, &mut self.out);
+        self.carry_out(node, journal);
+    }
+
+    /// The session is over.
+    pub fn end(mut self, node: &mut Node, journal: &mut SimJournal) {
+        self.inner.end(&mut self.out);
+        self.carry_out(node, journal);
+    }
+
     /// Asks to be told when all that was published before has reached the shards.
     pub fn fence(&mut self, node: &mut Node, token: Token) {
         self.fence = Some((token, node.shards.len()));
@@ -117,6 +159,15 @@ impl Publisher {
             }
             return Ok((None, done.into_iter().collect()));
         }
+        let event = match event {
+            SessionEvent::CommitRouted { token, result } if node.fault == Some(Fault::CommitOvertaken) => {
+                match result {
+                    Ok(()) => return Ok((None, Vec::new())),
+                    Err(error) => SessionEvent::Event(Event::Committed { token, result: Err(error) }),
+                }
+            }
+            other => other,
+        };
         let other = self.inner.handle(event, &mut self.out);
         self.carry_out(node, journal);
         Ok((other, self.take_answers(node, model)?))
@@ -157,7 +208,13 @@ impl Publisher {
     }
 
     fn carry_out(&mut self, node: &mut Node, journal: &mut SimJournal) {
-        for effect in self.out.effects.drain(..) {
+        for effect in std::mem::take(&mut self.out.effects) {
+            if let PublisherEffect::Directory(DirectoryCommand::Commit(commit)) = &effect
+                && node.fault == Some(Fault::CommitOvertaken)
+            {
+                let routed = SessionEvent::CommitRouted { token: commit.token, result: Ok(()) };
+                self.inner.handle(routed, &mut self.out);
+            }
             match effect {
                 PublisherEffect::Directory(command) => node.to_directory.push_back(command),
                 PublisherEffect::Publish(shard, command) => {

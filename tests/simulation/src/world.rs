@@ -22,6 +22,7 @@ use crate::model::{Check, DEAD_LETTERS, Model};
 use crate::node::{Fault, Node};
 use crate::publisher::{Answer, Publisher};
 use crate::rng::Rng;
+use crate::transaction::Fate;
 
 /// A broken promise.
 #[derive(Debug)]
@@ -52,6 +53,9 @@ pub struct Summary {
     pub crashes: u64,
     /// Reads from the journal.
     pub loads: u64,
+    /// Transactions that a client was told are committed, and are rolled back.
+    pub transactions: u64,
+    pub rollbacks: u64,
 }
 
 /// The gateway's own publisher.
@@ -70,7 +74,7 @@ struct World {
     model: Model,
     node: Node,
     clients: Vec<Client>,
-    half_open: Vec<SessionId>,
+    half_open: Vec<(SessionId, Publisher)>,
     last_session: u64,
     house: Publisher,
     origins: BTreeMap<Token, (ShardId, QueueId, Seq)>,
@@ -89,6 +93,10 @@ pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Summary, Fail
     world.play().map_err(|broken| Failure { seed, step: world.steps, broken })?;
     world.summary.confirmed = world.model.confirmed;
     world.summary.dispatched = world.model.dispatched;
+    let all = &world.model.transactions.all;
+    let count = |fate: Fate| all.values().filter(|it| it.fate == fate && it.holds_something()).count();
+    let (committed, void) = (count(Fate::Committed), count(Fate::Void));
+    (world.summary.transactions, world.summary.rollbacks) = (committed as u64, void as u64);
     Ok(world.summary)
 }
 
@@ -150,7 +158,7 @@ impl World {
             if crash_every > 0 && self.rng.one_in(crash_every) {
                 self.crash()?;
             } else if self.rng.one_in(act_every) {
-                self.client_acts();
+                self.client_acts()?;
             } else {
                 self.turn()?;
             }
@@ -165,11 +173,12 @@ impl World {
         self.empty_all()
     }
 
-    fn client_acts(&mut self) {
+    fn client_acts(&mut self) -> Check {
         let index = self.rng.index(self.clients.len());
         let (client, mut around) = self.client(index);
-        client.act(&mut around);
+        client.act(&mut around)?;
         self.note(|| format!("client {index} acts"));
+        Ok(())
     }
 
     fn client(&mut self, index: usize) -> (&mut Client, Around<'_>) {
@@ -202,7 +211,8 @@ impl World {
             }
             15 if self.rng.one_in(4) && !self.half_open.is_empty() => {
                 let index = self.rng.index(self.half_open.len());
-                let session = self.half_open.swap_remove(index);
+                let (session, publisher) = self.half_open.swap_remove(index);
+                publisher.end(&mut self.node, &mut self.journal);
                 self.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: true });
             }
             _ => {
@@ -284,12 +294,12 @@ impl World {
             && let Some((batch, _)) = self.journal.committing.take()
         {
             // It got through, but nobody heard of it.
-            self.journal.check_groups(&batch, |queue| self.model.is_gone(queue))?;
-            let _ = self.journal.store.apply(&batch);
+            self.journal.apply(&batch, |queue| self.model.is_gone(queue))?;
         }
         self.journal.crash();
+        self.journal.restarted();
         for client in &mut self.clients {
-            client.cut(&mut self.node, &mut self.model);
+            client.cut(&mut self.node, &mut self.model)?;
         }
         self.half_open.clear();
         self.house = Publisher::new(HOUSE);
@@ -341,9 +351,10 @@ impl World {
     fn empty_all(&mut self) -> Check {
         for index in 0..self.clients.len() {
             let (client, mut around) = self.client(index);
-            client.leave(&mut around);
+            client.leave(&mut around)?;
         }
-        for session in std::mem::take(&mut self.half_open) {
+        for (session, publisher) in std::mem::take(&mut self.half_open) {
+            publisher.end(&mut self.node, &mut self.journal);
             self.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: true });
         }
         self.rest()?;
@@ -402,7 +413,8 @@ impl World {
         Ok(())
     }
 
-    fn nothing_is_left(&self) -> Check {
+    fn nothing_is_left(&mut self) -> Check {
+        self.model.resolve(|id| self.journal.committed.contains(&id))?;
         self.model.nothing_is_lost()?;
         for (name, stats) in self.node.shards.iter().flat_map(evergate_core::Shard::stats) {
             if stats.messages + stats.bytes + stats.resident_bytes + stats.unsettled + stats.consumers > 0 {

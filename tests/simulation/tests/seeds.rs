@@ -20,10 +20,13 @@ fn every_promise_is_kept_whatever_the_seed() {
         sum.dispatched += summary.dispatched;
         sum.crashes += summary.crashes;
         sum.loads += summary.loads;
+        sum.transactions += summary.transactions;
+        sum.rollbacks += summary.rollbacks;
     }
     println!("{count} seeds: {sum:?}");
     // A simulator in which nothing happens finds nothing.
     assert!(count < 100 || (sum.confirmed > count && sum.dispatched > count && sum.crashes > 0 && sum.loads > count));
+    assert!(count < 100 || (sum.transactions > count && sum.rollbacks > count));
 }
 
 /// The planted bug breaks the promise that it should break, within a few hundred seeds.
@@ -68,4 +71,39 @@ fn an_attach_that_overtakes_a_publish_is_found() {
 #[test]
 fn a_retained_publish_that_overtakes_is_found() {
     is_found(Fault::RetainedOvertakes, "after number");
+}
+
+#[test]
+fn a_transaction_whose_parts_are_not_kept_together_is_found() {
+    is_found(Fault::TransactionApart, "without its");
+}
+
+#[test]
+fn an_outcome_that_is_stored_apart_is_found() {
+    is_found(Fault::OutcomeApart, "without its");
+}
+
+#[test]
+fn a_settle_before_the_commit_of_its_transaction_is_found() {
+    is_found(Fault::SettleBeforeCommit, "after its acceptance was confirmed");
+}
+
+#[test]
+fn a_transient_message_before_the_commit_of_its_transaction_is_found() {
+    is_found(Fault::TransientBeforeCommit, "before the commit of its transaction");
+}
+
+#[test]
+fn a_forgotten_rollback_is_found() {
+    is_found(Fault::ForgetRollback, "is lost");
+}
+
+#[test]
+fn a_commit_that_is_overtaken_is_found() {
+    is_found(Fault::CommitOvertaken, "which was sent after its commit");
+}
+
+#[test]
+fn a_forgotten_outcome_is_found() {
+    is_found(Fault::ForgetOutcome, "without its outcome");
 }

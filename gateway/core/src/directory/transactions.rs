@@ -51,7 +51,7 @@ pub struct OutcomeLimits {
 
 impl Default for OutcomeLimits {
     fn default() -> Self {
-        Self { outcomes_max: 100_000, age_max: Duration::from_secs(3600) }
+        Self { outcomes_max: 100_000, age_max: Duration::from_hours(1) }
     }
 }
 

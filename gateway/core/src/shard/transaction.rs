@@ -132,7 +132,9 @@ impl Shard {
                 return;
             };
             self.with_queue(now, queue, log, effects, |queue, out| {
-                places.into_iter().for_each(|place| queue.apply_outcome(key, place, &outcome, now, out));
+                for place in places {
+                    queue.apply_outcome(key, place, &outcome, now, out);
+                }
             });
         }
     }
