@@ -3,21 +3,20 @@
 mod attach;
 mod bindings;
 mod command;
+mod define;
+mod idle;
 mod manage;
 mod policies;
 mod publish;
+mod queues;
 mod storage;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use evergate_journal::Record;
-use evergate_model::{
-    Address, AttachAccess, Binding, Lifetime, Message, Policy, PublishError, QueueId, QueueSettings, Time,
-    TransactionId,
-};
+use evergate_model::{AttachAccess, Binding, Lifetime, Message, Policy, QueueId, QueueSettings, Time, TransactionId};
 
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, Logged, Position, SessionEvent, SessionId, ShardId};
@@ -25,13 +24,15 @@ use crate::recovery::Counters;
 use crate::retained::RetainedMessages;
 use crate::routes::{RouteCache, Routes, Target};
 use crate::shard::ShardCommand;
+use idle::Retiring;
 use policies::Policies;
 
-pub use command::{DirectoryCommand, DirectoryConfig, DirectoryLimits};
-pub use manage::{ManageError, ManageReply, ManageRequest};
+pub use command::{DirectoryCommand, DirectoryConfig, DirectoryLimits, QueueDefinition};
+pub use manage::{ManageError, ManageReply, ManageRequest, QueueEntry};
 pub use publish::{ShardPart, split_by_shard};
 pub(crate) use storage::{
     POLICIES_KEY, decode_binding, decode_policies, decode_queue, decode_transaction, delete_binding, delete_queue_row,
+    put_definition,
 };
 pub use transactions::{CommitCommand, HeldPublish, OutcomeLimits};
 
@@ -52,6 +53,9 @@ pub struct Directory {
     /// When queues without a consumer go.
     expiries: BTreeSet<(Time, QueueId)>,
     transactions: transactions::Transactions,
+    /// When to look whether queues may go that nobody uses.
+    idle_checks: BTreeSet<(Time, QueueId)>,
+    last_attempt: u64,
     logged: Position,
     durable: Position,
     /// Effects that wait for a commit.
@@ -67,11 +71,19 @@ pub struct QueueInfo {
     pub durable: bool,
     pub lifetime: Lifetime,
     pub settings: Arc<QueueSettings>,
+    /// Its own settings, over all policies.
+    own: Option<Box<Policy>>,
+    /// The configuration names it.
+    configured: bool,
     pub bindings: Vec<Binding>,
     pub consumers: Vec<(ConsumerKey, AttachAccess)>,
     pub expires_at: Option<Time>,
     /// An attach to it may be deferred until this is committed. What its shard is told meanwhile stands behind.
     attaching: Position,
+    /// When to look whether it is missed.
+    idle_check: Option<Time>,
+    /// Its shard was asked to take it out of use.
+    retiring: Option<Retiring>,
 }
 
 impl QueueInfo {
@@ -118,50 +130,13 @@ impl Directory {
             route_cache: RouteCache::default(),
             expiries: BTreeSet::new(),
             transactions: transactions::Transactions::new(config.limits.outcomes),
+            idle_checks: BTreeSet::new(),
+            last_attempt: 0,
             logged: Position(0),
             durable: Position(0),
             deferred: VecDeque::new(),
             records: Vec::new(),
         }
-    }
-
-    /// Takes over a durable queue that a restart found. The clock of one that expires starts anew.
-    pub(crate) fn recover_queue(
-        &mut self,
-        now: Time,
-        id: QueueId,
-        name: Arc<str>,
-        lifetime: Lifetime,
-        bindings: Vec<Binding>,
-        routes: &mut Routes,
-    ) -> Arc<QueueSettings> {
-        let shard = shard_of(&name, self.shards);
-        let settings = self.policies.settings_of(&name);
-        let info = QueueInfo {
-            name: name.clone(),
-            shard,
-            durable: true,
-            lifetime,
-            settings: settings.clone(),
-            bindings,
-            consumers: Vec::new(),
-            expires_at: None,
-            attaching: Position(0),
-        };
-        if !Address::is_private_queue(&name) {
-            routes.add_queue(name.clone(), info.target(id));
-        }
-        for binding in &info.bindings {
-            routes.bind(binding, info.target(id));
-        }
-        self.names.insert(name, id);
-        self.queues.insert(id, info);
-        match lifetime {
-            Lifetime::Permanent => {}
-            Lifetime::Attached => self.start_expiry(now, id, Duration::ZERO),
-            Lifetime::AfterDetach(after) => self.start_expiry(now, id, after),
-        }
-        settings
     }
 
     /// Takes over the policies that operators added before the restart. Before the queues.
@@ -224,6 +199,7 @@ impl Directory {
             }
             DirectoryCommand::Fence { session, token } => publish::fence(self.shards, session, token, &mut out),
             DirectoryCommand::Manage { session, token, request } => self.manage(session, token, *request, &mut out),
+            DirectoryCommand::Retired { queue, attempt, result } => self.retired(queue, attempt, result, &mut out),
             DirectoryCommand::Durable(position) => {
                 self.durable = position;
                 while self.deferred.front().is_some_and(|(at, _)| *at <= position) {
@@ -233,115 +209,21 @@ impl Directory {
             DirectoryCommand::Tick => {
                 self.expire(&mut out);
                 self.forget_outcomes(&mut out);
+                self.check_idle(&mut out);
             }
         }
     }
 
     /// When to call with `Tick` next.
     pub fn next_timeout(&self) -> Option<Time> {
-        let expiry = self.expiries.first().map(|(at, _)| *at);
-        expiry.into_iter().chain(self.transactions.next_timeout()).min()
+        let first = |times: &BTreeSet<(Time, QueueId)>| times.first().map(|(at, _)| *at);
+        let all = [first(&self.expiries), first(&self.idle_checks), self.transactions.next_timeout()];
+        all.into_iter().flatten().min()
     }
 
     /// How many topics have a retained message.
     pub fn retained_count(&self) -> usize {
         self.retained.len()
-    }
-
-    /// The queue of that name, made if it is not there.
-    fn ensure(&mut self, name: &Arc<str>, out: &mut Out<'_>) -> Result<(), PublishError> {
-        if self.names.contains_key(name) {
-            return Ok(());
-        }
-        // Only an attach makes those; one that is gone stays so.
-        if name.starts_with('$') || !self.may_come_into_being(name) {
-            return Err(PublishError::NotFound);
-        }
-        self.check_room().map_err(PublishError::Limit)?;
-        self.create(name.clone(), true, Lifetime::Permanent, out);
-        self.log(out);
-        Ok(())
-    }
-
-    /// Whether policy lets a queue of this name be made because somebody uses it. The gateway's own, and
-    /// those of sessions and subscriptions, are no matter of policy.
-    fn may_come_into_being(&mut self, name: &str) -> bool {
-        name.starts_with(['$', '_']) || self.policies.settings_of(name).auto_create
-    }
-
-    fn check_room(&self) -> Result<(), String> {
-        if self.queues.len() < self.limits.queues_max {
-            return Ok(());
-        }
-        Err(format!("there are as many queues and subscriptions as the limit allows ({})", self.limits.queues_max))
-    }
-
-    fn create(&mut self, name: Arc<str>, durable: bool, lifetime: Lifetime, out: &mut Out<'_>) -> QueueId {
-        let id = self.counters.next_queue();
-        let shard = shard_of(&name, self.shards);
-        let settings = self.policies.settings_of(&name);
-        let info = QueueInfo {
-            name: name.clone(),
-            shard,
-            durable,
-            lifetime,
-            settings: settings.clone(),
-            bindings: Vec::new(),
-            consumers: Vec::new(),
-            expires_at: None,
-            attaching: Position(0),
-        };
-        out.shard(shard, ShardCommand::Create { queue: id, name: name.clone(), durable, settings });
-        if !Address::is_private_queue(&name) {
-            out.routes.add_queue(name.clone(), info.target(id));
-        }
-        self.names.insert(name, id);
-        if durable {
-            self.records.push(storage::put_queue(id, &info));
-        }
-        self.queues.insert(id, info);
-        id
-    }
-
-    /// Takes the queue out of names, routes and journal. The caller sends `Delete` to its shard.
-    fn forget(&mut self, id: QueueId, out: &mut Out<'_>) -> Option<QueueInfo> {
-        let info = self.queues.remove(&id)?;
-        self.names.remove(&info.name);
-        out.routes.remove_queue(&info.name);
-        for binding in &info.bindings {
-            out.routes.unbind(id, &binding.filter);
-        }
-        for (key, _) in &info.consumers {
-            self.attached.remove(key);
-        }
-        if let Some(at) = info.expires_at {
-            self.expiries.remove(&(at, id));
-        }
-        if info.durable {
-            self.records.extend(storage::delete_queue(id, &info));
-        }
-        Some(info)
-    }
-
-    fn expire(&mut self, out: &mut Out<'_>) {
-        while let Some((at, id)) = self.expiries.first().copied()
-            && at <= out.now
-        {
-            self.expiries.pop_first();
-            if let Some(info) = self.forget(id, out) {
-                self.log(out);
-                self.send_behind(info.line(), ShardCommand::Delete { queue: id }, out);
-            }
-        }
-    }
-
-    /// Starts the clock of a queue that nobody consumes from.
-    fn start_expiry(&mut self, now: Time, id: QueueId, after: Duration) {
-        let at = now.after(after);
-        if let Some(info) = self.queues.get_mut(&id) {
-            info.expires_at = Some(at);
-            self.expiries.insert((at, id));
-        }
     }
 
     /// Lets an effect happen once all that was logged so far is committed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evergate_journal::Record;
 use evergate_model::{
-    AttachError, Attached, ConsumerId, Event, Message, PublishError, QueueId, Seq, Token, TransactionError,
+    AttachError, Attached, ConsumerId, Event, Message, PublishError, QueueId, Seq, Time, Token, TransactionError,
     TransactionId,
 };
 
@@ -146,6 +146,15 @@ pub enum ShardEffect {
     },
     /// Publishers to this queue must wait, or may go on.
     Full(QueueId, bool),
+    /// The answer to `Retire`, for the directory.
+    Retired {
+        /// Which queue.
+        queue: QueueId,
+        /// As it was asked.
+        attempt: u64,
+        /// Why not: since when it has been idle; `None`: it is not.
+        result: Result<(), Option<Time>>,
+    },
     /// Publish this to `_DMQ`; when that is confirmed, `ShardCommand::Remove` it.
     DeadLetter {
         /// Which queue.

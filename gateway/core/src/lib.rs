@@ -23,7 +23,7 @@ mod shard;
 pub use bug::Bug;
 pub use directory::{
     CommitCommand, Directory, DirectoryCommand, DirectoryConfig, DirectoryLimits, HeldPublish, ManageError,
-    ManageReply, ManageRequest, OutcomeLimits, ShardPart, split_by_shard,
+    ManageReply, ManageRequest, OutcomeLimits, QueueDefinition, QueueEntry, ShardPart, split_by_shard,
 };
 pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId, StreamId};
 pub use publisher::{

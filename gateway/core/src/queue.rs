@@ -7,6 +7,7 @@ mod dedup;
 mod dispatch;
 mod entry;
 mod groups;
+mod idle;
 mod latest;
 mod letter;
 mod line;
@@ -159,6 +160,7 @@ pub struct Queue {
     ages_next: Option<Time>,
     peeks: Vec<admin::Peek>,
     marks: BTreeSet<u32>,
+    idle: idle::Idle,
     stats: QueueStats,
 }
 
@@ -207,6 +209,7 @@ impl Queue {
             ages_next: None,
             peeks: Vec::new(),
             marks: BTreeSet::new(),
+            idle: idle::Idle::No,
             stats: QueueStats::default(),
         };
         queue.prepare();

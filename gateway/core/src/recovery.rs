@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use evergate_journal::{Record, Recovered, RecoveredQueue, StateChange, Table, codec};
-use evergate_model::{Binding, Lifetime, MessageId, QueueId, Time};
+use evergate_model::{Binding, MessageId, QueueId, Time};
 
 use crate::directory::{
-    Directory, DirectoryConfig, POLICIES_KEY, decode_binding, decode_policies, decode_queue, decode_transaction,
-    delete_binding, delete_queue_row, shard_of,
+    Directory, DirectoryConfig, POLICIES_KEY, QueueDefinition, decode_binding, decode_policies, decode_queue,
+    decode_transaction, delete_binding, delete_queue_row, put_definition, shard_of,
 };
 use crate::lane::Lane;
 use crate::queue::{DedupRow, in_order};
@@ -64,9 +64,9 @@ pub fn recover(
     recovered: Recovered,
     shards: u16,
     shard_config: ShardConfig,
-    config: DirectoryConfig,
+    mut config: DirectoryConfig,
 ) -> Result<RecoveredCore, String> {
-    let mut queues: Vec<(QueueId, Arc<str>, Lifetime)> = Vec::new();
+    let mut queues = Vec::new();
     let mut bindings: HashMap<QueueId, Vec<Binding>> = HashMap::new();
     let (mut retained, mut policies, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
     let mut identities = Vec::new();
@@ -75,8 +75,7 @@ pub fn recover(
         let unreadable = || format!("the journal's {table:?} row '{key}' is not of a form that this release reads");
         match table {
             Table::Queue => {
-                let (id, name, lifetime) = decode_queue(&key, &value).ok_or_else(unreadable)?;
-                queues.push((id, name.into(), lifetime));
+                queues.push(decode_queue(&key, &value).ok_or_else(unreadable)?);
             }
             Table::Binding => {
                 let (id, binding) = decode_binding(&key, &value).ok_or_else(unreadable)?;
@@ -102,11 +101,12 @@ pub fn recover(
     let mut records = vec![Record::State(StateChange { table: Table::Counter, key: STARTS_KEY.into(), value })];
 
     let mut routes = Routes::new(shard_config.formats);
+    let definitions = std::mem::take(&mut config.queues);
     let mut directory = Directory::new(shards, config, counters.clone());
     directory.recover_policies(policies);
     let mut owners: Vec<Shard> =
         (0..shards).map(|index| Shard::new(ShardConfig { id: crate::ShardId(index), ..shard_config })).collect();
-    let known: HashSet<QueueId> = queues.iter().map(|(id, ..)| *id).collect();
+    let known: HashSet<QueueId> = queues.iter().map(|queue| queue.id).collect();
     // A queue's definition goes first and its messages after: a crash between leaves messages of nobody.
     let orphans = recovered.queues.iter().filter(|queue| !known.contains(&Lane::split(queue.id).0));
     records.extend(orphans.flat_map(|queue| [Record::Purge { queue: queue.id }, delete_queue_row(queue.id)]));
@@ -115,11 +115,19 @@ pub fn recover(
         by_id.entry(Lane::split(queue.id).0).or_default().push(queue);
     }
     let mut places = HashMap::new();
-    for (id, name, lifetime) in queues {
+    let configured: HashMap<&str, &QueueDefinition> = definitions.iter().map(|it| (&*it.name, it)).collect();
+    for mut queue in queues {
+        if let Some(definition) = configured.get(&*queue.name)
+            && definition.own() != queue.own
+        {
+            queue.own = definition.own();
+            records.push(put_definition(&queue));
+        }
+        let (id, name) = (queue.id, queue.name.clone());
         let shard = shard_of(&name, shards);
         places.insert(id, usize::from(shard.0));
         let bindings = bindings.remove(&id).unwrap_or_default();
-        let settings = directory.recover_queue(now, id, name.clone(), lifetime, bindings, &mut routes);
+        let settings = directory.recover_queue(now, queue, bindings, &mut routes);
         let lanes = by_id.get(&id).map_or(&[][..], Vec::as_slice);
         owners[usize::from(shard.0)].recover(id, name, settings, lanes);
     }
@@ -135,5 +143,10 @@ pub fn recover(
     }
     directory.recover_retained(retained);
     directory.recover_outcomes(outcomes);
+    let (mut log, mut effects) = (Vec::new(), Vec::new());
+    for (shard, command) in directory.configure(now, definitions, &mut routes, &mut log) {
+        owners[usize::from(shard.0)].apply(now, command, &mut log, &mut effects);
+    }
+    records.extend(log.into_iter().filter_map(|logged| logged.record));
     Ok(RecoveredCore { directory, routes, shards: owners, records, counters })
 }

@@ -4,6 +4,7 @@ mod transaction;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{
@@ -41,6 +42,23 @@ pub enum ShardCommand {
     },
     /// The queue, its messages and marks are gone; consumers are told.
     Delete {
+        /// Which.
+        queue: QueueId,
+    },
+    /// A queue that nobody may miss: taken out of use if it has neither messages nor consumers. The directory is
+    /// told by `Retired`, and deletes it or has it reopened.
+    Retire {
+        /// Which.
+        queue: QueueId,
+        /// Named in the answer.
+        attempt: u64,
+        /// Only if it has been so for this long.
+        idle_for: Duration,
+        /// Consumers do not matter.
+        even_in_use: bool,
+    },
+    /// A retired queue is in use again.
+    Reopen {
         /// Which.
         queue: QueueId,
     },
@@ -352,6 +370,7 @@ impl Shard {
             }
             ShardCommand::Create { queue, name, durable, settings } => {
                 let mut made = Queue::new(queue, name, durable, settings, self.queue_config());
+                made.note_idle(now);
                 made.press(self.pressed);
                 self.queues.insert(queue, made);
             }
@@ -359,6 +378,18 @@ impl Shard {
                 self.with_queue(now, queue, log, effects, |queue, out| queue.change(settings, out));
             }
             ShardCommand::Delete { queue } => self.delete(queue, log, effects),
+            ShardCommand::Retire { queue, attempt, idle_for, even_in_use } => {
+                let result = match self.queues.get_mut(&queue) {
+                    Some(found) => found.retire(now, idle_for, even_in_use),
+                    None => Ok(()),
+                };
+                effects.push(ShardEffect::Retired { queue, attempt, result });
+            }
+            ShardCommand::Reopen { queue } => {
+                if let Some(queue) = self.queues.get_mut(&queue) {
+                    queue.reopen();
+                }
+            }
             ShardCommand::Attach { queue, session, consumer, wants, window_bytes, found } => {
                 self.attach(queue, ConsumerKey { session, consumer }, &wants, window_bytes, found, effects);
             }
@@ -436,7 +467,7 @@ impl Shard {
         let refusal = self.refusal(message, targets);
         for target in targets.iter().filter(|_| refusal.is_none()) {
             // It may have been deleted since the session looked at the routes.
-            let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
+            let Some(queue) = self.queues.get_mut(&target.queue).filter(|queue| !queue.is_retired()) else { continue };
             reached += 1;
             let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
             match queue.enqueue(now, message.clone(), target.durable, target.retained, false, &mut out) {
@@ -519,6 +550,7 @@ impl Shard {
         let durable = queue.durable;
         let attached = if durable { self.logged } else { Position(0) };
         queue.attach(key, attached, wants, window_bytes);
+        queue.is_in_use();
         found.marks = queue.marks();
         let event = SessionEvent::Attached { consumer: key.consumer, result: Ok((id, self.config.id, found)) };
         if durable {
@@ -601,6 +633,7 @@ impl Shard {
         let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
         change(queue, &mut out);
         queue.dispatch(now, &mut out);
+        queue.note_idle(now);
         if let Some(full) = queue.fullness_changed() {
             out.effects.push(ShardEffect::Full(id, full));
         }

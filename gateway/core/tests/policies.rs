@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use common::{LIMITS, NOW, Names, OUTCOMES};
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageError, ManageReply, ManageRequest,
-    SessionEvent, SessionId, ShardCommand, ShardConfig, ShardId, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageReply, ManageRequest, SessionId,
+    ShardCommand, ShardConfig, ShardId, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record};
-use evergate_model::{Attach, ConsumerId, Consumers, Policy, QueueSettings, QueueSpec, Token};
+use evergate_model::{Consumers, Policy, QueueSettings, QueueSpec};
 
 fn policy(matches: &str, messages_max: u64) -> Policy {
     Policy { matches: matches.into(), messages_max: Some(messages_max), ..Policy::default() }
@@ -23,27 +23,6 @@ fn config(policies: Vec<Policy>) -> DirectoryConfig {
 }
 
 impl Names {
-    fn ensure(&mut self, name: &str) {
-        self.apply(DirectoryCommand::Ensure { session: SessionId(1), name: name.into() });
-    }
-
-    fn attach(&mut self, session: u64, spec: QueueSpec) {
-        let attach = Attach::new(ConsumerId(1), spec);
-        self.apply(DirectoryCommand::Attach { session: SessionId(session), attach, window_bytes: 1 });
-    }
-
-    fn manage(&mut self, request: ManageRequest) {
-        let (session, token, request) = (SessionId(5), Token(5), Box::new(request));
-        self.apply(DirectoryCommand::Manage { session, token, request });
-    }
-
-    fn answer(&mut self) -> Option<Result<ManageReply, ManageError>> {
-        self.effects.drain(..).find_map(|effect| match effect {
-            DirectoryEffect::Tell(_, SessionEvent::Managed { result, .. }) => Some(result),
-            _ => None,
-        })
-    }
-
     /// The limits that shards were told, by name of the new queue or «change».
     fn limits_told(&mut self) -> Vec<(String, u64)> {
         let told = |effect| match effect {
@@ -64,12 +43,12 @@ fn a_queue_goes_by_the_policies_that_match_its_name_the_later_over_the_earlier()
     let mut names = Names::with(config(vec![policy("orders/#", 1), policy("orders/eu", 2), policy("#", 3)]));
     let default = QueueSettings::default().messages_max;
     for (name, wanted) in [("orders", 3), ("orders/eu", 3), ("$session/a", default)] {
-        names.attach(1, QueueSpec::named(name));
+        names.attach_to(1, QueueSpec::named(name));
         assert_eq!(names.limits_told(), [(name.to_owned(), wanted)]);
     }
     // A first level that is spelt out reaches the queues of sessions and subscriptions, too.
     let mut names = Names::with(config(vec![policy("$session/#", 7)]));
-    names.attach(1, QueueSpec::named("$session/a"));
+    names.attach_to(1, QueueSpec::named("$session/a"));
     assert_eq!(names.limits_told(), [("$session/a".to_owned(), 7)]);
 }
 
@@ -143,8 +122,8 @@ fn what_policy_does_not_let_come_into_being_is_not_found_but_sessions_and_dead_l
     let dead = Policy { matches: "_DMQ".into(), ..closed.clone() };
     let mut names = Names::with(config(vec![closed, dollar, dead]));
     names.ensure("orders");
-    names.attach(1, QueueSpec::named("orders"));
-    names.attach(1, QueueSpec { name: "$session/a".into(), durable: false, ..QueueSpec::temporary() });
+    names.attach_to(1, QueueSpec::named("orders"));
+    names.attach_to(1, QueueSpec { name: "$session/a".into(), durable: false, ..QueueSpec::temporary() });
     names.ensure("_DMQ");
     let happened = names.happened();
     assert_eq!(happened[..2], ["ensured false", "refused 1: NotFound"]);
@@ -155,12 +134,12 @@ fn what_policy_does_not_let_come_into_being_is_not_found_but_sessions_and_dead_l
 fn an_exclusive_queue_has_one_consumer() {
     let alone = Policy { matches: "a".into(), consumers: Some(Consumers::Exclusive), ..Policy::default() };
     let mut names = Names::with(config(vec![alone]));
-    names.attach(1, QueueSpec::named("a"));
-    names.attach(2, QueueSpec::named("a"));
+    names.attach_to(1, QueueSpec::named("a"));
+    names.attach_to(2, QueueSpec::named("a"));
     names.commit();
     assert_eq!(names.happened(), ["create a", "refused 2: InUse", "attach 1"]);
     names.apply(DirectoryCommand::Gone { session: SessionId(1), failed: true });
-    names.attach(2, QueueSpec::named("a"));
+    names.attach_to(2, QueueSpec::named("a"));
     assert_eq!(names.happened(), ["detach 1 silently", "attach 2"]);
 }
 

@@ -261,10 +261,13 @@ impl Policy {
 
     /// What makes no sense in it: the key, and why.
     pub fn check(&self) -> Result<(), PolicyError> {
+        self.filter().map_err(|error| PolicyError { key: "match", why: error.to_string() })?;
+        self.check_settings()
+    }
+
+    /// The same without its pattern, for settings of one queue.
+    pub fn check_settings(&self) -> Result<(), PolicyError> {
         let wrong = |key, why: &str| Err(PolicyError { key, why: why.to_owned() });
-        if let Err(error) = self.filter() {
-            return wrong("match", &error.to_string());
-        }
         let positive = [
             ("messages_max", self.messages_max),
             ("bytes_max", self.bytes_max),

@@ -84,6 +84,9 @@ fn carry_out(
                 let shard = ShardId(stream.0 - 1);
                 tokio::spawn(load(gateway.clone(), shard, queue, first, last));
             }
+            ShardEffect::Retired { queue, attempt, result } => {
+                gateway.directory.push(DirectoryCommand::Retired { queue, attempt, result });
+            }
             ShardEffect::Full(queue, full) => {
                 gateway.routes.write().set_full(queue, full);
                 if !full {

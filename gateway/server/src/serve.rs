@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evergate_admin::{AdminState, Authorize};
-use evergate_core::{DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueLimits, TransactionLimits};
+use evergate_core::{DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueDefinition, QueueLimits, TransactionLimits};
 use evergate_journal::Journal;
 use evergate_model::{ADMIN_NAME, Access, Credentials, Formats, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
@@ -34,7 +34,7 @@ const BATCH_BYTES_MAX: u64 = 8 << 20;
 /// Serves until a signal, or until the journal fails. The error is a text for people.
 pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode, String> {
     let started = Instant::now();
-    let Checked { config, listeners, tls, accounts, warnings } = checked;
+    let Checked { config, listeners, tls, accounts, queues, warnings } = checked;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -49,7 +49,7 @@ pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode
         bound.push((listener, *spec));
     }
     let (journal, journal_name) = open_journal(&config.journal.url).await?;
-    let (gateway, tasks) = Gateway::start(gateway_config(&config), journal).await?;
+    let (gateway, tasks) = Gateway::start(gateway_config(&config, queues), journal).await?;
     tracing::info!(journal = journal_name, "journal recovered");
     tokio::spawn(event_log::publish(gateway.clone(), events));
     if config.mqtt.sys_interval_seconds > 0 {
@@ -139,7 +139,7 @@ async fn open_journal(url: &str) -> Result<(Box<dyn Journal>, &'static str), Str
     Ok((Box::new(journal.map_err(|error| error.to_string())?), "PostgreSQL"))
 }
 
-fn gateway_config(config: &Config) -> GatewayConfig {
+fn gateway_config(config: &Config, queues: Vec<QueueDefinition>) -> GatewayConfig {
     let limits = &config.limits;
     GatewayConfig {
         shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16) as u16),
@@ -163,6 +163,7 @@ fn gateway_config(config: &Config) -> GatewayConfig {
                 ..QueueSettings::default()
             },
             policies: config.policy.clone(),
+            queues,
         },
         transactions: TransactionLimits {
             messages_max: limits.transaction_messages_max as usize,

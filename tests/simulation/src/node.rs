@@ -259,6 +259,9 @@ impl Node {
                 ShardEffect::Load { queue, first, last } => {
                     self.loads.push_back((ShardId(index as u16), queue, first, last));
                 }
+                ShardEffect::Retired { queue, attempt, result } => {
+                    self.to_directory.push_back(DirectoryCommand::Retired { queue, attempt, result });
+                }
                 ShardEffect::Full(queue, full) => self.routes.set_full(queue, full),
                 ShardEffect::DeadLetter { queue, seq, message } => {
                     self.dead_letters.push_back((ShardId(index as u16), queue, seq, message));

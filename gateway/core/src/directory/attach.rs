@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, Consumers, Event, Lifetime, QueueId, QueueSpec,
+    ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, Binding, Consumers, Event, Lifetime, QueueId, QueueSpec,
     TEMPORARY_PREFIX,
 };
 
@@ -65,6 +65,7 @@ impl Directory {
         }
         let existing = self.names.get(&spec.name).copied();
         let id = if let Some(id) = existing {
+            self.keep(id, out);
             self.renew_lifetime(id, spec.lifetime);
             id
         } else {
@@ -76,10 +77,10 @@ impl Directory {
             if !self.may_come_into_being(&name) {
                 return Err(AttachError::NotFound);
             }
-            self.create(name, spec.durable, spec.lifetime, out)
+            self.create(name, spec.durable, spec.lifetime, None, out)
         };
         if !attach.bindings.is_empty() {
-            self.replace_bindings(id, attach, out);
+            self.replace_bindings(id, &attach.bindings, out);
         }
         self.attached.insert(key, id);
         let info = self.queues.get_mut(&id).ok_or(AttachError::NotFound)?;
@@ -119,17 +120,17 @@ impl Directory {
         }
     }
 
-    fn replace_bindings(&mut self, id: QueueId, attach: &Attach, out: &mut Out<'_>) {
+    pub(super) fn replace_bindings(&mut self, id: QueueId, bindings: &[Binding], out: &mut Out<'_>) {
         let stale: Vec<_> = self.queues[&id]
             .bindings
             .iter()
-            .filter(|old| !attach.bindings.iter().any(|new| new.filter == old.filter))
+            .filter(|old| !bindings.iter().any(|new| new.filter == old.filter))
             .map(|old| old.filter.clone())
             .collect();
         for filter in stale {
             self.remove_binding(id, &filter, out);
         }
-        for binding in &attach.bindings {
+        for binding in bindings {
             if !self.queues[&id].bindings.contains(binding) {
                 self.add_binding(id, binding.clone(), out);
             }
@@ -198,7 +199,11 @@ impl Directory {
         let Some(info) = self.queues.get_mut(&id) else { return Left::Stays };
         info.consumers.retain(|(other, _)| *other != key);
         let lonely = info.consumers.is_empty();
-        match info.lifetime {
+        let lifetime = info.lifetime;
+        if lonely {
+            self.watch_idle(out.now, id);
+        }
+        match lifetime {
             Lifetime::Attached if lonely => {}
             Lifetime::AfterDetach(after) if lonely && !delete => {
                 self.start_expiry(out.now, id, after);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Attach, Binding, ConsumerId, Filter, Lifetime, Message, Policy, QueueId, QueueSettings, Retained, Token,
+    Attach, Binding, ConsumerId, Filter, Lifetime, Message, Policy, QueueId, QueueSettings, Retained, Time, Token,
     TransactionId,
 };
 
@@ -120,6 +120,15 @@ pub enum DirectoryCommand {
         /// What is wanted.
         request: Box<ManageRequest>,
     },
+    /// A shard's answer to `Retire`.
+    Retired {
+        /// Which queue.
+        queue: QueueId,
+        /// As it was asked.
+        attempt: u64,
+        /// Why not: since when it has been idle; `None`: it is not.
+        result: Result<(), Option<Time>>,
+    },
     /// The directory's records up to here are committed.
     Durable(Position),
     /// `next_timeout()` has passed.
@@ -146,4 +155,17 @@ pub struct DirectoryConfig {
     pub defaults: QueueSettings,
     /// Policies of the configuration. Those of operators come behind them.
     pub policies: Vec<Policy>,
+    /// Queues of the configuration. They are there from the start.
+    pub queues: Vec<QueueDefinition>,
+}
+
+/// A durable queue that is there whether or not somebody uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueDefinition {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it is bound to.
+    pub bindings: Vec<Binding>,
+    /// How it behaves; over all policies. Its `match` means nothing.
+    pub settings: Policy,
 }

@@ -1,12 +1,12 @@
 //! What operators ask of the directory.
 
 use std::fmt;
+use std::sync::Arc;
 
-use evergate_model::{Policy, Token};
+use evergate_model::{Binding, Filter, Lifetime, Policy, QueueId, QueueSettings, Token};
 
-use super::{Directory, Out, storage};
+use super::{Directory, Out, QueueDefinition, storage};
 use crate::effect::{DirectoryEffect, SessionEvent, SessionId};
-use crate::shard::ShardCommand;
 
 /// How many policies operators may add.
 const POLICIES_MAX: usize = 1000;
@@ -25,6 +25,68 @@ pub enum ManageRequest {
         /// Its pattern.
         matches: String,
     },
+    /// Up to `limit` queues (at most 1000) by name; answered by `ManageReply::Queues`.
+    Queues {
+        /// Only those whose name matches; `None`: all, also of sessions and subscriptions.
+        matches: Option<Filter>,
+        /// Only those behind this name.
+        after: Option<String>,
+        /// How many.
+        limit: usize,
+    },
+    /// Makes a durable queue.
+    CreateQueue(QueueDefinition),
+    /// Gives a queue settings of its own, in place of those it had.
+    ChangeQueue {
+        /// Its name.
+        name: String,
+        /// What it goes by; over all policies.
+        settings: Policy,
+    },
+    /// Deletes a queue with its messages; consumers are told.
+    DeleteQueue {
+        /// Its name.
+        name: String,
+        /// Only if it has no messages.
+        if_empty: bool,
+        /// Only if it has no consumers.
+        if_unused: bool,
+    },
+    /// Binds a queue to a topic filter; replaces a binding to the same filter.
+    BindQueue {
+        /// Its name.
+        name: String,
+        /// To what.
+        binding: Binding,
+    },
+    /// Takes a binding away.
+    UnbindQueue {
+        /// Its name.
+        name: String,
+        /// Which.
+        filter: Filter,
+    },
+}
+
+/// A queue as the directory knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// Its name.
+    pub name: Arc<str>,
+    /// It survives a restart.
+    pub durable: bool,
+    /// How long it lives.
+    pub lifetime: Lifetime,
+    /// The configuration names it.
+    pub configured: bool,
+    /// How many are attached.
+    pub consumers: usize,
+    /// What it is bound to.
+    pub bindings: Vec<Binding>,
+    /// What it goes by.
+    pub settings: Arc<QueueSettings>,
+    /// Of that, what is its own.
+    pub own: Option<Policy>,
 }
 
 /// What an operator is told.
@@ -39,6 +101,13 @@ pub enum ManageReply {
         /// Added by operators; they come behind.
         added: Vec<Policy>,
     },
+    /// Queues, by name.
+    Queues {
+        /// Those.
+        queues: Vec<QueueEntry>,
+        /// There are more behind them.
+        more: bool,
+    },
 }
 
 /// Why an operator's request was not carried out. Nothing changed.
@@ -46,6 +115,8 @@ pub enum ManageReply {
 pub enum ManageError {
     /// There is no such thing; text for people.
     NotFound(String),
+    /// It is there already, or still in use; text for people.
+    InUse(String),
     /// The request makes no sense; text for people.
     Invalid(String),
     /// A limit of the gateway says no; text for people.
@@ -57,7 +128,7 @@ pub enum ManageError {
 impl fmt::Display for ManageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(text) | Self::Invalid(text) | Self::Limit(text) => f.write_str(text),
+            Self::NotFound(text) | Self::InUse(text) | Self::Invalid(text) | Self::Limit(text) => f.write_str(text),
             Self::Unavailable => f.write_str("the gateway cannot do this now"),
         }
     }
@@ -82,6 +153,18 @@ impl Directory {
                 self.set_policies(added, out)
             }
             ManageRequest::DeletePolicy { matches } => self.delete_policy(&matches, out),
+            ManageRequest::Queues { matches, after, limit } => {
+                Ok(self.list_queues(matches.as_ref(), after.as_deref(), limit))
+            }
+            ManageRequest::CreateQueue(definition) => self.create_queue(definition, out),
+            ManageRequest::ChangeQueue { name, settings } => self.change_queue(&name, settings, out),
+            ManageRequest::DeleteQueue { name, if_empty, if_unused } => {
+                let answered = self.delete_queue((session, token), &name, (if_empty, if_unused), out);
+                let Some(result) = answered else { return };
+                result
+            }
+            ManageRequest::BindQueue { name, binding } => self.bind_queue(&name, binding, out),
+            ManageRequest::UnbindQueue { name, filter } => self.unbind_queue(&name, &filter, out),
         };
         self.log(out);
         self.defer(DirectoryEffect::Tell(session, SessionEvent::Managed { token, result }), out);
@@ -112,12 +195,10 @@ impl Directory {
         }
         self.records.push(storage::put_policies(&added));
         self.policies.set_added(added);
-        for (id, info) in &mut self.queues {
-            let settings = self.policies.settings_of(&info.name);
-            if settings != info.settings {
-                info.settings = settings.clone();
-                out.effects.push(DirectoryEffect::Shard(info.shard, ShardCommand::Change { queue: *id, settings }));
-            }
+        let mut all: Vec<QueueId> = self.queues.keys().copied().collect();
+        all.sort_unstable();
+        for id in all {
+            self.renew_settings(id, out);
         }
         Ok(ManageReply::Done)
     }

@@ -51,6 +51,15 @@ impl Policies {
         self.added.iter().map(|compiled| compiled.policy.clone()).collect()
     }
 
+    /// What the queue of this name goes by, and its own settings over that.
+    pub fn settings_for(&mut self, name: &str, own: Option<&Policy>) -> Arc<QueueSettings> {
+        let mut settings = self.settings_of(name);
+        if let Some(own) = own {
+            own.apply(Arc::make_mut(&mut settings));
+        }
+        settings
+    }
+
     /// What the queue of this name goes by.
     pub fn settings_of(&mut self, name: &str) -> Arc<QueueSettings> {
         let all = || self.fixed.iter().chain(&self.added);

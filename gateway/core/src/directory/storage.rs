@@ -9,13 +9,16 @@ use evergate_model::{Binding, Filter, Lifetime, Message, Policy, QueueId, Select
 use serde::{Deserialize, Serialize};
 
 use super::QueueInfo;
+use super::queues::StoredQueue;
 
 #[derive(Serialize, Deserialize)]
-struct StoredQueue {
+struct QueueRow {
     name: String,
     /// Absent: permanent. Milliseconds after the last consumer left.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_after_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<Policy>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,23 +39,32 @@ struct StoredTransaction {
 }
 
 pub fn put_queue(id: QueueId, info: &QueueInfo) -> Record {
-    let expires_after_ms = match info.lifetime {
+    put_row(id, &info.name, info.lifetime, info.own.as_deref())
+}
+
+/// The same of what a restart found.
+pub fn put_definition(stored: &StoredQueue) -> Record {
+    put_row(stored.id, &stored.name, stored.lifetime, stored.own.as_ref())
+}
+
+fn put_row(id: QueueId, name: &str, lifetime: Lifetime, own: Option<&Policy>) -> Record {
+    let expires_after_ms = match lifetime {
         Lifetime::Permanent => None,
         Lifetime::Attached => Some(0),
         Lifetime::AfterDetach(after) => Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
     };
-    put(Table::Queue, queue_key(id), &StoredQueue { name: info.name.to_string(), expires_after_ms })
+    put(Table::Queue, queue_key(id), &QueueRow { name: name.to_owned(), expires_after_ms, settings: own.cloned() })
 }
 
 /// Reads back what `put_queue` wrote. `None`: it is not of this release's form.
-pub fn decode_queue(key: &str, value: &[u8]) -> Option<(QueueId, String, Lifetime)> {
-    let stored: StoredQueue = serde_json::from_slice(value).ok()?;
-    let lifetime = match stored.expires_after_ms {
+pub fn decode_queue(key: &str, value: &[u8]) -> Option<StoredQueue> {
+    let row: QueueRow = serde_json::from_slice(value).ok()?;
+    let lifetime = match row.expires_after_ms {
         None => Lifetime::Permanent,
         Some(0) => Lifetime::Attached,
         Some(millis) => Lifetime::AfterDetach(Duration::from_millis(millis)),
     };
-    Some((QueueId(key.parse().ok()?), stored.name, lifetime))
+    Some(StoredQueue { id: QueueId(key.parse().ok()?), name: row.name.into(), lifetime, own: row.settings })
 }
 
 pub fn delete_queue(id: QueueId, info: &QueueInfo) -> Vec<Record> {

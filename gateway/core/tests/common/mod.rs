@@ -8,13 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_core::{
     ConsumerWants, Counters, Directory, DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, Logged,
-    OutcomeLimits, Position, QueueLimits, QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand,
-    ShardConfig, ShardEffect, ShardId, ShardTarget,
+    ManageError, ManageReply, ManageRequest, OutcomeLimits, Position, QueueLimits, QueueStats, Routes, SessionEvent,
+    SessionId, Shard, ShardCommand, ShardConfig, ShardEffect, ShardId, ShardTarget,
 };
 use evergate_journal::Record;
 use evergate_model::{
-    Address, Attached, ConsumerId, Delivery, Encoding, Event, Format, Formats, Message, MessageId, Meta, Outcome,
-    QueueId, QueueSettings, Seq, Settle, Time, Token,
+    Address, Attach, Attached, ConsumerId, Delivery, Encoding, Event, Format, Formats, Message, MessageId, Meta,
+    Outcome, QueueId, QueueSettings, QueueSpec, Seq, Settle, Time, Token,
 };
 
 pub const Q: QueueId = QueueId(7);
@@ -250,6 +250,28 @@ impl Names {
         self.apply(DirectoryCommand::Durable(Position(self.log.len() as u64)));
     }
 
+    pub fn ensure(&mut self, name: &str) {
+        self.apply(DirectoryCommand::Ensure { session: SessionId(1), name: name.into() });
+    }
+
+    pub fn attach_to(&mut self, session: u64, spec: QueueSpec) {
+        let attach = Attach::new(ConsumerId(1), spec);
+        self.apply(DirectoryCommand::Attach { session: SessionId(session), attach, window_bytes: 1 });
+    }
+
+    pub fn manage(&mut self, request: ManageRequest) {
+        let (session, token, request) = (SessionId(5), Token(5), Box::new(request));
+        self.apply(DirectoryCommand::Manage { session, token, request });
+    }
+
+    /// What an operator was told; other effects are dropped.
+    pub fn answer(&mut self) -> Option<Result<ManageReply, ManageError>> {
+        self.effects.drain(..).find_map(|effect| match effect {
+            DirectoryEffect::Tell(_, SessionEvent::Managed { result, .. }) => Some(result),
+            _ => None,
+        })
+    }
+
     /// What happened since the last look, in one word each and with whom it concerns.
     pub fn happened(&mut self) -> Vec<String> {
         self.effects.drain(..).map(|effect| short(&effect)).collect()
@@ -261,6 +283,8 @@ fn short(effect: &DirectoryEffect) -> String {
         DirectoryEffect::Shard(_, command) => match command {
             ShardCommand::Create { name, .. } => format!("create {name}"),
             ShardCommand::Delete { .. } => "delete".into(),
+            ShardCommand::Retire { .. } => "retire".into(),
+            ShardCommand::Reopen { .. } => "reopen".into(),
             ShardCommand::Attach { session, .. } => format!("attach {}", session.0),
             ShardCommand::Detach { session, answer, .. } => match answer {
                 Some(Event::TakenOver { .. }) => format!("take from {}", session.0),

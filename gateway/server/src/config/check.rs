@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use evergate_core::QueueDefinition;
 use evergate_runtime::net::{Accounts, Reach, TlsFiles, TlsServer};
 
 use super::load::Origins;
@@ -48,17 +49,19 @@ pub struct Checked {
     pub tls: Option<TlsServer>,
     /// The accounts.
     pub accounts: Accounts,
+    /// The queues that are there from the start.
+    pub queues: Vec<QueueDefinition>,
     /// What is allowed but should be known.
     pub warnings: Vec<String>,
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     origins: &'a Origins,
     problems: Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn wrong(&mut self, at: (&str, usize, &str), wrong: String, allowed: Option<&str>, next: &str) {
+    pub(super) fn wrong(&mut self, at: (&str, usize, &str), wrong: String, allowed: Option<&str>, next: &str) {
         let place = self.origins.place(at.0, at.1, at.2);
         self.problems.push(Problem { place, wrong, allowed: allowed.map(str::to_owned), next: next.to_owned() });
     }
@@ -74,10 +77,11 @@ pub(super) fn check(config: Config, origins: &Origins) -> Result<Checked, Proble
     check.web(&config);
     check.limits(&config);
     check.policies(&config);
+    let queues = check.queues(&config);
     match accounts {
         Some(accounts) if check.problems.is_empty() => {
             let warnings = warnings(&config, &listeners);
-            Ok(Checked { config, listeners, tls, accounts, warnings })
+            Ok(Checked { config, listeners, tls, accounts, queues, warnings })
         }
         _ => Err(Problems(check.problems)),
     }
@@ -303,19 +307,6 @@ impl Check<'_> {
         if config.stomp.head_bytes_max < config.stomp.line_bytes_max {
             let size = config.stomp.head_bytes_max.to_string();
             self.out_of_bounds("stomp", "head_bytes_max", &size, "at least line_bytes_max");
-        }
-    }
-
-    fn policies(&mut self, config: &Config) {
-        for (item, policy) in config.policy.iter().enumerate() {
-            if let Err(error) = policy.check() {
-                self.wrong(
-                    ("policy", item, error.key),
-                    format!("the policy for {:?}: {error}", policy.matches),
-                    None,
-                    "change it, or remove the key for its default; docs/policies.md explains every one",
-                );
-            }
         }
     }
 

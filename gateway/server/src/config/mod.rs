@@ -2,6 +2,7 @@
 //! line. What is wrong is told to a person: where, what, what is allowed, what to do.
 
 mod check;
+mod destinations;
 mod environment;
 mod load;
 mod problem;

@@ -33,6 +33,9 @@ pub struct Config {
     /// How queues behave, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policy: Vec<Policy>,
+    /// Queues that are there from the start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub queue: Vec<Queue>,
     /// Bounds of the whole gateway.
     pub limits: Limits,
     /// Bounds of MQTT.
@@ -153,6 +156,25 @@ impl fmt::Debug for User {
         // The hash belongs in no log.
         f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// `[[queue]]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// Topic filters with levels.
+    pub bind: Vec<String>,
+    /// Globs over topics.
+    pub bind_glob: Vec<String>,
+    /// Regular expressions over topics.
+    pub bind_regex: Vec<String>,
+    /// Only these messages come through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// How it behaves; over all policies.
+    pub settings: Policy,
 }
 
 /// `[auth]`

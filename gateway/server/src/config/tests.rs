@@ -5,7 +5,7 @@ use evergate_model::Policy;
 use rcgen::generate_simple_self_signed;
 use tempfile::TempDir;
 
-use super::schema::{Listener, Tls, User};
+use super::schema::{Listener, Queue, Tls, User};
 use super::units::ByteSize;
 use super::*;
 
@@ -268,6 +268,33 @@ fn policies_are_read_and_what_makes_no_sense_in_them_is_refused_with_its_line() 
 }
 
 #[test]
+fn queues_of_the_configuration_are_read_and_checked() {
+    let checked = with(
+        "[[queue]]\nname = \"orders-eu\"\nbind = [\"shop/eu/#\"]\nbind_glob = [\"shop/*/eu\"]\n\
+         selector = \"JMSPriority > 4\"\n[queue.settings]\nmessages_max = 5\n",
+        &[],
+    )
+    .unwrap();
+    let definition = &checked.queues[0];
+    assert_eq!((&*definition.name, definition.settings.messages_max), ("orders-eu", Some(5)));
+    let bound: Vec<_> = definition.bindings.iter().map(|binding| binding.filter.as_str()).collect();
+    assert_eq!(bound, ["shop/eu/#", "#glob:shop/*/eu"]);
+    assert!(definition.bindings.iter().all(|binding| binding.selector.is_some()));
+    for (lines, start, wanted) in [
+        ("name = \"a\"\nbind = [\"a#\"]\n", "evergate.toml:3:1:", "\"a#\": + must fill a level"),
+        ("name = \"a\"\nbind_regex = [\"(\"]\n", "evergate.toml:3:1:", "regular expression is not valid"),
+        ("name = \"a\"\nselector = \"x >\"\n", "evergate.toml:3:1:", "the queue \"a\""),
+        ("name = \"$a\"\n", "evergate.toml:2:1:", "names that begin with $ or _"),
+        ("bind = [\"a\"]\n", "evergate.toml:1:1:", "the destination name is empty"),
+        ("name = \"a\"\nsettings.match = \"a\"\n", "evergate.toml:3:1:", "have no match"),
+        ("name = \"a\"\n[[queue]]\nname = \"a\"\n", "evergate.toml:4:1:", "two queues \"a\""),
+    ] {
+        let text = problem(&format!("[[queue]]\n{lines}"), &[]);
+        assert!(text.starts_with(start) && text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
 fn every_problem_is_told_at_once() {
     let problems = with("[limits]\nconnections_max = 0\n[listen]\nmqtt = \"0.0.0.0:1\"\n", &[]).unwrap_err();
     assert_eq!(problems.0.len(), 2, "{problems}");
@@ -333,6 +360,7 @@ fn the_page_names_every_key_with_its_default() {
         listener: vec![Listener { protocol: Protocol::Mqtt, address: "127.0.0.1:1".parse().unwrap(), tls: false }],
         user: vec![User { name: "n".into(), password: "p".into(), admin: true }],
         policy: vec![every_key()],
+        queue: vec![Queue { selector: Some("a = 1".into()), ..Queue::default() }],
         ..Config::default()
     };
     let table = toml::Table::try_from(&full).unwrap();
@@ -356,6 +384,18 @@ fn the_page_names_every_key_with_its_default() {
         }
     }
     assert!(keys > 40);
+}
+
+#[test]
+fn the_examples_of_policies_are_valid() {
+    const POLICIES: &str = include_str!("../../../../docs/policies.md");
+    let examples: Vec<&str> =
+        POLICIES.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let checked = with(example, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(!checked.config.policy.is_empty() || !checked.queues.is_empty());
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn refused(error: ManageError) -> OperationError {
     match error {
         ManageError::NotFound(text) => OperationError::NotFound(text),
         ManageError::Invalid(text) => OperationError::Invalid(text),
-        ManageError::Limit(text) => OperationError::Refused(text),
+        ManageError::InUse(text) | ManageError::Limit(text) => OperationError::Refused(text),
         ManageError::Unavailable => OperationError::Unavailable,
     }
 }

@@ -26,7 +26,7 @@ impl Operation for List {
     async fn run(&self, _arguments: Value) -> Result<Value, OperationError> {
         match self.0.manage(ManageRequest::Policies).await.map_err(refused)? {
             ManageReply::Policies { fixed, added } => Ok(json!({ "configured": fixed, "added": added })),
-            ManageReply::Done => Ok(json!({})),
+            _ => Ok(json!({})),
         }
     }
 
