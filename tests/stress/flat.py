@@ -14,33 +14,31 @@ MORE = {"EVERGATE__MQTT__SUBSCRIPTIONS_MAX": "100000", "EVERGATE__LIMITS__QUEUES
 
 
 def measure(rows, journal, scale):
-    with started(journal, MORE) as one, started(journal, MORE) as many:
-        destinations(rows, one, many, max(int(DESTINATIONS * scale), 100))
-    with started(journal, MORE) as one, started(journal, MORE) as many:
-        subscriptions(rows, one, many, max(int(SUBSCRIPTIONS * scale), 1000))
-
-
-def destinations(rows, one, many, count):
-    kinds = {
+    count = max(int(DESTINATIONS * scale), 100)
+    for kind, options in {
         f"{count:,} durable queues": ("durable", "queues"),
         f"{count:,} transient queues": ("queues",),
         f"{count:,} durable topics": ("durable",),
         f"{count:,} transient topics": (),
-    }
-    for kind, options in kinds.items():
-        name = kind.replace(" ", "-").replace(",", "")
+    }.items():
+        # New ones for each kind: queues stay.
+        with started(journal, MORE) as one, started(journal, MORE) as many:
+            destinations(rows, kind, options, {"one": (one, 1), "many": (many, count)})
+    with started(journal, MORE) as one, started(journal, MORE) as many:
+        subscriptions(rows, one, many, max(int(SUBSCRIPTIONS * scale), 1000))
 
-        def run(gateway, destinations):
-            load = Load(gateway)
-            return lambda number: load.pairs(
-                f"{name}-{number}", *options, destinations=destinations, paced_seconds=0.1, full_seconds=1.5
-            )
 
-        try:
-            found = alternate({"one": run(one, 1), "many": run(many, count)}, ROUNDS)
-        except RuntimeError as error:
-            rows.fail(kind, error)
-            continue
+def destinations(rows, kind, options, gateways):
+    def run(gateway, count):
+        # More under way than a consumer may hold: so that some of it has to wait for its turn.
+        settings = {"paced_seconds": 0.3, "full_seconds": 1.5, "delivery_window": 16_384}
+        return lambda _: Load(gateway).pairs("flat", *options, destinations=count, **settings)
+
+    try:
+        found = alternate({name: run(*each) for name, each in gateways.items()}, ROUNDS)
+    except RuntimeError as error:
+        rows.fail(kind, error)
+    else:
         tell(rows, kind, found["one"], found["many"])
 
 
