@@ -109,9 +109,11 @@ def test_rejected_goes_to_the_dead_messages(gateway, client, queue_address):
     client.unsubscribe()
     assert remaining(gateway, queue_address) == []
     client.subscribe("/queue/_DMQ")
-    message = client.receive_raw()
-    client.receiver.accept()
-    assert bytes(message.body) == b"0"
+    body = None
+    while body != b"0":  # there may be other tests' before it
+        message = client.receive_raw()  # its body is a view into it
+        body = bytes(message.body) if isinstance(message.body, memoryview) else message.body
+        client.receiver.accept()
     client.unsubscribe()
 
 
