@@ -97,6 +97,47 @@ def test_messages_are_browsed_removed_and_purged(gateway, admin):
     publisher.close()
 
 
+def reject(gateway, address, count):
+    """Takes messages from a queue as one that cannot use them."""
+    client = Proton(gateway)
+    client.subscribe(address)
+    for _ in range(count):
+        client.receive_raw()
+        client.receiver.reject()
+    client.close()
+
+
+def test_dead_letters_are_retried_edited_and_moved(gateway, admin):
+    queue, other = Address("queue", name()), Address("queue", name())
+    publisher = Paho(gateway, 5)
+    for number in range(4):
+        publisher.publish(queue, Sent(f"{number}".encode(), durable=True, properties={"n": str(number), "q": queue.name}))
+    reject(gateway, queue, 4)
+    mine = f"q = '{queue.name}'"
+    deadline = time.monotonic() + 10
+    while len(rows := admin.result("queue.browse", queue="_DMQ", selector=mine)["messages"]) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert {row["notes"]["dead-letter-queue"] for row in rows} == {queue.name}
+    assert {row["notes"]["dead-letter-reason"] for row in rows} == {"rejected"}
+    seqs = {row["body"]: row["seq"] for row in rows}
+    assert admin.result("queue.retry", seqs=[seqs["0"]]) == {"moved": 1, "failed": []}
+    edited = admin.result("queue.edit", seq=seqs["1"], body="mended", properties={"n": None, "by": 7})
+    assert edited == {"moved": 1, "failed": []}
+    assert admin.result("queue.move", queue="_DMQ", to=other.canonical, seqs=[seqs["2"]])["moved"] == 1
+    back = {row["body"]: row for row in admin.result("queue.browse", queue=queue.name)["messages"]}
+    assert set(back) == {"0", "mended"}
+    assert back["mended"]["properties"]["application"] == {"q": queue.name, "by": 7}
+    assert [row["body"] for row in admin.result("queue.browse", queue=other.name)["messages"]] == ["2"]
+    left = admin.result("queue.browse", queue="_DMQ", selector=mine)["messages"]
+    assert [(row["body"], row["state"]) for row in left] == [("3", "ready")]
+    assert admin.ask("queue.edit", seq=10**9)["error"]["code"] == "not-found"
+    for to in ("/queue/_DMQ", "nowhere", "/topic/a/+"):
+        assert admin.ask("queue.move", queue="_DMQ", to=to, seqs=[1])["error"]["code"] == "invalid"
+    assert admin.result("queue.retry", selector=mine)["moved"] == 1
+    publisher.close()
+
+
 def test_a_connection_can_be_closed_and_is_told_why(gateway, admin):
     client_id = name()
     client = Paho(gateway, 5, client_id=client_id)

@@ -29,7 +29,7 @@ pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, Session
 pub use publisher::{
     Out as PublisherOut, Publisher, PublisherCounts, PublisherEffect, Surroundings, TransactionLimits, Waiting,
 };
-pub use queue::{Peeked, PeekedState, QueueLimits, QueueStats};
+pub use queue::{Peeked, PeekedState, QueueLimits, QueueStats, Reserve};
 pub use recovery::{Counters, RecoveredCore, recover};
 pub use routes::{RouteCache, Routes, Target};
 pub use sequencer::Sequencer;

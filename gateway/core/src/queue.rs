@@ -25,7 +25,7 @@ use std::sync::Arc;
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{Consumers, Formats, Message, OnFull, QueueId, QueueKind, QueueSettings, Seq, Time};
 
-pub use admin::{Peeked, PeekedState};
+pub use admin::{Peeked, PeekedState, Reserve};
 use class::{Class, ClassId, Mode, Rank};
 pub use dedup::{DedupRow, in_order};
 use entry::{Entry, State};

@@ -17,7 +17,7 @@ use crate::consumer::ConsumerKey;
 use crate::directory::delete_queue_row;
 use crate::effect::{Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId};
 use crate::lane::{Lane, Place};
-use crate::queue::{DedupRow, Enqueued, Out, Queue, QueueConfig, QueueLimits, QueueStats};
+use crate::queue::{DedupRow, Enqueued, Out, Queue, QueueConfig, QueueLimits, QueueStats, Reserve};
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -191,6 +191,8 @@ pub enum ShardCommand {
         count: usize,
         /// Only these.
         selector: Option<Selector>,
+        /// Which of them leave service, until `Remove` or `GiveBack`.
+        reserve: Reserve,
         /// Who is answered.
         answer: (SessionId, Token),
     },
@@ -205,8 +207,15 @@ pub enum ShardCommand {
     },
     /// `next_timeout()` has passed.
     Tick,
-    /// A dead letter has arrived in `_DMQ`: take it from here.
+    /// A dead letter has arrived in `_DMQ`, or what was reserved at its new place: take it from here.
     Remove {
+        /// Which queue.
+        queue: QueueId,
+        /// Which place.
+        seq: Seq,
+    },
+    /// What was reserved could not be moved: back into service.
+    GiveBack {
         /// Which queue.
         queue: QueueId,
         /// Which place.
@@ -422,16 +431,21 @@ impl Shard {
                 self.with_queue(now, queue, log, effects, |queue, out| count = queue.take_out(&seqs, out));
                 self.answer(answer.0, SessionEvent::Removed { token: answer.1, count }, effects);
             }
-            ShardCommand::Peek { queue, from, count, selector, answer } => {
+            ShardCommand::Peek { queue, from, count, selector, reserve, answer } => {
                 if !self.queues.contains_key(&queue) {
                     let event = SessionEvent::Peeked { token: answer.1, messages: Vec::new() };
                     effects.push(ShardEffect::Tell(answer.0, event));
                 }
-                self.with_queue(now, queue, log, effects, |queue, _| queue.peek(from, count, selector, answer));
+                self.with_queue(now, queue, log, effects, |queue, _| {
+                    queue.peek(from, count, selector, reserve, answer)
+                });
             }
             ShardCommand::Tick => self.tick(now, log, effects),
             ShardCommand::Remove { queue, seq } => {
                 self.with_queue(now, queue, log, effects, |queue, out| queue.remove(seq, out));
+            }
+            ShardCommand::GiveBack { queue, seq } => {
+                self.with_queue(now, queue, log, effects, |queue, out| queue.stop_leaving(seq, now, out));
             }
             ShardCommand::Loaded { queue, messages, complete_to } => {
                 let (id, _) = Lane::split(queue);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Bench, LIMITS, NOW, Q, SIZE, settle};
-use evergate_core::{PeekedState, QueueLimits, SessionEvent, SessionId, ShardCommand, ShardEffect};
+use evergate_core::{PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect};
 use evergate_journal::Record;
 use evergate_model::{
     Address, Body, Consumers, DedupWindow, Dispatch, Encoding, Format, Message, MessageId, Meta, OnFull, Outcome,
@@ -484,7 +484,14 @@ fn an_operator_looks_takes_out_and_purges() {
     bench.consumer(1, 1);
     let answer = (SessionId(9), Token(7));
     bench.effects.clear();
-    bench.apply(ShardCommand::Peek { queue: Q, from: Seq(0), count: 4, selector: None, answer });
+    bench.apply(ShardCommand::Peek {
+        queue: Q,
+        from: Seq(0),
+        count: 4,
+        selector: None,
+        reserve: Reserve::Nothing,
+        answer,
+    });
     let (first, last) = bench.loads()[0];
     bench.loaded(&(first..=last).collect::<Vec<_>>(), last);
     let peeked = bench.effects.drain(..).find_map(|effect| match effect {

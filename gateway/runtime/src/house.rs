@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evergate_core::{Publisher, PublisherCounts, PublisherOut, ShardCommand, ShardId, Waiting};
-use evergate_model::{Event, Message, QueueId, Seq, Token};
+use evergate_model::{Event, Message, PublishError, QueueId, Seq, Token};
+use tokio::sync::oneshot;
 
 use crate::gateway::Gateway;
 use crate::publisher;
@@ -14,11 +15,16 @@ use crate::publisher;
 /// How often it looks whether memory has room again.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// Who is told whether a message arrived.
+pub type Told = oneshot::Sender<Result<(), PublishError>>;
+
 /// What the gateway publishes itself.
 #[derive(Debug)]
 pub enum HouseRequest {
     /// To `_DMQ`; removed from its queue once that is committed.
     DeadLetter { shard: ShardId, queue: QueueId, seq: Seq, message: Box<Message> },
+    /// Reserved in its queue, and to go elsewhere: removed there once that is committed, else given back.
+    Move { shard: ShardId, queue: QueueId, seq: Seq, message: Box<Message>, told: Told },
     /// A will, or anything else that nobody waits for.
     Publish { message: Box<Message>, retain: bool },
     /// What may be lost: an event of `_LOG` and the like.
@@ -31,6 +37,7 @@ pub async fn run(gateway: Arc<Gateway>) {
     let mut publisher = Publisher::new(session, gateway.config.transactions);
     let mut announced: HashSet<Token> = HashSet::new();
     let mut origins: HashMap<Token, (ShardId, QueueId, Seq)> = HashMap::new();
+    let mut moves: HashMap<Token, Told> = HashMap::new();
     let (mut requests, mut events, mut out) = (Vec::new(), Vec::new(), PublisherOut::default());
     let mut last_token = 0;
     loop {
@@ -47,6 +54,11 @@ pub async fn run(gateway: Arc<Gateway>) {
             let (message, retain) = match request {
                 HouseRequest::DeadLetter { shard, queue, seq, message } => {
                     origins.insert(token, (shard, queue, seq));
+                    (message, false)
+                }
+                HouseRequest::Move { shard, queue, seq, message, told } => {
+                    origins.insert(token, (shard, queue, seq));
+                    moves.insert(token, told);
                     (message, false)
                 }
                 HouseRequest::Publish { message, retain } => (message, retain),
@@ -74,6 +86,15 @@ pub async fn run(gateway: Arc<Gateway>) {
                 continue;
             }
             let origin = origins.remove(&token);
+            if let (Some(told), Some((shard, queue, seq))) = (moves.remove(&token), origin) {
+                let command = match &result {
+                    Ok(_) => ShardCommand::Remove { queue, seq },
+                    Err(_) => ShardCommand::GiveBack { queue, seq },
+                };
+                gateway.control(shard, command);
+                let _ = told.send(result.map(drop)); // who asked may be gone
+                continue;
+            }
             match (result, origin) {
                 (Ok(_), Some((shard, queue, seq))) => gateway.control(shard, ShardCommand::Remove { queue, seq }),
                 (Ok(_), None) => {}

@@ -1,12 +1,23 @@
 //! Operators' requests to one queue: look into it, empty it, take messages out.
 
-use evergate_core::{ManageError, Peeked, SessionEvent, SessionId, ShardCommand, ShardId};
-use evergate_model::{QueueId, Selector, Seq, Token};
+use evergate_core::{ManageError, Peeked, Reserve, SessionEvent, SessionId, ShardCommand, ShardId};
+use evergate_model::{Message, MessageId, QueueId, Selector, Seq, Token};
+use tokio::sync::oneshot;
 
 use crate::gateway::Gateway;
+use crate::house::HouseRequest;
 
 /// The token of the one request of a session.
 const TOKEN: Token = Token(1);
+
+/// What became of messages that were to be moved.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// How many are at their new place.
+    pub count: u64,
+    /// Those that are where they were, and why.
+    pub failed: Vec<(Seq, String)>,
+}
 
 impl Gateway {
     /// Up to `count` messages from a place on, in order of service; only those that are selected.
@@ -18,7 +29,59 @@ impl Gateway {
         selector: Option<Selector>,
     ) -> Result<Vec<Peeked>, ManageError> {
         let (queue, shard) = self.place_of(name)?;
-        let command = |answer| ShardCommand::Peek { queue, from, count, selector, answer };
+        self.peek(shard, |answer| {
+            let reserve = Reserve::Nothing;
+            ShardCommand::Peek { queue, from, count, selector, reserve, answer }
+        })
+        .await
+    }
+
+    /// Moves messages that no consumer holds: each is published as `readdress` writes it, and removed once that is
+    /// committed; a crash in between leaves both. What cannot be published stays. Returns how many were moved,
+    /// and why the others were not.
+    pub async fn move_messages(
+        &self,
+        name: &str,
+        (reserve, selector): (Reserve, Option<Selector>),
+        count: usize,
+        readdress: impl Fn(&Message) -> Option<Message>,
+    ) -> Result<Moved, ManageError> {
+        let (queue, shard) = self.place_of(name)?;
+        let from = match &reserve {
+            Reserve::Chosen(seqs) => seqs.first().copied().unwrap_or_default(),
+            Reserve::Nothing | Reserve::All => Seq(0),
+        };
+        let reserved =
+            self.peek(shard, |answer| ShardCommand::Peek { queue, from, count, selector, reserve, answer }).await?;
+        let mut moved = Moved::default();
+        let mut waiting = Vec::new();
+        for Peeked { seq, message, .. } in reserved {
+            let Some(mut message) = readdress(&message) else {
+                moved.failed.push((seq, "there is no address that it could go to".into()));
+                self.control(shard, ShardCommand::GiveBack { queue, seq });
+                continue;
+            };
+            // In the journal an id names one message: it is given a new one.
+            message.meta.id = MessageId(0);
+            let (told, answer) = oneshot::channel();
+            self.house.push(HouseRequest::Move { shard, queue, seq, message: Box::new(message), told });
+            waiting.push((seq, answer));
+        }
+        for (seq, answer) in waiting {
+            match answer.await {
+                Ok(Ok(())) => moved.count += 1,
+                Ok(Err(error)) => moved.failed.push((seq, error.to_string())),
+                Err(_) => return Err(ManageError::Unavailable),
+            }
+        }
+        Ok(moved)
+    }
+
+    async fn peek(
+        &self,
+        shard: ShardId,
+        command: impl FnOnce((SessionId, Token)) -> ShardCommand,
+    ) -> Result<Vec<Peeked>, ManageError> {
         match self.ask_shard(shard, command).await? {
             SessionEvent::Peeked { messages, .. } => Ok(messages),
             _ => Err(ManageError::Unavailable),

@@ -19,7 +19,7 @@ mod transaction;
 
 pub use config::AmqpConfig;
 pub use connection::AmqpSession;
-pub use message::{Amqp10Format, compose_json};
+pub use message::{Amqp10Format, compose, compose_json};
 
 #[cfg(test)]
 mod tests;

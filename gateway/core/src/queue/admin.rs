@@ -1,5 +1,6 @@
 //! What operators do to a queue: look into it, empty it, take chosen messages out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evergate_model::{Message, Selector, Seq, Time, Token};
@@ -49,22 +50,41 @@ impl From<State> for PeekedState {
     }
 }
 
+/// Which of the messages that an operator looks at leave the queue's service: they are moved elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reserve {
+    /// None: he only looks.
+    Nothing,
+    /// All that no consumer holds.
+    All,
+    /// These, if no consumer holds them. The others are not shown.
+    Chosen(BTreeSet<Seq>),
+}
+
 /// A look that is not finished: some of it must be read back first.
 #[derive(Debug)]
 pub struct Peek {
     class: ClassId,
     left: usize,
+    reserve: Reserve,
     found: Vec<Peeked>,
     answer: (SessionId, Token),
 }
 
 impl Queue {
-    /// Looks at up to `count` messages from a place on; answered with `Peeked`.
-    pub fn peek(&mut self, from: Seq, count: usize, selector: Option<Selector>, answer: (SessionId, Token)) {
+    /// Looks at up to `count` messages from a place on; answered with `Peeked`. What is reserved leaves service.
+    pub fn peek(
+        &mut self,
+        from: Seq,
+        count: usize,
+        selector: Option<Selector>,
+        reserve: Reserve,
+        answer: (SessionId, Token),
+    ) {
         let mut class = Class::new(Mode::Peek, selector, None);
         class.set_cursors(from);
         let class = self.add_class(class);
-        self.peeks.push(Peek { class, left: count, found: Vec::new(), answer });
+        self.peeks.push(Peek { class, left: count, reserve, found: Vec::new(), answer });
     }
 
     /// Goes on with the looks that are not finished.
@@ -86,6 +106,12 @@ impl Queue {
             match self.find(peek.class, now, out) {
                 Found::Ready(place, _) => {
                     self.pass(peek.class, place);
+                    if !self.is_taken_by(&peek.reserve, place) {
+                        if self.is_over_memory() {
+                            self.page_out(place);
+                        }
+                        continue;
+                    }
                     let Some(entry) = self.line.get(place) else { continue };
                     peek.left -= 1;
                     peek.found.push(Peeked {
@@ -106,6 +132,17 @@ impl Queue {
             }
         }
         true
+    }
+
+    /// Whether the look is to show this one: always, or because it was reserved by this.
+    fn is_taken_by(&mut self, reserve: &Reserve, place: Place) -> bool {
+        let is_chosen = match reserve {
+            Reserve::Nothing => return true,
+            Reserve::All => true,
+            Reserve::Chosen(seqs) => seqs.contains(&place.seq),
+        };
+        let is_free = self.line.get(place).is_some_and(|entry| matches!(entry.state, State::Ready | State::Waiting(_)));
+        is_chosen && is_free && self.start_leaving(place)
     }
 
     /// Removes every message that no consumer holds and that is not on its way out. Returns how many.

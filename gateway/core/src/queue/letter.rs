@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Address, Annotation, Message, MessageId, QueueId, Time};
+use evergate_model::{Address, Annotation, Message, MessageId, QueueId, Seq, Time};
 
 use super::entry::{Entry, State};
 use super::{Out, Queue};
@@ -23,20 +23,46 @@ impl Queue {
             self.remove_at(place, out);
             return;
         }
-        let Some(entry) = self.line.get_mut(place).filter(|entry| entry.state != State::Leaving) else { return };
-        let before = entry.state;
-        let is_aside = entry.aside;
-        entry.state = State::Leaving;
-        self.leaving += 1;
-        self.stats.dead_lettered_total += 1;
+        if !self.start_leaving(place) {
+            return;
+        }
+        let Some(entry) = self.line.get(place) else { return };
         let message = Box::new(dead_letter(entry, (self.id, place), &self.name, reason, now));
+        self.stats.dead_lettered_total += 1;
+        out.effects.push(ShardEffect::DeadLetter { queue: self.id, seq: place.seq, message });
+    }
+
+    /// Takes an entry out of service until it has arrived elsewhere. False: it is already on its way.
+    pub(super) fn start_leaving(&mut self, place: Place) -> bool {
+        let Some(entry) = self.line.get_mut(place).filter(|entry| entry.state != State::Leaving) else { return false };
+        let before = std::mem::replace(&mut entry.state, State::Leaving);
+        let is_aside = entry.aside;
+        self.leaving += 1;
         if let State::Waiting(until) = before {
             self.timers.remove(&(until, place));
         }
         if is_aside {
             self.unpin(place);
         }
-        out.effects.push(ShardEffect::DeadLetter { queue: self.id, seq: place.seq, message });
+        true
+    }
+
+    /// It did not arrive elsewhere: back into service.
+    pub fn stop_leaving(&mut self, seq: Seq, now: Time, out: &mut Out<'_>) {
+        let Some(place) = self.line.place_of(seq) else { return };
+        let Some(entry) = self.line.get(place).filter(|entry| entry.state == State::Leaving) else { return };
+        let (was_redelivered, until) = (entry.redelivered, entry.message.meta.deliver_at().filter(|at| *at > now));
+        self.leaving -= 1;
+        self.give_back(place, false, None, now, out);
+        if let Some(entry) = self.line.get_mut(place) {
+            entry.redelivered = was_redelivered;
+        }
+        if let Some(until) = until {
+            if let Some(entry) = self.line.get_mut(place) {
+                entry.state = State::Waiting(until);
+            }
+            self.timers.insert((until, place));
+        }
     }
 }
 

@@ -14,27 +14,37 @@ use crate::codec::{
 /// without a copy.
 pub(super) fn convert(message: &Message, view: &View<'_>) -> (Bytes, Bytes) {
     let mut head = BytesMut::with_capacity(256);
-    put_properties(&mut head, message, view);
+    put_front(&mut head, message, view);
+    put_body_header(&mut head, &view.body);
+    (head.freeze(), share(&message.body, view.body.bytes()))
+}
+
+/// The sections before the body.
+pub(super) fn put_front(head: &mut BytesMut, message: &Message, view: &View<'_>) {
+    put_properties(head, message, view);
     if !view.application.is_empty() {
-        put_descriptor(&mut head, APPLICATION_PROPERTIES);
-        let mut map = MapWriter::new(&mut head);
+        put_descriptor(head, APPLICATION_PROPERTIES);
+        let mut map = MapWriter::new(head);
         for (name, value) in &view.application {
             map.pair(&Value::String(Cow::Borrowed(name)), value);
         }
         map.close();
     }
-    let bytes = view.body.bytes();
-    match &view.body {
+}
+
+/// What stands before the bytes of a body.
+pub(super) fn put_body_header(buf: &mut BytesMut, body: &Body<'_>) {
+    let length = body.bytes().len();
+    match body {
         Body::Binary(_) => {
-            put_descriptor(&mut head, DATA);
-            put_binary_header(&mut head, bytes.len());
+            put_descriptor(buf, DATA);
+            put_binary_header(buf, length);
         }
         Body::Text(_) => {
-            put_descriptor(&mut head, VALUE);
-            put_string_header(&mut head, bytes.len());
+            put_descriptor(buf, VALUE);
+            put_string_header(buf, length);
         }
     }
-    (head.freeze(), share(&message.body, bytes))
 }
 
 /// `part` without a copy if it lies within `whole`.

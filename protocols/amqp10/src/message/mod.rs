@@ -8,7 +8,7 @@ mod json;
 mod sections;
 mod wishes;
 
-pub use compose::compose_json;
+pub use compose::{compose, compose_json};
 pub(crate) use deliver::{Payload, encode};
 pub use format::Amqp10Format;
 pub(crate) use sections::{Incoming, control_body, parse};

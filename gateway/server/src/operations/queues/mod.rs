@@ -1,6 +1,7 @@
 //! Queues: their figures, and their messages.
 
 mod messages;
+mod moving;
 mod shown;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::messages::{Browse, Purge, Remove};
+use self::moving::{Edit, Move, Retry};
 
 /// Queues in one answer.
 const LIMIT: usize = 1000;
@@ -24,6 +26,9 @@ pub fn register(operations: Operations, gateway: &Arc<Gateway>, formats: Formats
         .with("queue.browse", Browse(gateway.clone(), formats))
         .with("queue.purge", Purge(gateway.clone()))
         .with("queue.remove", Remove(gateway.clone()))
+        .with("queue.move", Move(gateway.clone()))
+        .with("queue.retry", Retry(gateway.clone()))
+        .with("queue.edit", Edit(gateway.clone(), formats))
 }
 
 struct List(Arc<Gateway>);

@@ -1,0 +1,61 @@
+//! What an operator moves elsewhere: out of service until it has arrived, or back in its place.
+
+mod common;
+
+use common::{Bench, LIMITS, Q, SIZE, settle};
+use evergate_core::{PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect};
+use evergate_model::{Outcome, Seq, Token};
+
+fn reserve(bench: &mut Bench, chosen: &[u64]) -> Vec<u64> {
+    let reserve = Reserve::Chosen(chosen.iter().copied().map(Seq).collect());
+    let from = Seq(chosen[0]);
+    let answer = (SessionId(9), Token(7));
+    bench.apply(ShardCommand::Peek { queue: Q, from, count: 100, selector: None, reserve, answer });
+    let load = |effect: &ShardEffect| match effect {
+        ShardEffect::Load { first, last, .. } => Some((first.0, last.0)),
+        _ => None,
+    };
+    while let Some((first, last)) = bench.effects.iter().find_map(load) {
+        bench.effects.clear();
+        bench.loaded(&(first..=last).collect::<Vec<_>>(), last);
+    }
+    let answered = bench.effects.drain(..).find_map(|effect| match effect {
+        ShardEffect::Tell(_, SessionEvent::Peeked { messages, .. }) => Some(messages),
+        _ => None,
+    });
+    let peeked = answered.expect("an answer");
+    assert!(peeked.iter().all(|one| one.state == PeekedState::Leaving));
+    peeked.iter().map(|one| one.seq.0).collect()
+}
+
+#[test]
+fn what_is_reserved_is_handed_to_nobody_until_it_is_given_back() {
+    let mut bench = Bench::new(LIMITS);
+    (0..4).for_each(|_| bench.publish(true));
+    bench.commit();
+    bench.effects.clear();
+    assert_eq!(reserve(&mut bench, &[1, 3]), [1, 3]);
+    assert_eq!(reserve(&mut bench, &[1, 4]), [4], "what is on its way is reserved once");
+    bench.consumer(1, 10);
+    assert_eq!(bench.delivered(), [(1, 2)]);
+    bench.apply(ShardCommand::GiveBack { queue: Q, seq: Seq(3) });
+    assert_eq!(bench.delivered(), [(1, 3)]);
+    bench.apply(ShardCommand::Remove { queue: Q, seq: Seq(1) });
+    assert_eq!(bench.settled(), [1]);
+    bench.apply(ShardCommand::GiveBack { queue: Q, seq: Seq(1) });
+    bench.apply(ShardCommand::GiveBack { queue: Q, seq: Seq(2) });
+    assert_eq!(bench.delivered(), [], "neither what is gone nor what a consumer holds comes back");
+    bench.settle(settle(1, 2, 3, Outcome::Accept));
+    assert_eq!(bench.stats().messages, 1);
+}
+
+#[test]
+fn a_consumers_message_is_not_reserved_and_those_on_disk_are() {
+    let mut bench = Bench::new(QueueLimits { resident_bytes_max: 2 * SIZE, ..LIMITS });
+    (0..8).for_each(|_| bench.publish(true));
+    bench.commit();
+    bench.consumer(1, 1);
+    bench.effects.clear();
+    assert_eq!(reserve(&mut bench, &[1, 2, 7]), [2, 7]);
+    assert_eq!(bench.stats().messages, 8);
+}

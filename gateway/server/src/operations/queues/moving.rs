@@ -1,0 +1,206 @@
+//! Messages that go elsewhere: moved, retried, edited and retried. Each is published and that committed before it
+//! leaves its queue.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use evergate_admin::operations::{Operation, OperationError, arguments};
+use evergate_core::Reserve;
+use evergate_model::{Address, Formats, Message, Seq, Value as Property};
+use evergate_runtime::{Gateway, Moved};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::refused;
+use super::messages::selector;
+
+/// Messages in one request.
+const COUNT_MAX: usize = 1000;
+
+/// Which messages are meant.
+#[derive(Deserialize)]
+struct Which {
+    seqs: Option<Vec<u64>>,
+    selector: Option<String>,
+    #[serde(default = "count_max")]
+    count: usize,
+}
+
+fn count_max() -> usize {
+    COUNT_MAX
+}
+
+impl Which {
+    fn reserve(&self) -> Result<(Reserve, Option<evergate_model::Selector>), OperationError> {
+        let reserve = match &self.seqs {
+            None => Reserve::All,
+            Some(seqs) if seqs.len() > COUNT_MAX => {
+                return Err(OperationError::Invalid(format!("at most {COUNT_MAX} messages at a time")));
+            }
+            Some(seqs) => Reserve::Chosen(seqs.iter().copied().map(Seq).collect()),
+        };
+        Ok((reserve, selector(self.selector.as_deref())?))
+    }
+
+    fn count(&self) -> usize {
+        self.count.min(COUNT_MAX)
+    }
+}
+
+fn told(moved: Moved) -> Value {
+    let failed: Vec<_> = moved.failed.into_iter().map(|(seq, why)| json!({ "seq": seq.0, "why": why })).collect();
+    json!({ "moved": moved.count, "failed": failed })
+}
+
+pub struct Move(pub Arc<Gateway>);
+
+#[derive(Deserialize)]
+struct MoveArguments {
+    queue: String,
+    to: String,
+    #[serde(flatten)]
+    which: Which,
+}
+
+#[async_trait]
+impl Operation for Move {
+    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+        let MoveArguments { queue, to, which } = arguments(given)?;
+        let to = address(&to)?;
+        let readdress = |message: &Message| Some(message.readdressed(to.clone(), []));
+        let moved = self.0.move_messages(&queue, which.reserve()?, which.count(), readdress).await.map_err(refused)?;
+        tracing::info!(queue, to = %to, moved = moved.count, failed = moved.failed.len(), "messages moved by an operator");
+        Ok(told(moved))
+    }
+
+    fn describe(&self) -> &'static str {
+        "moves messages that no consumer holds {queue, to (/queue/… or /topic/…), seqs?, selector?, count? (at most 1000)}"
+    }
+}
+
+pub struct Retry(pub Arc<Gateway>);
+
+#[derive(Deserialize)]
+struct RetryArguments {
+    #[serde(default = "dead_letters")]
+    queue: String,
+    #[serde(flatten)]
+    which: Which,
+}
+
+fn dead_letters() -> String {
+    "_DMQ".into()
+}
+
+#[async_trait]
+impl Operation for Retry {
+    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+        let RetryArguments { queue, which } = arguments(given)?;
+        let readdress = |message: &Message| Some(message.readdressed(origin(message)?, []));
+        let moved = self.0.move_messages(&queue, which.reserve()?, which.count(), readdress).await.map_err(refused)?;
+        tracing::info!(queue, moved = moved.count, failed = moved.failed.len(), "dead letters retried by an operator");
+        Ok(told(moved))
+    }
+
+    fn describe(&self) -> &'static str {
+        "sends dead letters back to where they came from {queue? (_DMQ), seqs?, selector?, count? (at most 1000)}"
+    }
+}
+
+pub struct Edit(pub Arc<Gateway>, pub Formats);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EditArguments {
+    #[serde(default = "dead_letters")]
+    queue: String,
+    seq: u64,
+    to: Option<String>,
+    body: Option<String>,
+    #[serde(default)]
+    properties: Map<String, Value>,
+}
+
+#[async_trait]
+impl Operation for Edit {
+    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+        let EditArguments { queue, seq, to, body, properties } = arguments(given)?;
+        let to = to.as_deref().map(address).transpose()?;
+        let formats = self.1;
+        let readdress = |message: &Message| {
+            let address = to.clone().or_else(|| origin(message))?;
+            Some(edited(message, address, body.as_deref(), &properties, &formats))
+        };
+        let chosen = Reserve::Chosen([Seq(seq)].into());
+        let moved = self.0.move_messages(&queue, (chosen, None), 1, readdress).await.map_err(refused)?;
+        if moved.count == 0 && moved.failed.is_empty() {
+            return Err(OperationError::NotFound(format!("no message {seq} that no consumer holds is in {queue}")));
+        }
+        tracing::info!(queue, seq, moved = moved.count, "message edited and retried by an operator");
+        Ok(told(moved))
+    }
+
+    fn describe(&self) -> &'static str {
+        "sends one message back, or to another address, with another body or other application properties {queue? (_DMQ), seq, to?, body?, properties? (null removes one)}"
+    }
+}
+
+/// The message with a new body, if one is given, and with application properties set and removed.
+fn edited(
+    message: &Message,
+    address: Address,
+    body: Option<&str>,
+    properties: &Map<String, Value>,
+    formats: &Formats,
+) -> Message {
+    let mut view = formats.view(message);
+    view.application.retain(|(name, _)| !properties.contains_key(&**name));
+    for (name, value) in properties {
+        let value = match value {
+            Value::Null => continue,
+            Value::Bool(flag) => Property::Bool(*flag),
+            Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => Property::Long(whole),
+                (None, other) => Property::Double(other.unwrap_or_default()),
+            },
+            Value::String(text) => Property::String(text.into()),
+            other => Property::String(other.to_string().into()),
+        };
+        view.application.push((name.into(), value));
+    }
+    if let Some(text) = body {
+        view.body = evergate_model::Body::Text(text.into());
+    }
+    let mut meta = message.meta.clone();
+    meta.address = address;
+    let mut edited = evergate_amqp10::compose(meta, &view);
+    edited.annotations.clone_from(&message.annotations);
+    edited
+}
+
+/// Where a dead letter came from: the queue that it left, or, if clients do not reach that one by name, the address that it was
+/// sent to.
+fn origin(message: &Message) -> Option<Address> {
+    let note = |name| message.annotations.iter().find(|note| &*note.name == name).map(|note| &*note.value);
+    match note("dead-letter-queue") {
+        Some(queue) if !Address::is_private_queue(queue) => Some(Address::queue(queue)),
+        _ => {
+            let (kind, name) = Address::parse(note("dead-letter-origin")?)?;
+            Some(Address { kind, name: name.into() })
+        }
+    }
+}
+
+/// Where a message can be sent to.
+fn address(text: &str) -> Result<Address, OperationError> {
+    let invalid = |why: String| OperationError::Invalid(format!("{text}: {why}"));
+    let Some((kind, name)) = Address::parse(text) else {
+        return Err(invalid("an address begins with /queue/ or /topic/".into()));
+    };
+    Address::check_topic(name).map_err(|error| invalid(error.to_string()))?;
+    let address = Address { kind, name: name.into() };
+    if address.is_reserved() || Address::is_private_queue(name) {
+        return Err(invalid("the gateway's own names take no messages".into()));
+    }
+    Ok(address)
+}
