@@ -20,6 +20,11 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// glibc's allocator grows slower with what lies in memory: with 64 MiB of a deep queue resident, a message of any
+/// queue cost half as much again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let checked = match cli::start() {
         Start::Finished(code) => return code,

@@ -259,7 +259,7 @@ impl Default for Limits {
             transactions_per_connection_max: 256,
             transaction_outcomes_max: 100_000,
             transaction_outcome_seconds: 3600,
-            delivery_window_bytes: ByteSize(1 << 20),
+            delivery_window_bytes: ByteSize(256 << 10),
             outbox_bytes_max: ByteSize(4 << 20),
         }
     }
