@@ -56,6 +56,8 @@ pub fn subscribe(version: Version, filter: &str, qos: Qos) -> Packet {
     let mut properties = Properties::default();
     if version == Version::V5 {
         properties.add(id::SUBSCRIPTION_ID, PropertyValue::VarInt(200));
+        let pair = PropertyValue::Pair("selector".into(), "JMSPriority > 4 OR a IS NULL".into());
+        properties.add(id::USER_PROPERTY, pair);
     }
     let filter = SubscribeFilter {
         filter: filter.into(),
@@ -94,7 +96,7 @@ fn talk(version: Version) -> Vec<Packet> {
         Packet::Ack(Ack { kind, packet_id, reason: ReasonCode::SUCCESS, properties: Properties::default() })
     };
     let mut talk = vec![];
-    for filter in ["a/b", "a/+", "#", "$share/g/a/#", "$queue/q", "$share/g/$queue/q"] {
+    for filter in ["a/b", "a/+", "#", "$share/g/a/#", "$queue/q", "$share/g/$queue/q", "$glob/a/*", "$share/g/$regex/a.*"] {
         talk.push(subscribe(version, filter, Qos::ExactlyOnce));
     }
     talk.extend([

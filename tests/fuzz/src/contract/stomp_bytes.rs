@@ -47,7 +47,16 @@ const TALK: &[&str] = &[
     "UNSUBSCRIBE\nid:1\nreceipt:r4\n\n\0",
     "UNSUBSCRIBE\nid:3\ndestination:/topic/a/b\ndurable:true\n\n\0",
     "UNSUBSCRIBE\nid:9\ndestination:/topic/x\ndurable:true\nreceipt:r5\n\n\0",
-    "BEGIN\ntransaction:t\n\n\0",
+    "SUBSCRIBE\nid:7\ndestination:/queue/q\nbrowser:true\nselector:a = 1 OR JMSPriority > 4\n\n\0",
+    "SUBSCRIBE\nid:8\ndestination:/queue/s\nx-stream-offset:offset=3\nconsumer-priority:-1\nexclusive:true\n\n\0",
+    "SUBSCRIBE\nid:9\ndestination:/glob/a/*\nno-local:true\nselector:a IS NULL\n\n\0",
+    "SEND\ndestination:/queue/q\nreply-to:/temp-queue/u\ndelay:5\nttl:9\ngroup-id:g\ndedup-id:d\ndiscardable:true\n\n\0",
+    "BEGIN\ntransaction:t\nreceipt:r6\n\n\0",
+    "SEND\ndestination:/queue/q\ntransaction:t\n\nin\0",
+    "ACK\nid:7-0-1\nmessage-id:7-0-1\nsubscription:1\ntransaction:t\n\n\0",
+    "NACK\nid:7-0-2\nmessage-id:7-0-2\nsubscription:1\nrequeue:true\ntransaction:t\n\n\0",
+    "ABORT\ntransaction:t\n\n\0",
+    "COMMIT\ntransaction:t\nreceipt:r7\n\n\0",
     "DISCONNECT\nreceipt:bye\n\n\0",
 ];
 
