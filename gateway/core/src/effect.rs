@@ -93,6 +93,13 @@ pub enum SessionEvent {
         /// How many deliveries are pledged. `None`: the consumer has none any more.
         held: Option<u64>,
     },
+    /// The answer to `CheckRoom`.
+    RoomChecked {
+        /// Which transaction.
+        transaction: TransactionId,
+        /// A queue that would refuse it.
+        error: Option<PublishError>,
+    },
     /// The directory routed a commit: what follows stands behind it. Or it says why it is rolled back.
     CommitRouted {
         /// Whose.

@@ -299,6 +299,7 @@ impl Publisher {
                 }
             }
             SessionEvent::Pledged { transaction, token, held } => self.pledged(transaction, token, held, out),
+            SessionEvent::RoomChecked { transaction, error } => self.room_checked(transaction, error, out),
             SessionEvent::CommitRouted { token, result } => self.commit_routed(token, result, out),
             SessionEvent::Event(Event::Committed { token, result }) => self.committed(token, result, out),
             other => return Some(other),

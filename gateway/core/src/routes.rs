@@ -38,6 +38,8 @@ pub struct Routes {
     root: Node,
     patterns: Patterns,
     full: HashSet<QueueId>,
+    /// Queues that refuse messages when they are full.
+    refusing: HashSet<QueueId>,
 }
 
 impl fmt::Debug for Routes {
@@ -99,6 +101,25 @@ impl Routes {
             self.full.insert(queue);
         } else {
             self.full.remove(&queue);
+        }
+    }
+
+    /// Whether this queue refuses messages when it is full: its shard knows when it is.
+    pub fn may_refuse(&self, queue: QueueId) -> bool {
+        !self.refusing.is_empty() && self.refusing.contains(&queue)
+    }
+
+    /// Whether any queue does.
+    pub fn any_may_refuse(&self) -> bool {
+        !self.refusing.is_empty()
+    }
+
+    /// Notes whether a queue refuses messages when it is full.
+    pub fn set_may_refuse(&mut self, queue: QueueId, may_refuse: bool) {
+        if may_refuse {
+            self.refusing.insert(queue);
+        } else {
+            self.refusing.remove(&queue);
         }
     }
 

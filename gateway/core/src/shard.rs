@@ -147,6 +147,16 @@ pub enum ShardCommand {
         /// What it says.
         settle: Settle,
     },
+    /// Would these queues, which refuse messages when they are full, take what a transaction has for them? Answered
+    /// with `RoomChecked`.
+    CheckRoom {
+        /// Which transaction.
+        transaction: TransactionId,
+        /// Who asks.
+        session: SessionId,
+        /// Queues, and the messages and bytes for each.
+        wants: Vec<(QueueId, u64, u64)>,
+    },
     /// This shard's part of a commit. What is pledged to the transaction is settled with it.
     Transaction {
         /// Which.
@@ -359,6 +369,9 @@ impl Shard {
             ShardCommand::Settle { queue, session, settle } => self.settle(now, queue, session, &settle, log, effects),
             ShardCommand::Pledge { transaction, queue, session, settle } => {
                 self.pledge(transaction, queue, session, settle, effects);
+            }
+            ShardCommand::CheckRoom { transaction, session, wants } => {
+                self.check_room(transaction, session, &wants, effects);
             }
             ShardCommand::Transaction { transaction, publishes, marks, group } => {
                 self.transact(now, transaction, &publishes, marks, group, log, effects);

@@ -8,12 +8,12 @@ use std::time::Duration;
 use common::{Bench, LIMITS, NOW, Names, OUTCOMES, Q, message, settle};
 use evergate_core::{
     CommitCommand, DirectoryCommand, DirectoryEffect, DirectoryLimits, Group, HeldPublish, Publisher, PublisherEffect,
-    PublisherOut, Routes, SessionEvent, SessionId, ShardCommand, ShardId, ShardTarget, Surroundings, TransactionLimits,
-    Waiting,
+    PublisherOut, Routes, SessionEvent, SessionId, ShardCommand, ShardId, ShardTarget, Surroundings, Target,
+    TransactionLimits, Waiting,
 };
 use evergate_model::{
-    Address, Encoding, Event, Message, MessageId, Meta, Outcome, PublishError, Time, Token, TransactionError,
-    TransactionId,
+    Address, Encoding, Event, Message, MessageId, Meta, OnFull, Outcome, PublishError, QueueSettings, Time, Token,
+    TransactionError, TransactionId,
 };
 
 const T: TransactionId = TransactionId(500);
@@ -118,6 +118,21 @@ fn a_pledge_of_a_consumer_that_was_taken_away_is_refused() {
     let mut bench = Bench::new(LIMITS);
     pledge(&mut bench, 1, 1, 1, Outcome::Accept);
     assert!(bench.told()[0].contains("held: None"));
+}
+
+#[test]
+fn a_queue_that_refuses_when_full_refuses_a_transaction_that_is_too_large_for_it() {
+    let settings = QueueSettings { messages_max: 3, on_full: OnFull::Reject, ..QueueSettings::default() };
+    let mut bench = Bench::with(LIMITS, settings);
+    bench.publish(true);
+    let mut check = |messages| {
+        let wants = vec![(Q, messages, messages * common::SIZE)];
+        bench.effects.clear();
+        bench.apply(ShardCommand::CheckRoom { transaction: T, session: SessionId(1), wants });
+        bench.told().remove(0)
+    };
+    assert!(check(2).contains("error: None"));
+    assert!(check(3).contains("Full"));
 }
 
 fn held(number: u64, address: Address) -> HeldPublish {
@@ -312,6 +327,26 @@ fn beyond_a_limit_a_transaction_can_only_be_rolled_back() {
     line.begin(2);
     line.begin(3);
     assert!(matches!(line.begin(4), Event::Begun { result: Err(TransactionError::RolledBack(_)), .. }));
+}
+
+#[test]
+fn a_commit_asks_queues_that_refuse_messages_and_is_rolled_back_when_one_does() {
+    let mut line = Line::new();
+    line.routes.add_queue("a".into(), Target { shard: ShardId(0), queue: Q, durable: true });
+    line.routes.set_may_refuse(Q, true);
+    line.begin(1);
+    line.publish_in(1, 10);
+    line.commit(1);
+    assert_eq!(line.sent()[1..], ["publish"], "in the line of publishes, behind those before it");
+    line.pump();
+    assert_eq!(line.sent(), [""; 0], "asked once");
+    let error = Some(PublishError::Full { destination: "a".into() });
+    line.publisher.handle(SessionEvent::RoomChecked { transaction: TransactionId(1), error }, &mut line.out);
+    line.pump();
+    assert!(matches!(
+        line.out.answers.remove(0),
+        Event::Committed { result: Err(TransactionError::RolledBack(text)), .. } if text.contains("is full")
+    ));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evergate_model::{Address, Binding, Lifetime, Policy, PublishError, QueueId, QueueSettings, Time};
+use evergate_model::{Address, Binding, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings, Time};
 
 use super::{Directory, Out, QueueInfo, shard_of, storage};
 use crate::effect::Position;
@@ -51,6 +51,7 @@ impl Directory {
     ) -> Arc<QueueSettings> {
         let StoredQueue { id, name, lifetime, own } = stored;
         let settings = self.policies.settings_for(&name, own.as_ref());
+        routes.set_may_refuse(id, settings.on_full == OnFull::Reject);
         let info = QueueInfo {
             settings: settings.clone(),
             own: own.map(Box::new),
@@ -118,6 +119,7 @@ impl Directory {
             own: own.map(Box::new),
             ..QueueInfo::new(name.clone(), self.shards, durable, lifetime)
         };
+        out.routes.set_may_refuse(id, settings.on_full == OnFull::Reject);
         out.shard(info.shard, ShardCommand::Create { queue: id, name: name.clone(), durable, settings });
         if !Address::is_private_queue(&name) {
             out.routes.add_queue(name.clone(), info.target(id));
@@ -140,6 +142,7 @@ impl Directory {
         }
         let idle_changed = settings.auto_delete_after != info.settings.auto_delete_after;
         info.settings = settings.clone();
+        out.routes.set_may_refuse(id, settings.on_full == OnFull::Reject);
         out.shard(info.shard, ShardCommand::Change { queue: id, settings });
         if idle_changed {
             self.watch_idle(out.now, id);
@@ -152,6 +155,7 @@ impl Directory {
         let info = self.queues.remove(&id)?;
         self.names.remove(&info.name);
         out.routes.remove_queue(&info.name);
+        out.routes.set_may_refuse(id, false);
         for binding in &info.bindings {
             out.routes.unbind(id, &binding.filter);
         }

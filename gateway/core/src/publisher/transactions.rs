@@ -44,8 +44,10 @@ struct Open {
     bytes: u64,
     /// Deliveries settled in it.
     settled: u64,
-    /// Settles that their shard has not answered yet.
-    pledges_unanswered: usize,
+    /// What shards were asked and have not answered yet.
+    awaited: usize,
+    /// They were asked whether there is room.
+    room_asked: bool,
     /// Where something is pledged to it.
     shards: BTreeSet<ShardId>,
     /// It can only be rolled back; what it held is gone.
@@ -74,7 +76,8 @@ impl Publisher {
             publishes: Vec::new(),
             bytes: 0,
             settled: 0,
-            pledges_unanswered: 0,
+            awaited: 0,
+            room_asked: false,
             shards: BTreeSet::new(),
             failed: None,
             in_line: false,
@@ -138,7 +141,7 @@ impl Publisher {
         if let Some(open) = open.filter(|open| !open.in_line && open.failed.is_none()) {
             if let Some((shard, queue)) = place {
                 open.shards.insert(shard);
-                open.pledges_unanswered += 1;
+                open.awaited += 1;
                 let command = ShardCommand::Pledge { transaction, queue, session: self.session, settle };
                 out.effects.push(PublisherEffect::Control(shard, command));
                 return;
@@ -158,7 +161,7 @@ impl Publisher {
     ) {
         let limits = self.transactions.limits;
         if let Some(open) = self.transactions.open.get_mut(&transaction) {
-            open.pledges_unanswered -= 1;
+            open.awaited -= 1;
             open.settled += held.unwrap_or_default();
             let broken = held.map_or_else(|| Some(NO_LONGER_HELD.to_owned()), |_| open.beyond(limits));
             if let Some(text) = broken {
@@ -208,11 +211,13 @@ impl Publisher {
         let Some(open) = self.transactions.open.get(&transaction) else { return true };
         if open.failed.is_none() {
             let is_held_up = |publish: &HeldPublish| blocked.contains(&publish.message.meta.address);
-            let must_wait = open.pledges_unanswered > 0
+            let must_wait = open.awaited > 0
                 || open.publishes.iter().any(is_held_up)
                 || !has_room(&open.publishes, around, &mut self.routed, &mut self.targets);
-            if must_wait {
-                blocked.extend(open.publishes.iter().map(|publish| publish.message.meta.address.clone()));
+            if must_wait || self.asks_for_room(transaction, around, out) {
+                let open = self.transactions.open.get(&transaction);
+                let publishes = open.into_iter().flat_map(|open| &open.publishes);
+                blocked.extend(publishes.map(|publish| publish.message.meta.address.clone()));
                 return false;
             }
         }
@@ -236,6 +241,46 @@ impl Publisher {
             shards: open.shards.into_iter().collect(),
         })));
         true
+    }
+
+    /// Asks the shards of queues that refuse messages whether they would take these, once. False: there are none.
+    fn asks_for_room(&mut self, transaction: TransactionId, around: Surroundings<'_>, out: &mut Out) -> bool {
+        let Some(open) = self.transactions.open.get_mut(&transaction) else { return false };
+        if std::mem::replace(&mut open.room_asked, true) || !around.routes.any_may_refuse() {
+            return false;
+        }
+        let mut wants: BTreeMap<(ShardId, QueueId), (u64, u64)> = BTreeMap::new();
+        for HeldPublish { message, .. } in &open.publishes {
+            around.routes.find(message, around.client_id, &mut self.routed, &mut self.targets);
+            let may_refuse =
+                |target: &&Target| around.routes.may_refuse(target.queue) && !message.meta.is_discardable();
+            for target in self.targets.iter().filter(may_refuse) {
+                let (messages, bytes) = wants.entry((target.shard, target.queue)).or_default();
+                *messages += 1;
+                *bytes += message.size_bytes();
+            }
+        }
+        let mut by_shard: BTreeMap<ShardId, Vec<(QueueId, u64, u64)>> = BTreeMap::new();
+        for ((shard, queue), (messages, bytes)) in wants {
+            by_shard.entry(shard).or_default().push((queue, messages, bytes));
+        }
+        open.awaited += by_shard.len();
+        for (shard, wants) in by_shard {
+            let command = ShardCommand::CheckRoom { transaction, session: self.session, wants };
+            // Behind what was published before.
+            out.effects.push(PublisherEffect::Publish(shard, command));
+        }
+        self.transactions.open.get(&transaction).is_some_and(|open| open.awaited > 0)
+    }
+
+    /// A shard says whether there is room.
+    pub(super) fn room_checked(&mut self, transaction: TransactionId, error: Option<PublishError>, out: &mut Out) {
+        if let Some(open) = self.transactions.open.get_mut(&transaction) {
+            open.awaited -= 1;
+            if let Some(error) = error {
+                self.fail(transaction, error.to_string(), out);
+            }
+        }
     }
 
     /// The directory routed a commit, or refused it.

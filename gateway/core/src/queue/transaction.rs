@@ -1,6 +1,6 @@
 //! What a transaction does to a queue beside what every publish and settle does.
 
-use evergate_model::{Seq, Time};
+use evergate_model::{OnFull, Seq, Time};
 
 use super::{Out, Queue};
 use crate::consumer::ConsumerKey;
@@ -20,6 +20,15 @@ impl Queue {
         }
         self.unsettled -= taken.len() as u64;
         Some(taken)
+    }
+
+    /// Whether so many messages more, of so many bytes, would not be refused.
+    pub fn has_room_for(&self, messages: u64, bytes: u64) -> bool {
+        let (settings, line) = (&self.settings, &self.line);
+        settings.on_full != OnFull::Reject
+            // Those that may be thrown away make room.
+            || !self.discardable.is_empty()
+            || (line.count - self.leaving + messages <= settings.messages_max && line.bytes + bytes <= self.bytes_max())
     }
 
     /// Puts deliveries back into the consumer's hands, or to their places in the queue if it has left.

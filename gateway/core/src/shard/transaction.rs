@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use evergate_model::{Message, Outcome, QueueId, Settle, Time, TransactionId};
+use evergate_model::{Message, Outcome, PublishError, QueueId, Settle, Time, TransactionId};
 
 use super::{Shard, ShardTarget};
 use crate::consumer::ConsumerKey;
@@ -50,6 +50,22 @@ impl Shard {
         }
         let event = SessionEvent::Pledged { transaction, token: settle.token, held };
         effects.push(ShardEffect::Tell(session, event));
+    }
+
+    /// Says whether a transaction would find room, before anything of it is decided.
+    pub(super) fn check_room(
+        &self,
+        transaction: TransactionId,
+        session: SessionId,
+        wants: &[(QueueId, u64, u64)],
+        effects: &mut Vec<ShardEffect>,
+    ) {
+        let full = wants.iter().find_map(|(id, messages, bytes)| {
+            let queue = self.queues.get(id)?;
+            (!queue.has_room_for(*messages, *bytes)).then(|| queue.name.clone())
+        });
+        let error = full.map(|destination| PublishError::Full { destination });
+        effects.push(ShardEffect::Tell(session, SessionEvent::RoomChecked { transaction, error }));
     }
 
     /// Gives back what was pledged to a transaction: to its consumer, or to the queue if that has left.
@@ -99,7 +115,8 @@ impl Shard {
         let mut places = Vec::new();
         for (message, targets) in publishes {
             for target in targets {
-                let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
+                let queue = self.queues.get_mut(&target.queue).filter(|queue| !queue.is_retired());
+                let Some(queue) = queue else { continue };
                 let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
                 let enqueued = queue.enqueue(now, message.clone(), target.durable, target.retained, true, &mut out);
                 if let Enqueued::Stored(place) = enqueued {
