@@ -137,6 +137,13 @@ def test_an_expired_message_is_not_delivered(client, other, queue_address):
     assert other.bodies() == ["y"]
 
 
+def test_a_duplicate_is_confirmed_and_not_stored(strict_client):
+    for body, identity in (("first", "a"), ("again", "a"), ("other", "b")):
+        assert strict_client.send("$queue/once/1", body, dedup_id=identity) < 0x80
+    strict_client.ask("$queue/once/1")
+    assert strict_client.bodies() == ["first", "other"]
+
+
 def test_a_full_queue_that_refuses_is_quota_exceeded(strict_client):
     assert [strict_client.send("$queue/small/1", str(number)) for number in range(3)] == [0, 0, 0x97]
     assert strict_client.send("$queue/other/1", "the connection is still there") == 0

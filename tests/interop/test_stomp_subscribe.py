@@ -68,6 +68,16 @@ def test_a_selector_filters_a_topic(client, other, topic_address, headers):
     assert bodies(client) == ["9"]
 
 
+def test_stompjs_selects_and_is_told_of_a_bad_selector(open_client, other, queue_address):
+    client = open_client("stompjs-ws")
+    client.subscribe(queue_address, selector="colour = 'red'")
+    for colour in ("blue", "red"):
+        other.publish(queue_address, Sent(colour.encode(), durable=True, properties={"colour": colour}))
+    assert client.receive().body == b"red"
+    with pytest.raises(ConnectionError, match="selector: .* at column 10"):
+        client.subscribe(queue_address, selector="colour = = 'red'")
+
+
 def test_a_bad_selector_is_refused_with_its_column(gateway, queue_address):
     client = StompPy(gateway)
     with pytest.raises(ConnectionError, match="selector: .* at column 10"):

@@ -51,13 +51,17 @@ export class StompClient {
     });
   }
 
-  async subscribe({ address }) {
+  async subscribe({ address, options }) {
     await this.confirmed((receipt) => {
       const deliver = (message) => {
         message.ack();
         this.deliver(received(message));
       };
-      this.subscription = this.client.subscribe(address.canonical, deliver, { ack: "client-individual", receipt });
+      this.subscription = this.client.subscribe(address.canonical, deliver, {
+        ack: "client-individual",
+        receipt,
+        ...options,
+      });
     });
   }
 
