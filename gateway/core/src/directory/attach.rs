@@ -51,9 +51,6 @@ impl Directory {
         attach: &Attach,
         out: &mut Out<'_>,
     ) -> Result<(QueueId, Attached), AttachError> {
-        if attach.browse {
-            return Err(AttachError::Limit("browsing a queue without taking is not supported yet".into()));
-        }
         let spec = &attach.queue;
         let existing = self.names.get(&spec.name).copied();
         if let Some(id) = existing {
