@@ -18,7 +18,7 @@ pub const SEQ_SLACK: u64 = 4096;
 pub const LIVE_RANGE_MESSAGES_MAX: u64 = 1024;
 
 /// The number of a stored row of messages. Rising, never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackId(pub u64);
 
 /// Neighbouring live places of one queue, all in the same pack.
@@ -166,19 +166,6 @@ impl Index {
             .flat_map(|(runs, range)| runs.range(range))
             .map(move |(start, (end, pack))| Run { queue, first: Seq(*start), last: Seq(*end), pack: *pack })
             .filter(move |run| run.last >= first)
-    }
-
-    /// Every live run, queue by queue.
-    pub fn all_runs(&self) -> impl Iterator<Item = Run> + '_ {
-        self.queues.iter().flat_map(|(queue, places)| {
-            let run = |(start, (end, pack)): (&u64, &(u64, PackId))| Run {
-                queue: *queue,
-                first: Seq(*start),
-                last: Seq(*end),
-                pack: *pack,
-            };
-            places.runs.iter().map(run)
-        })
     }
 }
 

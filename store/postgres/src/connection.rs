@@ -7,14 +7,18 @@ use std::time::Duration;
 use evergate_journal::JournalError;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::error::Severity;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 
 use crate::schema::{describe, open_error};
 
 /// "evergate" in ASCII.
 const LOCK_KEY: i64 = 0x6576_6572_6761_7465;
 const LOCK_RETRY: Duration = Duration::from_millis(50);
+const START_RETRY: Duration = Duration::from_millis(200);
+/// How often a wait for the server is told.
+const START_TELL: Duration = Duration::from_secs(3);
 
 /// A connection and the task that drives it.
 #[derive(Debug)]
@@ -26,10 +30,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, and sets what a journal relies on.
-    pub async fn open(config: &Config) -> Result<Self, JournalError> {
+    /// Connects, and sets what a journal relies on. Waits for a server that is starting.
+    pub async fn open(config: &Config, start_patience: Duration) -> Result<Self, JournalError> {
         let (client, mut connection) =
-            config.connect(NoTls).await.map_err(|error| open_error("no connection to PostgreSQL", &error))?;
+            connect(config, start_patience).await.map_err(|error| open_error("no connection to PostgreSQL", &error))?;
         let warning = Arc::new(Mutex::new(None));
         let seen = warning.clone();
         let driver = tokio::spawn(async move {
@@ -106,6 +110,32 @@ impl Connection {
         drop(self.client);
         // A panic in it was reported by its own hook.
         let _ = self.driver.await;
+    }
+}
+
+/// After a crash PostgreSQL takes connections only once it has recovered.
+async fn connect(
+    config: &Config,
+    patience: Duration,
+) -> Result<(Client, tokio_postgres::Connection<Socket, NoTlsStream>), tokio_postgres::Error> {
+    let started = Instant::now();
+    let mut told = None::<Instant>;
+    loop {
+        match config.connect(NoTls).await {
+            Err(error) if error.code() == Some(&SqlState::CANNOT_CONNECT_NOW) && started.elapsed() < patience => {
+                if told.is_none_or(|told| told.elapsed() >= START_TELL) {
+                    told = Some(Instant::now());
+                    tracing::warn!(
+                        waited_seconds = started.elapsed().as_secs(),
+                        patience_seconds = patience.as_secs(),
+                        "PostgreSQL is not ready, waiting: {}",
+                        describe(&error)
+                    );
+                }
+                sleep(START_RETRY).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

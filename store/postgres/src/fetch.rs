@@ -7,7 +7,7 @@ use evergate_journal::codec::decode_notes;
 use evergate_journal::index::PackId;
 use evergate_journal::{JournalError, StoredMessage};
 use evergate_model::{Address, AddressKind, Encoding, Message, MessageId, Meta, QueueId, Seq, Time};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, ToStatement};
 
 use crate::array::Elements;
 use crate::pack::{COLUMNS, DURABLE, TOPIC};
@@ -23,16 +23,20 @@ pub struct Fetched {
     pub messages: Vec<StoredMessage>,
 }
 
+/// The query of [`fetch`] for these ring tables.
+pub fn query(slot: i32) -> String {
+    format!("SELECT {COLUMNS} FROM evergate.message_{slot} WHERE id = ANY ($1)")
+}
+
 /// The rows of these keys that are there, in no order. Messages that nobody in `is_wanted` asks for are left out.
 pub async fn fetch(
     client: &Client,
-    slot: i32,
+    query: &(impl ToStatement + ?Sized),
     packs: &[PackId],
     is_wanted: impl Fn(PackId, QueueId, Seq) -> bool,
 ) -> Result<Vec<Fetched>, JournalError> {
     let ids: Vec<i64> = packs.iter().map(|pack| pack.0.cast_signed()).collect();
-    let query = format!("SELECT {COLUMNS} FROM evergate.message_{slot} WHERE id = ANY ($1)");
-    let rows = client.query(&query, &[&ids]).await.map_err(|error| JournalError::Read(describe(&error)))?;
+    let rows = client.query(query, &[&ids]).await.map_err(|error| JournalError::Read(describe(&error)))?;
     rows.iter().map(|row| decode(row, &is_wanted)).collect()
 }
 

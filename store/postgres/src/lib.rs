@@ -10,8 +10,11 @@
 mod array;
 mod connection;
 mod fetch;
+mod heads;
 mod maintain;
+mod moves;
 mod pack;
+mod places;
 mod plan;
 mod ranges;
 mod reader;
@@ -31,14 +34,15 @@ use tokio::time::Instant;
 use tokio_postgres::Config;
 
 use crate::connection::{Connection, commit_error};
+use crate::moves::Moving;
 use crate::plan::{Counters, plan};
 use crate::reader::Reader;
 use crate::ring::Ring;
 use crate::schema::{migrate, open_error};
 use crate::write::Statements;
 
-/// Under constant load, one piece of maintenance in so many commits.
-const MAINTAIN_COMMITS: u32 = 256;
+/// Under constant load, one piece of maintenance in so many rows and commits.
+const TIDY_EACH: usize = 256;
 
 /// What can be tuned. The defaults are what was measured best.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +55,8 @@ pub struct Options {
     pub table_bytes: u64,
     /// How long to wait for a gateway that is just going away.
     pub lock_patience: Duration,
+    /// How long to wait for a server that is starting: after a crash it recovers first.
+    pub start_patience: Duration,
 }
 
 impl Default for Options {
@@ -60,6 +66,7 @@ impl Default for Options {
             table_messages: 200_000,
             table_bytes: 256 << 20,
             lock_patience: Duration::from_secs(5),
+            start_patience: Duration::from_secs(30),
         }
     }
 }
@@ -81,7 +88,11 @@ pub struct PostgresJournal {
     reader: Arc<Reader>,
     counters: Counters,
     options: Options,
-    commits: u32,
+    /// Rows and commits since the last piece of maintenance.
+    since_tidy: usize,
+    /// The generation that is being emptied, and how many of its rows are to be read for those written.
+    moving: Option<Moving>,
+    owed_rows: usize,
     truncate_after: Option<Instant>,
     /// Why no commit is taken. Set while one is under way, so that one given up half-way counts as failed.
     refuses: Option<String>,
@@ -97,19 +108,21 @@ impl PostgresJournal {
             config.application_name("evergate");
         }
         config.connect_timeout(Duration::from_secs(10));
-        let mut connection = Connection::open(&config).await?;
+        let mut connection = Connection::open(&config, options.start_patience).await?;
         connection.lock(options.lock_patience).await?;
         migrate(&mut connection.client).await?;
         let shared = Arc::<Mutex<Shared>>::default();
         let statements = Statements::prepare(&connection.client).await;
         Ok(Self {
             statements: statements.map_err(|error| open_error("the schema is not as expected", &error))?,
-            reader: Arc::new(Reader::new(shared.clone(), Connection::open(&config).await?)),
+            reader: Arc::new(Reader::new(shared.clone(), Connection::open(&config, options.start_patience).await?)),
             shared,
             connection,
             counters: Counters { next_pack: 1, next_settled: 1, are_marks_dirty: false },
             options,
-            commits: 0,
+            since_tidy: 0,
+            moving: None,
+            owed_rows: 0,
             truncate_after: None,
             refuses: Some("it was not recovered first".into()),
         })
@@ -117,18 +130,36 @@ impl PostgresJournal {
 
     async fn write(&mut self, batch: &Batch) -> Result<(), JournalError> {
         self.rotate_if_full().await?;
-        self.commits += 1;
-        if self.commits.is_multiple_of(MAINTAIN_COMMITS) {
-            self.maintain().await?;
+        if self.since_tidy >= TIDY_EACH {
+            self.since_tidy = 0;
+            self.tidy().await?;
         }
-        let plan = {
+        let mut step = self.owed_step().await?;
+        let mut plan = {
             let Shared { index, ring } = &mut *self.shared.lock();
             plan(batch, self.options.row_bytes, &mut self.counters, index, ring)
         };
+        self.since_tidy += plan.packs.len() + 1;
+        self.owe_moves(plan.packs.len());
+        if let Some(step) = &mut step {
+            step.add_to(&mut plan);
+        }
         if plan.is_empty() {
             return Ok(());
         }
-        self.statements.write(&self.connection.client, &plan).await.map_err(|error| commit_error(&error))
+        let written = self.statements.write(&self.connection.client, &plan).await;
+        written.map_err(|error| commit_error(&error))?;
+        if let Some(step) = step {
+            self.moved(step);
+        }
+        Ok(())
+    }
+
+    /// Some of the work that need not wait for a commit.
+    async fn maintain(&mut self) -> Result<(), JournalError> {
+        self.tidy().await?;
+        self.write_down_one().await?;
+        self.move_some().await
     }
 
     /// Runs nothing if something failed before, and remembers if this fails.

@@ -1,43 +1,23 @@
-//! Keeps the ring small: begins new tables, gives up dead ones, moves the last few messages out of old ones.
+//! Begins new ring tables and gives up dead ones.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use evergate_journal::JournalError;
 use evergate_journal::index::{PackId, Run};
-use evergate_journal::{JournalError, StoredMessage};
-use evergate_model::{QueueId, Seq};
-use futures_util::SinkExt as _;
 use tokio::time::Instant;
-use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Transaction};
 
 use crate::connection::commit_error;
-use crate::fetch::fetch;
-use crate::pack::{COLUMNS, copy_bytes};
-use crate::plan::{insert, pack};
+use crate::heads::{Checkpoint, read_checkpoint, read_rows};
+use crate::places::{Columns, Places, live_parts};
 use crate::ring::Generation;
 use crate::schema::slot_sql;
 use crate::{PostgresJournal, Shared};
 
 /// How long to leave a table alone that a reader held.
 const TRUNCATE_PAUSE: Duration = Duration::from_secs(1);
-/// Rows whose survivors move in one step.
-const MOVE_ROWS_MAX: usize = 16;
-
-/// The last messages of a generation.
-struct Survivors {
-    number: i64,
-    slot: i32,
-    /// Its first rows, by key.
-    packs: Vec<PackId>,
-    /// What is live in them.
-    runs: HashMap<PackId, Vec<Run>>,
-}
-
-/// Live places of some generations as columns: queues, first and last places.
-type Columns = (Vec<i64>, Vec<i64>, Vec<i64>);
-
 impl PostgresJournal {
     /// Begins a new generation if the one being written is full, or if there is none.
     pub(crate) async fn rotate_if_full(&mut self) -> Result<(), JournalError> {
@@ -47,10 +27,7 @@ impl PostgresJournal {
         if !is_full {
             return Ok(());
         }
-        self.free_dead().await?;
-        if self.shared.lock().ring.free.is_empty() {
-            self.truncate_one().await?;
-        }
+        self.tidy().await?;
         let (free, new, number) = {
             let ring = &self.shared.lock().ring;
             (ring.free.last().copied(), ring.next_new_slot(), ring.current().map_or(1, |current| current.number + 1))
@@ -59,20 +36,41 @@ impl PostgresJournal {
         // With every table in use the current one grows on: what fills it is live.
         let Some(slot) = free.or(new) else { return Ok(()) };
         let first_pack = PackId(self.counters.next_pack);
-        self.begin_generation(slot, number, first_pack, &create).await.map_err(|error| commit_error(&error))?;
-        let mut shared = self.shared.lock();
-        shared.ring.free.retain(|free| *free != slot);
-        let fresh = Generation { number, slot, first_pack, messages: 0, bytes: 0, live: 0, is_dirty: false };
-        shared.ring.generations.push(fresh);
+        let full = {
+            let Shared { index, ring } = &mut *self.shared.lock();
+            let written = ring.written.take().map(|written| written.live(index));
+            written.zip(ring.current().map(|full| (full.number, full.places)))
+        };
+        let begun = self.begin_generation(slot, number, first_pack, &create, full.as_ref()).await;
+        begun.map_err(|error| commit_error(&error))?;
+        let ring = &mut self.shared.lock().ring;
+        if full.is_some()
+            && let Some(full) = ring.generations.last_mut()
+        {
+            (full.dirty_from, full.has_checkpoint) = (None, true);
+        }
+        ring.free.retain(|free| *free != slot);
+        ring.generations.push(Generation::new(number, slot, first_pack));
+        ring.written = Some(Places::default());
         Ok(())
     }
 
-    async fn begin_generation(&mut self, slot: i32, number: i64, first: PackId, create: &str) -> Result<(), Error> {
+    async fn begin_generation(
+        &mut self,
+        slot: i32,
+        number: i64,
+        first: PackId,
+        create: &str,
+        full: Option<&(Places, (i64, u64))>,
+    ) -> Result<(), Error> {
         let transaction = self.connection.client.transaction().await?;
         transaction.batch_execute(create).await?;
         let begin = "INSERT INTO evergate.ring (slot, generation, first_id) VALUES ($1, $2, $3) \
-            ON CONFLICT (slot) DO UPDATE SET generation = excluded.generation, first_id = excluded.first_id";
+            ON CONFLICT (slot) DO UPDATE SET generation = excluded.generation, first_id = excluded.first_id, moved_id = 0";
         transaction.execute(begin, &[&slot, &number, &first.0.cast_signed()]).await?;
+        if let Some((live, (full, places))) = full {
+            write_checkpoint(&transaction, *full, live, *places).await?;
+        }
         transaction.commit().await?;
         self.statements.use_slot(&self.connection.client, slot).await
     }
@@ -87,53 +85,97 @@ impl PostgresJournal {
         Ok(())
     }
 
-    /// One bounded piece of work, if there is any.
-    pub(crate) async fn maintain(&mut self) -> Result<(), JournalError> {
+    /// One bounded piece of work that keeps the ring small, if there is any.
+    pub(crate) async fn tidy(&mut self) -> Result<(), JournalError> {
+        let in_the_way = self.shared.lock().ring.in_the_way();
+        if let Some(number) = in_the_way {
+            self.write_down(number).await?;
+        }
         self.free_dead().await?;
-        self.move_survivors().await?;
         if self.shared.lock().ring.free.is_empty() {
             self.truncate_one().await?;
         }
         Ok(())
     }
 
-    /// Gives up generations with nothing live. Their settled rows go with them: what those say about
-    /// generations that stay is written down first, in the same transaction.
-    async fn free_dead(&mut self) -> Result<(), JournalError> {
-        let (dead, slots, folded) = {
-            let shared = self.shared.lock();
-            let dead = shared.ring.dead();
-            let Some(newest) = dead.last().copied() else { return Ok(()) };
-            let is_dead = |number: &i64| dead.contains(number);
-            let slots: Vec<i32> =
-                shared.ring.generations.iter().filter(|one| is_dead(&one.number)).map(|one| one.slot).collect();
-            // Settled rows speak of their own generation and of older ones.
-            let fold = |one: &&Generation| one.number < newest && one.is_dirty && !is_dead(&one.number);
-            let folded: Vec<i64> = shared.ring.generations.iter().filter(fold).map(|one| one.number).collect();
-            let folded = live_columns(&shared, &folded, &[]);
-            (dead, slots, folded)
+    /// Writes down a generation that an older version left, or one that was too large to remember: the next
+    /// restart then need not read its rows.
+    pub(crate) async fn write_down_one(&mut self) -> Result<(), JournalError> {
+        let missing = {
+            let ring = &self.shared.lock().ring;
+            ring.finished().iter().find(|one| one.live > 0 && !one.has_checkpoint).map(|one| one.number)
         };
-        self.write_freed(&dead, &slots, &folded).await.map_err(|error| commit_error(&error))?;
-        let mut shared = self.shared.lock();
-        for generation in &mut shared.ring.generations {
-            generation.is_dirty &= !folded.contains_key(&generation.number);
+        match missing {
+            Some(number) => self.write_down(number).await,
+            None => Ok(()),
         }
-        shared.ring.generations.retain(|one| !dead.contains(&one.number));
-        shared.ring.void.extend(slots);
+    }
+
+    /// Writes the live places of a finished generation down.
+    async fn write_down(&mut self, number: i64) -> Result<(), JournalError> {
+        let written = self.try_write_down(number).await;
+        written.map_err(|error| commit_error(&error))?;
+        let ring = &mut self.shared.lock().ring;
+        if let Some(generation) = ring.generations.iter_mut().find(|one| one.number == number) {
+            (generation.dirty_from, generation.has_checkpoint) = (None, true);
+        }
+        Ok(())
+    }
+
+    async fn try_write_down(&mut self, number: i64) -> Result<(), Error> {
+        let Some((live, places)) = self.live_of(number).await? else { return Ok(()) };
+        let transaction = self.connection.client.transaction().await?;
+        write_checkpoint(&transaction, number, &live, places).await?;
+        transaction.commit().await
+    }
+
+    /// The live places of a finished generation, and how many it ever had.
+    pub(crate) async fn live_of(&self, number: i64) -> Result<Option<(Places, u64)>, Error> {
+        let generation = self.shared.lock().ring.finished().iter().find(|one| one.number == number).cloned();
+        let Some(Generation { slot, places, .. }) = generation else { return Ok(None) };
+        let client = &self.connection.client;
+        if let Checkpoint::Places(found, _) = read_checkpoint(client, number).await? {
+            return Ok(Some((found.live(&self.shared.lock().index), places)));
+        }
+        let mut live = Places::default();
+        let keep = |queue, seq, size, pack| {
+            let place = Run { queue, first: seq, last: seq, pack };
+            if live_parts(&self.shared.lock().index, &place).next().is_some() {
+                live.push(queue, seq, size, pack);
+            }
+        };
+        read_rows(client, slot, number, keep).await?;
+        Ok(Some((live, places)))
+    }
+
+    /// Gives up generations with nothing live. Their settled rows go with them: what those say about
+    /// generations that stay was written down before.
+    async fn free_dead(&mut self) -> Result<(), JournalError> {
+        let (dead, slots) = {
+            let ring = &self.shared.lock().ring;
+            let dead = ring.dead();
+            let slots = ring.generations.iter().filter(|one| dead.contains(&one.number)).map(|one| one.slot);
+            let slots: Vec<i32> = slots.collect();
+            (dead, slots)
+        };
+        if dead.is_empty() {
+            return Ok(());
+        }
+        self.write_freed(&dead, &slots).await.map_err(|error| commit_error(&error))?;
+        let ring = &mut self.shared.lock().ring;
+        ring.generations.retain(|one| !dead.contains(&one.number));
+        ring.void.extend(slots);
         self.counters.are_marks_dirty = false;
         Ok(())
     }
 
-    async fn write_freed(&mut self, dead: &[i64], slots: &[i32], folded: &HashMap<i64, Columns>) -> Result<(), Error> {
+    async fn write_freed(&mut self, dead: &[i64], slots: &[i32]) -> Result<(), Error> {
         let marks: Option<(Vec<i64>, Vec<i64>)> = self.counters.are_marks_dirty.then(|| {
             let shared = self.shared.lock();
             shared.index.marks().map(|(queue, number)| (queue.0.cast_signed(), i64::from(number))).unzip()
         });
         let last_settled = self.counters.next_settled - 1;
         let transaction = self.connection.client.transaction().await?;
-        for (generation, live) in folded {
-            write_checkpoint(&transaction, *generation, live).await?;
-        }
         if let Some((queues, numbers)) = &marks {
             let update = "UPDATE evergate.mark_checkpoint SET settled_id = $1, queues = $2, numbers = $3";
             transaction.execute(update, &[&last_settled, queues, numbers]).await?;
@@ -174,89 +216,20 @@ impl PostgresJournal {
         transaction.batch_execute(&sql).await?;
         transaction.commit().await
     }
-
-    /// Moves some of the last messages of an old generation to the current one, so that its tables can be reused.
-    async fn move_survivors(&mut self) -> Result<(), JournalError> {
-        let Some(Survivors { number, slot, packs, runs }) = self.survivors() else { return Ok(()) };
-        let is_live = |pack: PackId, queue: QueueId, seq: Seq| {
-            let runs = runs.get(&pack).map_or(&[][..], Vec::as_slice);
-            runs.iter().any(|run| run.queue == queue && (run.first..=run.last).contains(&seq))
-        };
-        let rows = fetch(&self.connection.client, slot, &packs, is_live).await?;
-        let messages: Vec<StoredMessage> = rows.into_iter().flat_map(|row| row.messages).collect();
-        let current = self.shared.lock().ring.current().map_or(0, |current| current.number);
-        let (rows, ids) = pack(&messages, self.options.row_bytes, &mut self.counters.next_pack, current);
-        let left = live_columns(&self.shared.lock(), &[number], &packs).remove(&number).unwrap_or_default();
-        self.write_moved(&rows, number, &left).await.map_err(|error| commit_error(&error))?;
-        let mut shared = self.shared.lock();
-        let Shared { index, ring } = &mut *shared;
-        let mut removed = Vec::new();
-        for run in runs.into_values().flatten() {
-            index.settle(run.queue, run.first, run.last, &mut removed);
-        }
-        let moved: u64 = removed.iter().map(Run::count).sum();
-        if let Some(generation) = ring.generations.iter_mut().find(|one| one.number == number) {
-            generation.live = generation.live.saturating_sub(moved);
-            generation.is_dirty = false;
-        }
-        insert(&messages, &ids, index, ring);
-        Ok(())
-    }
-
-    /// A generation with few live messages, the first of its rows, and what is live in them.
-    fn survivors(&self) -> Option<Survivors> {
-        let shared = self.shared.lock();
-        let Generation { number, slot, .. } = *shared.ring.sparse(self.options.table_messages)?;
-        let mut runs: HashMap<PackId, Vec<Run>> = HashMap::new();
-        for run in shared.index.all_runs() {
-            if shared.ring.of(run.pack).is_some_and(|one| one.number == number) {
-                runs.entry(run.pack).or_default().push(run);
-            }
-        }
-        let mut packs: Vec<PackId> = runs.keys().copied().collect();
-        packs.sort_unstable();
-        packs.truncate(MOVE_ROWS_MAX);
-        runs.retain(|pack, _| packs.binary_search(pack).is_ok());
-        Some(Survivors { number, slot, packs, runs })
-    }
-
-    async fn write_moved(&mut self, rows: &[crate::pack::Pack], from: i64, left: &Columns) -> Result<(), Error> {
-        let slot = self.shared.lock().ring.current().map_or(0, |current| current.slot);
-        let transaction = self.connection.client.transaction().await?;
-        let copy = format!("COPY evergate.message_{slot} ({COLUMNS}) FROM STDIN (FORMAT binary)");
-        let mut sink = Box::pin(transaction.copy_in(&copy).await?);
-        sink.send(copy_bytes(rows)).await?;
-        sink.as_mut().finish().await?;
-        write_checkpoint(&transaction, from, left).await?;
-        transaction.commit().await
-    }
-}
-
-/// What is live in these generations, but for some rows.
-fn live_columns(shared: &Shared, generations: &[i64], without: &[PackId]) -> HashMap<i64, Columns> {
-    let mut live: HashMap<i64, Columns> = generations.iter().map(|number| (*number, Columns::default())).collect();
-    if live.is_empty() {
-        return live;
-    }
-    for run in shared.index.all_runs().filter(|run| without.binary_search(&run.pack).is_err()) {
-        let generation = shared.ring.of(run.pack);
-        if let Some((queues, firsts, lasts)) = generation.and_then(|one| live.get_mut(&one.number)) {
-            queues.push(run.queue.0.cast_signed());
-            firsts.push(run.first.0.cast_signed());
-            lasts.push(run.last.0.cast_signed());
-        }
-    }
-    live
 }
 
 async fn write_checkpoint(
-    transaction: &tokio_postgres::Transaction<'_>,
+    transaction: &Transaction<'_>,
     generation: i64,
-    live: &Columns,
+    live: &Places,
+    places: u64,
 ) -> Result<(), Error> {
-    let upsert = "INSERT INTO evergate.checkpoint (generation, queues, firsts, lasts) VALUES ($1, $2, $3, $4) \
-        ON CONFLICT (generation) DO UPDATE \
-        SET queues = excluded.queues, firsts = excluded.firsts, lasts = excluded.lasts";
-    let parameters: [&(dyn ToSql + Sync); 4] = [&generation, &live.0, &live.1, &live.2];
+    let upsert = "INSERT INTO evergate.checkpoint (generation, queues, firsts, lasts, packs, sizes, places) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (generation) DO UPDATE \
+        SET queues = excluded.queues, firsts = excluded.firsts, lasts = excluded.lasts, \
+            packs = excluded.packs, sizes = excluded.sizes, places = excluded.places";
+    let (Columns { queues, firsts, lasts, packs }, sizes) = live.columns();
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&generation, &queues, &firsts, &lasts, &packs, &sizes, &places.cast_signed()];
     transaction.execute(upsert, &parameters).await.map(drop)
 }

@@ -26,6 +26,8 @@ pub struct Plan {
     pub forgotten: Vec<i64>,
     /// Keyed state: the last change of each key.
     pub state: State,
+    /// What was live in a ring table's rows up to this one is among `packs`: slot and row.
+    pub moved: Option<(i32, i64)>,
 }
 
 /// Changes of keyed state as columns.
@@ -85,7 +87,8 @@ impl Plan {
     /// Whether anything but message and settled rows is written.
     pub fn has_state(&self) -> bool {
         let State { put, deleted } = &self.state;
-        !(self.next_seqs.0.is_empty() && self.forgotten.is_empty() && put.0.is_empty() && deleted.0.is_empty())
+        let is_unchanged = self.next_seqs.0.is_empty() && self.forgotten.is_empty() && self.moved.is_none();
+        !(is_unchanged && put.0.is_empty() && deleted.0.is_empty())
     }
 }
 
@@ -130,8 +133,8 @@ pub fn pack(
 
 /// What to write for the batch; index and ring change as if it were written.
 pub fn plan(batch: &Batch, row_bytes: usize, counters: &mut Counters, index: &mut Index, ring: &mut Ring) -> Plan {
-    let generation = ring.current().map_or(0, |current| current.number);
-    let mut settled = Settled { generation, ..Settled::default() };
+    let current = ring.current().map_or(0, |current| current.number);
+    let mut settled = Settled { generation: current, ..Settled::default() };
     let mut removed = Vec::new();
     for queue in &batch.purged {
         let before = removed.len();
@@ -139,7 +142,7 @@ pub fn plan(batch: &Batch, row_bytes: usize, counters: &mut Counters, index: &mu
         push_span(&mut settled, &removed[before..]);
         settled.push_mark(*queue, ALL_MARKS, false);
     }
-    let (packs, ids) = pack(&batch.messages, row_bytes, &mut counters.next_pack, generation);
+    let (packs, ids) = pack(&batch.messages, row_bytes, &mut counters.next_pack, current);
     insert(&batch.messages, &ids, index, ring);
     for (queue, first, last) in &batch.settled {
         let before = removed.len();
@@ -150,7 +153,7 @@ pub fn plan(batch: &Batch, row_bytes: usize, counters: &mut Counters, index: &mu
     for run in &removed {
         if let Some(generation) = ring.of_mut(run.pack) {
             generation.live = generation.live.saturating_sub(run.count());
-            generation.is_dirty = true;
+            generation.dirty_from.get_or_insert(current);
         }
         if let Some(next) = index.seq_to_keep(run.queue) {
             plan.next_seqs.0.push(run.queue.0.cast_signed());
@@ -176,14 +179,17 @@ pub fn plan(batch: &Batch, row_bytes: usize, counters: &mut Counters, index: &mu
 /// Puts the places of packed messages into the index and counts them.
 pub fn insert(messages: &[StoredMessage], ids: &[PackId], index: &mut Index, ring: &mut Ring) {
     for (stored, pack) in messages.iter().zip(ids) {
+        let size = stored.message.size_bytes();
         for (queue, seq) in &stored.targets {
             index.insert(*queue, *seq, *pack);
+            ring.remember(*queue, *seq, size, *pack);
         }
         if let Some(current) = ring.generations.last_mut()
             && !stored.targets.is_empty()
         {
             current.messages += 1;
-            current.bytes += stored.message.size_bytes();
+            current.bytes += size;
+            current.places += stored.targets.len() as u64;
             current.live += stored.targets.len() as u64;
         }
     }

@@ -40,10 +40,19 @@ impl Ranges {
 
     /// Whether a place is in it.
     pub fn contains(&self, queue: u64, seq: u64) -> bool {
-        let Some(ranges) = self.queues.get(&queue) else { return false };
-        let behind = ranges.partition_point(|(first, _)| *first <= seq);
-        behind > 0 && ranges[behind - 1].1 >= seq
+        contains(self.of(queue), seq)
     }
+
+    /// The ranges of a queue, for [`contains`].
+    pub fn of(&self, queue: u64) -> &[(u64, u64)] {
+        self.queues.get(&queue).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whether a place is in one of these ranges.
+pub fn contains(ranges: &[(u64, u64)], seq: u64) -> bool {
+    let behind = ranges.partition_point(|(first, _)| *first <= seq);
+    behind > 0 && ranges[behind - 1].1 >= seq
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::Shared;
 use crate::connection::Connection;
-use crate::fetch::fetch;
+use crate::fetch::{fetch, query};
 
 /// Rows fetched at once: at most about so many bytes beyond what is wanted.
 const ROWS_MAX: usize = 32;
@@ -77,7 +77,7 @@ impl Reader {
         };
         let mut found: HashMap<PackId, HashMap<Seq, Arc<Message>>> = HashMap::new();
         for (slot, packs) in slots {
-            for row in fetch(&self.connection.client, slot, &packs, is_wanted).await? {
+            for row in fetch(&self.connection.client, &query(slot)[..], &packs, is_wanted).await? {
                 let messages = found.entry(row.id).or_default();
                 for stored in row.messages {
                     messages.extend(stored.targets.iter().map(|(_, seq)| (*seq, stored.message.clone())));

@@ -1,6 +1,5 @@
 //! What a restart reads: places, marks, state; no message.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,9 +9,10 @@ use evergate_model::{QueueId, Seq};
 use futures_util::{TryStreamExt as _, pin_mut};
 use tokio_postgres::{Client, Error};
 
-use crate::array::Elements;
+use crate::heads::{Checkpoint, Sums, read_checkpoint, read_rows};
+use crate::places::Places;
 use crate::plan::{ALL_MARKS, Counters};
-use crate::ranges::Ranges;
+use crate::ranges::{Ranges, contains};
 use crate::ring::{Generation, Ring};
 use crate::schema::open_error;
 
@@ -37,13 +37,13 @@ pub async fn recover(client: &Client) -> Result<Found, JournalError> {
 async fn read(client: &Client) -> Result<Found, Error> {
     let mut recovery = Recovery::default();
     let mut ring = read_ring(client).await?;
-    let checkpoints = read_checkpoints(client).await?;
     let (settled, last_settled, are_marks_dirty) = read_settled(client, &ring, &mut recovery).await?;
     let mut last_pack = PackId(0);
-    for generation in &mut ring.generations {
-        let kept = checkpoints.get(&generation.number);
-        let last = read_heads(client, generation, kept, &settled, &mut recovery).await?;
-        last_pack = last_pack.max(last).max(PackId(generation.first_pack.0.saturating_sub(1)));
+    let count = ring.generations.len();
+    for at in 0..count {
+        let is_current = at + 1 == count;
+        let last = read_places(client, &mut ring, at, is_current, &settled, &mut recovery).await?;
+        last_pack = last_pack.max(last).max(PackId(ring.generations[at].first_pack.0.saturating_sub(1)));
     }
     for row in client.query("SELECT id, next_seq FROM evergate.queue", &[]).await? {
         let (queue, next) = (row.get::<_, i64>(0).cast_unsigned(), row.get::<_, i64>(1).cast_unsigned());
@@ -58,7 +58,8 @@ async fn read(client: &Client) -> Result<Found, Error> {
 
 async fn read_ring(client: &Client) -> Result<Ring, Error> {
     let mut ring = Ring::default();
-    let rows = client.query("SELECT slot, generation, first_id FROM evergate.ring ORDER BY generation", &[]).await?;
+    let rows =
+        client.query("SELECT slot, generation, first_id, moved_id FROM evergate.ring ORDER BY generation", &[]).await?;
     for row in rows {
         let slot = row.get(0);
         let Some(number) = row.get::<_, Option<i64>>(1) else {
@@ -66,21 +67,10 @@ async fn read_ring(client: &Client) -> Result<Ring, Error> {
             continue;
         };
         let first_pack = PackId(row.get::<_, i64>(2).cast_unsigned());
-        // Places may have been settled since the last checkpoint: assume so.
-        ring.generations.push(Generation { number, slot, first_pack, messages: 0, bytes: 0, live: 0, is_dirty: true });
+        let moved = PackId(row.get::<_, i64>(3).cast_unsigned());
+        ring.generations.push(Generation { moved, ..Generation::new(number, slot, first_pack) });
     }
     Ok(ring)
-}
-
-async fn read_checkpoints(client: &Client) -> Result<HashMap<i64, Ranges>, Error> {
-    let mut checkpoints = HashMap::new();
-    for row in client.query("SELECT generation, queues, firsts, lasts FROM evergate.checkpoint", &[]).await? {
-        let mut ranges = Ranges::default();
-        ranges.extend(row.get(1), row.get(2), row.get(3));
-        ranges.tidy();
-        checkpoints.insert(row.get(0), ranges);
-    }
-    Ok(checkpoints)
 }
 
 /// Settled places, the highest row number used, and whether marks changed since they were written down whole.
@@ -127,45 +117,61 @@ fn mark(recovery: &mut Recovery, queue: i64, number: i64, set: bool) {
     }
 }
 
-/// Reads the places of one generation; returns its highest row.
-async fn read_heads(
+/// Reads the live places of one generation; returns its highest row, if its rows were read.
+async fn read_places(
     client: &Client,
-    generation: &mut Generation,
-    kept: Option<&Ranges>,
+    ring: &mut Ring,
+    at: usize,
+    is_current: bool,
     settled: &Ranges,
     recovery: &mut Recovery,
 ) -> Result<PackId, Error> {
-    let query = format!(
-        "SELECT id, sizes, target_messages, target_queues, target_seqs \
-         FROM evergate.message_{} WHERE generation = $1",
-        generation.slot
-    );
-    let rows = client.query_raw(&query, [generation.number]).await?;
-    pin_mut!(rows);
-    let mut last = PackId(0);
-    let mut sizes = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        let pack = PackId(row.get::<_, i64>(0).cast_unsigned());
-        last = last.max(pack);
-        sizes.clear();
-        let mut elements: Elements<'_> = row.get(1);
-        while let Some(size) = elements.number() {
-            sizes.push(size);
+    let Generation { number, slot, moved, .. } = ring.generations[at];
+    let checkpoint = read_checkpoint(client, number).await?;
+    let (mut live, mut is_dirty) = (0, false);
+    let mut written = is_current.then(Places::default);
+    let mut settled_of = (QueueId(0), settled.of(0));
+    let mut found = |queue: QueueId, seq: Seq, size: u64, pack: PackId| {
+        if settled_of.0 != queue {
+            settled_of = (queue, settled.of(queue.0));
         }
-        generation.messages += sizes.len() as u64;
-        generation.bytes += sizes.iter().sum::<u64>();
-        let (mut queues, mut seqs): (Elements<'_>, Elements<'_>) = (row.get(3), row.get(4));
-        for message in row.get::<_, Elements<'_>>(2) {
-            let (Some(queue), Some(seq)) = (queues.number(), seqs.number()) else { break };
-            if settled.contains(queue, seq) || kept.is_some_and(|kept| !kept.contains(queue, seq)) {
-                continue;
-            }
-            let size = message_index(message).and_then(|index| sizes.get(index)).copied().unwrap_or(0);
-            recovery.place(QueueId(queue), Seq(seq), size, pack);
-            generation.live += 1;
+        if pack <= moved {
+            return;
         }
+        if contains(settled_of.1, seq.0) {
+            is_dirty = true;
+            return;
+        }
+        live += 1;
+        recovery.place(queue, seq, size, pack);
+        if let Some(written) = &mut written {
+            written.push(queue, seq, size, pack);
+        }
+    };
+    let (has_checkpoint, sums) = match checkpoint {
+        Checkpoint::Places(places, count) => {
+            places.each(|run, seq, size| found(run.queue, seq, size, run.pack));
+            (true, Sums { places: count, ..Sums::default() })
+        }
+        Checkpoint::Ranges(kept) => {
+            let found = |queue: QueueId, seq: Seq, size, pack| {
+                if kept.contains(queue.0, seq.0) {
+                    found(queue, seq, size, pack);
+                }
+            };
+            (false, read_rows(client, slot, number, found).await?)
+        }
+        Checkpoint::None => (false, read_rows(client, slot, number, found).await?),
+    };
+    if is_current {
+        ring.written = written;
     }
-    Ok(last)
+    let generation = &mut ring.generations[at];
+    (generation.messages, generation.bytes, generation.places) = (sums.messages, sums.bytes, sums.places);
+    (generation.live, generation.has_checkpoint) = (live, has_checkpoint);
+    // Settled rows of its own and of later generations: those there are.
+    generation.dirty_from = is_dirty.then_some(number);
+    Ok(sums.last)
 }
 
 /// The index from 0 of a target's message, which counts from 1.

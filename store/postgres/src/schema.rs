@@ -5,8 +5,11 @@ use tokio_postgres::Client;
 
 /// Each entry brings the schema from the version of its place in the list to the next. Never changed,
 /// only added to.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_journal.sql"), include_str!("../migrations/0002_lanes.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_journal.sql"),
+    include_str!("../migrations/0002_lanes.sql"),
+    include_str!("../migrations/0003_checkpoint_places.sql"),
+];
 
 /// The most ring tables. A reader of the view locks them all, and the server's lock table is finite.
 pub const SLOTS_MAX: i32 = 64;

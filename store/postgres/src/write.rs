@@ -21,6 +21,7 @@ pub struct Statements {
     forget: Statement,
     put: Statement,
     delete: Statement,
+    moved: Statement,
     slot: Option<SlotStatements>,
 }
 
@@ -48,6 +49,7 @@ impl Statements {
             forget: client.prepare("DELETE FROM evergate.queue WHERE id = ANY ($1)").await?,
             put: client.prepare(put).await?,
             delete: client.prepare(delete).await?,
+            moved: client.prepare("UPDATE evergate.ring SET moved_id = $2 WHERE slot = $1").await?,
             slot: None,
         })
     }
@@ -125,6 +127,9 @@ impl Statements {
             let (tables, keys) = &plan.state.deleted;
             let keys = byte_array(keys);
             steps.push(async move { execute(client, &self.delete, &[tables, &keys]).await }.boxed());
+        }
+        if let Some((table, last)) = &plan.moved {
+            steps.push(async move { execute(client, &self.moved, &[table, last]).await }.boxed());
         }
         steps.push(client.batch_execute("COMMIT").boxed());
         steps

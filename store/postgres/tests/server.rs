@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use evergate_journal::contract::Storage as _;
 use evergate_journal::{Batch, JournalError, Record, StateChange, Table};
-use evergate_postgres::PostgresJournal;
+use evergate_postgres::{Options, PostgresJournal};
+use support::proxy::Proxy;
 use support::{Server, flow};
 
 #[tokio::test]
@@ -79,6 +80,49 @@ async fn the_view_shows_exactly_what_is_live() {
         client.query_one("SELECT count(*) FROM evergate.ring WHERE generation IS NOT NULL", &[]).await.unwrap().get(0);
     assert!(used <= 10, "{used} generations");
     journal.close().await.unwrap();
+    server.remove_databases().await;
+}
+
+/// The core keeps a queue's messages of priority p under an id of their own: p + 1 in bits 56 to 59.
+#[tokio::test]
+async fn the_view_shows_messages_of_every_priority_under_their_queue() {
+    let server = Server::start().await;
+    let database = server.database().await;
+    let mut journal = database.open().await.unwrap();
+    journal.recover().await.unwrap();
+    let queue = 3 << 32 | 7;
+    let lanes = [queue, queue | 10 << 56, queue | 1 << 56];
+    let mut batch = Batch::default();
+    let value = Some(Bytes::from_static(br#"{"name":"orders"}"#));
+    batch.add(Record::State(StateChange { table: Table::Queue, key: queue.to_string().into(), value }));
+    for (lane, first) in lanes.into_iter().zip([1, 11, 21]) {
+        flow::enqueue(&mut batch, lane, first, 3, &Bytes::from_static(b"x"));
+    }
+    flow::settle(&mut batch, lanes[1], 12, 12);
+    journal.commit(&batch).await.unwrap();
+    let client = database.client().await;
+    let rows = client.query("SELECT queue, queue_id, seq FROM evergate.live ORDER BY seq", &[]).await.unwrap();
+    let shown: Vec<(&str, i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let expected: Vec<_> = [1, 2, 3, 11, 13, 21, 22, 23].map(|seq| ("orders", queue.cast_signed(), seq)).into();
+    assert_eq!(shown, expected);
+    journal.close().await.unwrap();
+    server.remove_databases().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_starting_is_waited_for() {
+    let server = Server::start().await;
+    let database = server.database().await;
+    let proxy = Proxy::start(&database.url).await;
+    let url = proxy.url(&database.url);
+    proxy.refuse(3);
+    PostgresJournal::connect(&url, database.options).await.unwrap();
+    assert_eq!(proxy.refusals_left(), 0);
+    proxy.refuse(100);
+    let hasty = Options { start_patience: Duration::from_millis(300), ..database.options };
+    let error = PostgresJournal::connect(&url, hasty).await;
+    assert!(matches!(&error, Err(JournalError::Open(text)) if text.contains("starting up [57P03]")), "{error:?}");
+    assert!((80..=98).contains(&proxy.refusals_left()), "{} refusals left", proxy.refusals_left());
     server.remove_databases().await;
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 pub mod flow;
+pub mod proxy;
 
 use std::fs;
 use std::net::TcpListener;
