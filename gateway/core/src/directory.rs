@@ -76,7 +76,9 @@ pub struct QueueInfo {
     /// The configuration names it.
     configured: bool,
     pub bindings: Vec<Binding>,
-    pub consumers: Vec<(ConsumerKey, AttachAccess)>,
+    pub consumers: Vec<Holder>,
+    /// Whose temporary queue it is: nobody else consumes from it.
+    owner: Option<SessionId>,
     pub expires_at: Option<Time>,
     /// An attach to it may be deferred until this is committed. What its shard is told meanwhile stands behind.
     attaching: Position,
@@ -84,6 +86,15 @@ pub struct QueueInfo {
     idle_check: Option<Time>,
     /// Its shard was asked to take it out of use.
     retiring: Option<Retiring>,
+}
+
+/// A consumer as the directory knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    pub key: ConsumerKey,
+    pub access: AttachAccess,
+    /// It takes nothing, so it is in nobody's way.
+    pub browses: bool,
 }
 
 impl QueueInfo {

@@ -7,7 +7,7 @@ use evergate_model::{
     TEMPORARY_PREFIX,
 };
 
-use super::{Directory, Out, QueueInfo, storage};
+use super::{Directory, Holder, Out, QueueInfo, storage};
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, SessionEvent, SessionId};
 use crate::queue::DEAD_LETTER_QUEUE;
@@ -54,11 +54,23 @@ impl Directory {
         let spec = &attach.queue;
         let existing = self.names.get(&spec.name).copied();
         if let Some(id) = existing {
-            self.make_way(id, attach.access, out)?;
+            if self.queues[&id].owner.is_some_and(|owner| owner != key.session) {
+                return Err(AttachError::Denied);
+            }
+            if !attach.browse {
+                self.make_way(id, attach.access, out)?;
+            }
+            let changes = self.changes_subscription(id, attach);
+            if changes && !self.queues[&id].consumers.is_empty() {
+                return Err(AttachError::InUse);
+            }
             // A session that wants to survive restarts from now on cannot inherit one that does not.
-            if attach.fresh || (spec.durable && !self.queues[&id].durable) {
+            if changes || attach.fresh || (spec.durable && !self.queues[&id].durable) {
                 self.delete_now(id, out);
             }
+        } else if spec.name.starts_with(TEMPORARY_PREFIX) {
+            // It went with its client, and does not come back.
+            return Err(AttachError::NotFound);
         }
         let existing = self.names.get(&spec.name).copied();
         let id = if let Some(id) = existing {
@@ -77,11 +89,17 @@ impl Directory {
             self.create(name, spec.durable, spec.lifetime, None, out)
         };
         if !attach.bindings.is_empty() {
+            for binding in &attach.bindings {
+                self.send_retained(id, binding, attach.retained, out);
+            }
             self.replace_bindings(id, &attach.bindings, out);
         }
         self.attached.insert(key, id);
         let info = self.queues.get_mut(&id).ok_or(AttachError::NotFound)?;
-        info.consumers.push((key, attach.access));
+        if &*spec.name == QueueSpec::UNIQUE {
+            info.owner = Some(key.session);
+        }
+        info.consumers.push(Holder { key, access: attach.access, browses: attach.browse });
         let found = Attached {
             queue: info.name.clone(),
             existed: existing.is_some(),
@@ -94,27 +112,36 @@ impl Directory {
     /// Sees to it that the newcomer may attach beside those who are there.
     fn make_way(&mut self, id: QueueId, access: AttachAccess, out: &mut Out<'_>) -> Result<(), AttachError> {
         let Some(info) = self.queues.get_mut(&id) else { return Ok(()) };
-        match access {
-            AttachAccess::TakeOver => {
-                let line = info.line();
-                for (old, _) in std::mem::take(&mut info.consumers) {
-                    self.attached.remove(&old);
-                    let answer = Some(Event::TakenOver { consumer: old.consumer });
-                    let (queue, failed) = (id, true);
-                    let (session, consumer) = (old.session, old.consumer);
-                    self.send_behind(line, ShardCommand::Detach { queue, session, consumer, failed, answer }, out);
-                }
-                Ok(())
+        if access == AttachAccess::TakeOver {
+            let line = info.line();
+            for Holder { key, .. } in std::mem::take(&mut info.consumers) {
+                self.attached.remove(&key);
+                let answer = Some(Event::TakenOver { consumer: key.consumer });
+                let (queue, failed) = (id, true);
+                let (session, consumer) = (key.session, key.consumer);
+                self.send_behind(line, ShardCommand::Detach { queue, session, consumer, failed, answer }, out);
             }
-            _ if info.settings.consumers == Consumers::Exclusive && !info.consumers.is_empty() => {
-                Err(AttachError::InUse)
-            }
-            AttachAccess::Exclusive if !info.consumers.is_empty() => Err(AttachError::InUse),
-            AttachAccess::Shared if info.consumers.iter().any(|(_, other)| *other != AttachAccess::Shared) => {
-                Err(AttachError::InUse)
-            }
-            AttachAccess::Exclusive | AttachAccess::Shared => Ok(()),
+            return Ok(());
         }
+        let alone = info.settings.consumers == Consumers::Exclusive || access == AttachAccess::Exclusive;
+        let mut others = info.consumers.iter().filter(|holder| !holder.browses);
+        if others.any(|holder| alone || holder.access != AttachAccess::Shared) {
+            return Err(AttachError::InUse);
+        }
+        Ok(())
+    }
+
+    /// Whether the attach is to a named subscription to other topics, or with another selector. That makes it
+    /// another subscription, and what waited in the old one is not for it (JMS 2.0, section 8.3.3).
+    fn changes_subscription(&self, id: QueueId, attach: &Attach) -> bool {
+        let (old, new) = (&self.queues[&id].bindings, &attach.bindings);
+        if !attach.queue.name.starts_with("$subscription/") || old.is_empty() || new.is_empty() {
+            return false;
+        }
+        let same = |one: &Binding, other: &Binding| {
+            one.filter == other.filter && one.selector == other.selector && one.no_local == other.no_local
+        };
+        old.len() != new.len() || !new.iter().all(|new| old.iter().any(|old| same(old, new)))
     }
 
     pub(super) fn replace_bindings(&mut self, id: QueueId, bindings: &[Binding], out: &mut Out<'_>) {
@@ -194,7 +221,7 @@ impl Directory {
     fn leave(&mut self, key: ConsumerKey, delete: bool, out: &mut Out<'_>) -> Left {
         let Some(id) = self.attached.remove(&key) else { return Left::Stays };
         let Some(info) = self.queues.get_mut(&id) else { return Left::Stays };
-        info.consumers.retain(|(other, _)| *other != key);
+        info.consumers.retain(|holder| holder.key != key);
         let lonely = info.consumers.is_empty();
         let lifetime = info.lifetime;
         if lonely {

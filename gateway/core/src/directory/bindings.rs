@@ -8,7 +8,6 @@ use crate::effect::{DirectoryEffect, SessionEvent};
 use crate::shard::{ShardCommand, ShardTarget};
 
 impl Directory {
-    #[allow(clippy::too_many_arguments)] // the parts of one command
     pub(super) fn bind(
         &mut self,
         key: ConsumerKey,
@@ -22,28 +21,31 @@ impl Directory {
             out.tell(key.session, SessionEvent::Event(Event::Done(token)));
             return;
         };
-        let is_new = !self.queues[&id].bindings.iter().any(|other| other.filter == binding.filter);
-        let wanted = match retained {
-            Retained::Send => true,
-            Retained::SendIfNew => is_new,
-            Retained::Skip => false,
-        };
-        if wanted {
-            // Before the route is there: what is published from now on stands behind them.
-            let target = ShardTarget { queue: id, durable: binding.durable, retained: true };
-            let shard = self.queues[&id].shard;
-            for message in self.retained.matching(&binding.filter, out.now) {
-                if binding.selector.as_ref().is_some_and(|selector| !out.routes.selects(selector, message)) {
-                    continue;
-                }
-                let (answer, mark, group) = (None, None, None);
-                let (message, targets) = (message.clone(), vec![target]);
-                out.shard(shard, ShardCommand::Publish { answer, message, targets, mark, group });
-            }
-        }
+        self.send_retained(id, &binding, retained, out);
         self.add_binding(id, binding, out);
         self.log(out);
         self.defer(DirectoryEffect::Tell(key.session, SessionEvent::Event(Event::Done(token))), out);
+    }
+
+    /// Retained messages for a binding, before its route is there: what is published from now on stands behind them.
+    pub(super) fn send_retained(&self, id: QueueId, binding: &Binding, retained: Retained, out: &mut Out<'_>) {
+        let Some(info) = self.queues.get(&id) else { return };
+        let wanted = match retained {
+            Retained::Send => true,
+            Retained::SendIfNew => !info.bindings.iter().any(|other| other.filter == binding.filter),
+            Retained::Skip => false,
+        };
+        if !wanted {
+            return;
+        }
+        let target = ShardTarget { queue: id, durable: binding.durable, retained: true };
+        for message in self.retained.matching(&binding.filter, out.now) {
+            if binding.selector.as_ref().is_none_or(|selector| out.routes.selects(selector, message)) {
+                let (answer, mark, group) = (None, None, None);
+                let (message, targets) = (message.clone(), vec![target]);
+                out.shard(info.shard, ShardCommand::Publish { answer, message, targets, mark, group });
+            }
+        }
     }
 
     pub(super) fn unbind(&mut self, key: ConsumerKey, filter: &Filter, token: Token, out: &mut Out<'_>) {

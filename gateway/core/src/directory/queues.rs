@@ -32,6 +32,7 @@ impl QueueInfo {
             configured: false,
             bindings: Vec::new(),
             consumers: Vec::new(),
+            owner: None,
             expires_at: None,
             attaching: Position(0),
             idle_check: None,
@@ -159,8 +160,8 @@ impl Directory {
         for binding in &info.bindings {
             out.routes.unbind(id, &binding.filter);
         }
-        for (key, _) in &info.consumers {
-            self.attached.remove(key);
+        for holder in &info.consumers {
+            self.attached.remove(&holder.key);
         }
         if let Some(at) = info.expires_at {
             self.expiries.remove(&(at, id));

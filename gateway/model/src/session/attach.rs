@@ -52,9 +52,12 @@ pub struct Attach {
     pub consumer: ConsumerId,
     /// Which queue.
     pub queue: QueueSpec,
-    /// Bindings to add in the same step (a topic subscription). On a durable queue that exists, these
-    /// replace its bindings.
+    /// Bindings to add in the same step (a topic subscription). On a queue that exists, these replace its
+    /// bindings; a named subscription (`$subscription/…`) whose topics or selectors change begins anew, as JMS
+    /// says, and does not change while others consume from it.
     pub bindings: Vec<Binding>,
+    /// Whether the retained messages that match these follow.
+    pub retained: Retained,
     /// What other consumers may be there.
     pub access: AttachAccess,
     /// Drop an existing queue of this name, its bindings and messages, first (MQTT clean start).
@@ -78,6 +81,7 @@ impl Attach {
             consumer,
             queue,
             bindings: Vec::new(),
+            retained: Retained::Skip,
             access: AttachAccess::Shared,
             fresh: false,
             settled: false,
