@@ -138,6 +138,31 @@ def test_dead_letters_are_retried_edited_and_moved(gateway, admin):
     publisher.close()
 
 
+def test_queues_are_made_bound_changed_and_deleted(gateway, admin):
+    queue, topic = name(), name()
+    red = {"queue": queue, "bind": [f"{topic}/+"], "selector": "colour = 'red'"}
+    admin.result("queue.create", **red, settings={"messages_max": 2, "on_full": "drop-oldest"})
+    publisher = Paho(gateway, 5)
+    for number, colour in enumerate(["red", "blue", "red", "red"]):
+        sent = Sent(f"{number}".encode(), durable=True, properties={"colour": colour})
+        publisher.publish(Address("topic", f"{topic}/x"), sent)
+    bodies = lambda: [row["body"] for row in admin.result("queue.browse", queue=queue)["messages"]]
+    assert bodies() == ["2", "3"]
+    shown = admin.result("queue.show", queue=queue)
+    assert shown["bindings"] == [{"filter": f"{topic}/+", "selector": "colour = 'red'"}]
+    assert shown["own_settings"]["messages_max"] == 2
+    admin.result("queue.change", queue=queue, settings={"messages_max": 3, "on_full": "drop-oldest"})
+    admin.result("queue.unbind", queue=queue, filter=f"{topic}/+")
+    admin.result("queue.bind", queue=queue, filter=f"{topic}/#")
+    publisher.publish(Address("topic", f"{topic}/x/y"), Sent(b"4", durable=True))
+    assert bodies() == ["2", "3", "4"]
+    assert admin.ask("queue.delete", queue=queue, if_empty=True)["ok"] is False
+    admin.result("queue.delete", queue=queue)
+    assert admin.ask("queue.show", queue=queue)["error"]["code"] == "not-found"
+    assert admin.ask("queue.create", queue=queue, bind=["a#"])["error"]["code"] == "invalid"
+    publisher.close()
+
+
 def test_a_connection_can_be_closed_and_is_told_why(gateway, admin):
     client_id = name()
     client = Paho(gateway, 5, client_id=client_id)

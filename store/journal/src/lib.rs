@@ -97,15 +97,8 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 7] = [
-        Self::Queue,
-        Self::Binding,
-        Self::Retained,
-        Self::Counter,
-        Self::Policy,
-        Self::Transaction,
-        Self::Dedup,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Queue, Self::Binding, Self::Retained, Self::Counter, Self::Policy, Self::Transaction, Self::Dedup];
 
     /// The table stored as `number`.
     pub fn from_number(number: i16) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! Queues: their figures, and their messages.
 
+mod defining;
 mod messages;
 mod moving;
 mod shown;
@@ -14,6 +15,7 @@ use evergate_runtime::Gateway;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::defining::{Bind, Change, Create, Delete, Show, Unbind};
 use self::messages::{Browse, Purge, Remove};
 use self::moving::{Edit, Move, Retry};
 
@@ -23,6 +25,12 @@ const LIMIT: usize = 1000;
 pub fn register(operations: Operations, gateway: &Arc<Gateway>, formats: Formats) -> Operations {
     operations
         .with("queue.list", List(gateway.clone()))
+        .with("queue.show", Show(gateway.clone()))
+        .with("queue.create", Create(gateway.clone()))
+        .with("queue.change", Change(gateway.clone()))
+        .with("queue.delete", Delete(gateway.clone()))
+        .with("queue.bind", Bind(gateway.clone()))
+        .with("queue.unbind", Unbind(gateway.clone()))
         .with("queue.browse", Browse(gateway.clone(), formats))
         .with("queue.purge", Purge(gateway.clone()))
         .with("queue.remove", Remove(gateway.clone()))
