@@ -4,6 +4,7 @@ import queue
 
 import pytest
 
+from interop.clients.paho import Paho
 from interop.clients.stomp_py import StompPy
 from interop.messages import Address, Sent
 from lib.gateway import Gateway
@@ -230,3 +231,26 @@ def test_nobody_sends_to_a_pattern(gateway):
     client = StompPy(gateway)
     client.connection.send("/glob/a/*", "x")
     assert client.errors.get(timeout=5).headers["message"] == "a message cannot be sent to a pattern: /glob/a/*"
+
+
+def test_retained_messages_come_first_if_they_are_wanted(gateway, client, topic_address):
+    mqtt = Paho(gateway, 5)
+    mqtt.publish(topic_address, Sent(b"kept", durable=True), retain=True)
+    client.subscribe(topic_address, retained="true")
+    first = client.receive_raw()
+    assert (first.body, first.headers["retained"]) == (b"kept", "true")
+    mqtt.publish(topic_address, Sent(b"live", durable=True))
+    live = client.receive_raw()
+    assert (live.body, "retained" in live.headers) == (b"live", False)
+    mqtt.close()
+
+
+def test_a_reply_to_one_who_is_gone_is_dropped_and_harms_nobody(gateway, client, queue_address):
+    asker = StompPy(gateway)
+    asker.connection.send(queue_address.canonical, "question", headers={"reply-to": "/temp-queue/answers"})
+    client.subscribe(queue_address)
+    reply_to = client.receive_raw().headers["reply-to"]
+    asker.close()
+    client.confirmed(lambda receipt: client.connection.send(reply_to, "too late", headers={"receipt": receipt}))
+    client.publish(queue_address, Sent(b"still here", durable=True))
+    assert client.receive_raw().body == b"still here"

@@ -1,10 +1,12 @@
 //! What the client publishes: QoS 0, 1 and 2, aliases, the receive maximum.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_model::{Action, Address, Close, Encoding, Message, Meta, Output, Publish, PublishError, Time, Token};
+use evergate_model::{
+    Action, Address, Close, Encoding, Message, Meta, Output, Publish, PublishError, TEMPORARY_PREFIX, Time, Token,
+};
 
 use super::replies::Reply;
 use super::{MqttSession, OWN};
@@ -21,6 +23,8 @@ pub(super) struct Inbound {
     in_use: u32,
     /// Publishes without an answer of the gateway, whatever their QoS.
     pub(super) unanswered: u32,
+    /// Those among them that go to temporary queues.
+    replies: HashSet<Token>,
     /// The packet ids of QoS 2 publishes without an answer.
     pending: HashMap<Token, u16>,
     aliases: HashMap<u16, Arc<str>>,
@@ -102,6 +106,9 @@ impl MqttSession {
         };
         let codec::Publish { qos, retain, topic, properties, payload, .. } = publish;
         let message = message(now, &topic, qos, retain, properties, payload);
+        if message.meta.address.name.starts_with(TEMPORARY_PREFIX) {
+            self.inbound.replies.insert(token);
+        }
         self.inbound.unanswered += 1;
         out.actions.push(Action::Publish(Publish { token, message, retain, mark, transaction: None }));
     }
@@ -125,6 +132,13 @@ impl MqttSession {
     pub(super) fn published(&mut self, token: Token, result: Result<u32, PublishError>, out: &mut Output) {
         self.inbound.unanswered = self.inbound.unanswered.saturating_sub(1);
         let packet_id = self.inbound.pending.remove(&token);
+        let was_reply = self.inbound.replies.remove(&token);
+        // Who asked is gone, and its queue with it: as with a topic that nobody subscribes to. 3.1.1 has no other
+        // word for it than closing the connection, and the client would send the same again.
+        let result = match result {
+            Err(PublishError::NotFound) if was_reply => Ok(0),
+            other => other,
+        };
         match result {
             Ok(0) if self.is_v5() => self.replies.answer(token, Some(ReasonCode::NO_MATCHING_SUBSCRIBERS), None),
             Ok(_) => self.replies.answer(token, None, None),

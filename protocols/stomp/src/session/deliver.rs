@@ -43,6 +43,9 @@ impl StompSession {
         if delivery.redelivered {
             header("redelivered", "true");
         }
+        if delivery.retained {
+            header("retained", "true");
+        }
         if delivery.failed_count > 0 {
             header("delivery-count", &delivery.failed_count.to_string());
         }

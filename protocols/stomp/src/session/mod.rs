@@ -15,11 +15,11 @@ mod temporary;
 mod transaction;
 mod wishes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use evergate_model::{Close, ConsumerId, Event, Formats, Output, PeerInfo, Session, Time};
+use evergate_model::{Close, ConsumerId, Event, Formats, Output, PeerInfo, PublishError, Session, Time, Token};
 
 use crate::StompConfig;
 use crate::codec::{self, Command, Decoder, Frame, Headers, Version};
@@ -66,6 +66,8 @@ pub struct StompSession {
     pending: Pending,
     /// Publishes without an answer: the driver may not be reading, so silence means nothing.
     publishing: usize,
+    /// Those among them that go to temporary queues.
+    replies: HashSet<Token>,
     /// Counts consumers.
     consumers: u32,
     subscriptions: HashMap<ConsumerId, Subscription>,
@@ -100,6 +102,7 @@ impl StompSession {
             connect_by: None,
             pending: Pending::default(),
             publishing: 0,
+            replies: HashSet::new(),
             consumers: 0,
             subscriptions: HashMap::new(),
             by_key: HashMap::new(),
@@ -228,11 +231,19 @@ impl StompSession {
             Event::Published { token, result } => {
                 self.publishing = self.publishing.saturating_sub(1);
                 self.heartbeat.heard(now);
-                result.map(|_queues| self.pending.answer(token)).map_err(|reason| {
-                    let mut fault = Fault::refused(format!("the message was not taken: {reason}"));
-                    fault.receipt = self.pending.take_receipt(token);
-                    fault
-                })
+                let was_reply = self.replies.remove(&token);
+                match result {
+                    // Who asked is gone, and its queue with it: as with a topic that nobody subscribes to.
+                    Err(PublishError::NotFound) if was_reply => {}
+                    Ok(_queues) => {}
+                    Err(reason) => {
+                        let mut fault = Fault::refused(format!("the message was not taken: {reason}"));
+                        fault.receipt = self.pending.take_receipt(token);
+                        return Err(fault);
+                    }
+                }
+                self.pending.answer(token);
+                Ok(())
             }
             Event::Attached { consumer, result } => self.on_attached(consumer, result, out),
             Event::Detached { consumer } => {

@@ -1,7 +1,7 @@
 //! SEND.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Action, Address, Encoding, Message, Output, Publish, Time};
+use evergate_model::{Action, Address, Encoding, Message, Output, Publish, TEMPORARY_PREFIX, Time};
 
 use super::destination::Destination;
 use super::fault::Fault;
@@ -43,6 +43,9 @@ impl StompSession {
         let receipt = frame.headers.get("receipt").map(str::to_owned);
         let token = self.pending.add(receipt);
         self.publishing += 1;
+        if meta.address.name.starts_with(TEMPORARY_PREFIX) {
+            self.replies.insert(token);
+        }
         let message = Message::new(meta, Encoding::Stomp, head, frame.body);
         out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction }));
         Ok(None)

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Attach, AttachAccess, Binding, ConsumerId, Filter, Lifetime, QueueSpec, Selector, StreamStart};
+use evergate_model::{
+    Attach, AttachAccess, Binding, ConsumerId, Filter, Lifetime, QueueSpec, Retained, Selector, StreamStart,
+};
 
 use super::connect::durable_owner;
 use super::destination::Destination;
@@ -75,7 +77,9 @@ impl StompSession {
             }
             binding.no_local = Some(self.name_itself());
         }
-        Ok(Attach { bindings: vec![binding], access, ..Attach::new(ConsumerId(0), queue) })
+        let wants_retained = is_true(frame, "retained") || is_true(frame, "activemq.retroactive");
+        let retained = if wants_retained { Retained::Send } else { Retained::Skip };
+        Ok(Attach { bindings: vec![binding], retained, access, ..Attach::new(ConsumerId(0), queue) })
     }
 
     pub(super) fn durable_queue(&self, name: &str) -> Result<QueueSpec, Fault> {

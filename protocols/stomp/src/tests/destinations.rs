@@ -1,4 +1,4 @@
-use evergate_model::{Action, Address, AttachAccess, Lifetime, QueueSpec};
+use evergate_model::{Action, Address, AttachAccess, Event, Lifetime, PublishError, QueueSpec};
 
 use super::harness::{Client, plain};
 
@@ -135,4 +135,18 @@ fn a_temporary_topic_is_a_topic_of_the_connection() {
     assert_eq!(&message.head[..], format!("reply-to:/topic/{real}\n").as_bytes());
     let frame = client.deliver(attach.consumer, message).unwrap();
     assert_eq!(frame.headers.get("destination"), Some("/temp-topic/news"));
+}
+
+#[test]
+fn a_reply_to_one_who_is_gone_is_dropped_and_harms_nobody() {
+    let gone = |destination: &str| {
+        let mut client = Client::connected("1.2");
+        client.send(&format!("SEND\ndestination:{destination}\nreceipt:r\n\n\0"));
+        let token = client.publish().token;
+        client.event(Event::Published { token, result: Err(PublishError::NotFound) });
+        client
+    };
+    let mut client = gone("/queue/$temporary/77");
+    assert_eq!((client.receipt().as_deref(), &client.close), (Some("r"), &None));
+    assert!(gone("/queue/orders").error().0.starts_with("the message was not taken: there is no such destination"));
 }

@@ -1,7 +1,8 @@
 //! How a SUBSCRIBE wants to consume.
 
 use evergate_model::{
-    Action, Attach, AttachAccess, Event, Filter, QueueSpec, Selector, Seq, Session, StreamStart, Time,
+    Action, Attach, AttachAccess, Delivery, Event, Filter, QueueSpec, Retained, Selector, Seq, Session, StreamStart,
+    Time,
 };
 
 use super::harness::{Client, plain};
@@ -138,4 +139,27 @@ fn patterns_are_bindings_of_topics_with_all_that_these_can_have() {
         assert_eq!(attach.bindings[0].selector, Some(Selector::parse("a = 1").unwrap()));
         assert_eq!(&*attach.queue.name, queue);
     }
+}
+
+#[test]
+fn retained_messages_come_first_if_they_are_wanted() {
+    for (headers, retained) in
+        [("", Retained::Skip), ("\nretained:true", Retained::Send), ("\nactivemq.retroactive:true", Retained::Send)]
+    {
+        assert_eq!(attach(&format!("id:1\ndestination:/topic/t{headers}")).retained, retained);
+    }
+    let mut client = Client::connected("1.2");
+    let consumer = client.subscribed("id:1\ndestination:/topic/t\nretained:true").consumer;
+    let mut deliver = |retained| {
+        client.event(Event::Deliver(Delivery {
+            consumer,
+            seq: Seq(1),
+            message: plain("x").into(),
+            failed_count: 0,
+            redelivered: false,
+            retained,
+        }));
+        client.frame().headers.get("retained").map(str::to_owned)
+    };
+    assert_eq!((deliver(true).as_deref(), deliver(false)), (Some("true"), None));
 }

@@ -121,6 +121,8 @@ fn what_was_not_taken_is_said_with_its_reason() {
         (PublishError::Reserved, ReasonCode::NOT_AUTHORIZED),
         (PublishError::TooLarge { limit_bytes: 1 }, ReasonCode::QUOTA_EXCEEDED),
         (PublishError::Limit("queues".into()), ReasonCode::QUOTA_EXCEEDED),
+        (PublishError::Full { destination: "q".into() }, ReasonCode::QUOTA_EXCEEDED),
+        (PublishError::NotFound, ReasonCode::TOPIC_NAME_INVALID),
         (PublishError::Unavailable, ReasonCode::IMPLEMENTATION_SPECIFIC),
     ] {
         let mut peer = Peer::online(Version::V5);
@@ -155,6 +157,20 @@ fn mqtt_3_3_5_2_what_3_1_1_cannot_say_closes_the_connection() {
     peer.event(Event::Published { token, result: Err(PublishError::Reserved) });
     assert_eq!(peer.take(), []);
     assert!(matches!(peer.closed, Some(Close::Gateway(_))));
+}
+
+#[test]
+fn a_reply_to_one_who_is_gone_is_dropped_and_harms_nobody() {
+    for (version, qos) in [Version::V4, Version::V5].into_iter().zip([Qos::AtLeastOnce, Qos::ExactlyOnce]) {
+        let mut peer = Peer::online(version);
+        peer.send(&Packet::Publish(publish("$queue/$temporary/77", qos, 1)));
+        let token = peer.publish_tokens()[0];
+        peer.event(Event::Published { token, result: Err(PublishError::NotFound) });
+        let Packet::Ack(answer) = peer.one() else { panic!("no acknowledgement") };
+        let expected = if version == Version::V5 { ReasonCode::NO_MATCHING_SUBSCRIBERS } else { OK };
+        assert_eq!((answer.packet_id, answer.reason), (1, expected));
+        assert_eq!(peer.closed, None);
+    }
 }
 
 #[test]
