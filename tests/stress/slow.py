@@ -9,7 +9,7 @@ SUBSCRIBERS = 1000
 STALLED = 10
 ROUNDS = 3
 # Small, so that those who do not read reach what they may hold within the run.
-LIMITS = {"EVERGATE__LIMITS__QUEUE_RESIDENT_BYTES_MAX": "1 MiB"}
+LIMITS = {"EVERGATE__LIMITS__QUEUE_RESIDENT_BYTES_MAX": "2 MiB"}
 
 
 def measure(rows, journal, scale):
@@ -18,7 +18,7 @@ def measure(rows, journal, scale):
         load = Load(gateway)
         for mode, options in {"QoS 0": (), "QoS 1": ("durable",)}.items():
             seen = {}
-            settings = {"body": 4096, "rate": 20, "paced_seconds": 2, "full_seconds": 8, "delivery_window": 256}
+            settings = {"body": 4096, "rate": 20, "paced_seconds": 2, "full_seconds": 12, "delivery_window": 256}
 
             def healthy(number):
                 return load.run("fanout", f"all-{number}", *options, subscribers=subscribers - STALLED, **settings)
