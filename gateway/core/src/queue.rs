@@ -143,8 +143,9 @@ pub struct Queue {
     full: bool,
     /// Too much is there, and what must go is still being read back.
     trimming: bool,
-    /// Messages on their way to `_DMQ`, and deliveries without an outcome.
+    /// Messages on their way to `_DMQ`, their bytes, and deliveries without an outcome.
     leaving: u64,
+    leaving_bytes: u64,
     unsettled: u64,
     /// Messages that go first when there is no room.
     discardable: BTreeSet<Place>,
@@ -200,6 +201,7 @@ impl Queue {
             full: false,
             trimming: false,
             leaving: 0,
+            leaving_bytes: 0,
             unsettled: 0,
             discardable: BTreeSet::new(),
             groups: None,
@@ -225,6 +227,8 @@ impl Queue {
         self.committed = Seq(self.next_seq.0 - 1);
         self.recovered_before = self.next_seq;
         self.marks.extend(&found.marks);
+        // How old the head of a stream is, one look tells.
+        self.ages_next = self.ages_at(Time(0)).map(|_| Time(0));
     }
 
     /// How it behaves from now on. What is there already keeps its expiry and its lane.
@@ -354,9 +358,13 @@ impl Queue {
         self.unwatch(place, &entry);
         if entry.state == State::Leaving {
             self.leaving -= 1;
+            self.leaving_bytes -= entry.message.size_bytes();
         }
         if entry.aside {
             self.classes.values_mut().for_each(|class| class.drop_returned(place));
+        }
+        if entry.message.meta.deliver_at().is_some() {
+            self.classes.values_mut().for_each(|class| class.forget_copied(place));
         }
         if entry.message.meta.is_discardable() {
             self.discardable.remove(&place);

@@ -335,6 +335,8 @@ impl Shard {
         for lane in found {
             queue.recover(lane);
         }
+        let timeout = queue.timeout_changed().and_then(|(_, after)| after);
+        self.timeouts.extend(timeout.map(|at| (at, id)));
         self.queues.insert(id, queue);
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use evergate_core::{DirectoryCommand, SessionId, ShardCommand, Waiting};
 use evergate_model::{
-    Address, AddressKind, ConsumerId, Encoding, Filter, Message, Meta, Outcome, QueueId, Retained, Time,
-    TransactionError, TransactionId,
+    Address, AddressKind, ConsumerId, Encoding, Filter, Message, Meta, Outcome, QueueId, Retained, Seq, StreamStart,
+    Time, TransactionError, TransactionId,
 };
 
 use crate::connection::{AttachOptions, Connection, Kind, Pending, Told, binding};
@@ -19,9 +19,9 @@ use crate::model::{Check, Model, Sent};
 use crate::node::{Fault, Node};
 use crate::publisher::Publisher;
 use crate::rng::Rng;
+use crate::traits::{KEYS, PECULIAR, PLAIN};
 use crate::transaction::Settled;
 
-const QUEUES: [&str; 3] = ["orders", "bills", "mail"];
 pub const TOPICS: [&str; 3] = ["t/a", "t/b", "t/a/x"];
 const FILTERS: [&str; 6] = ["t/a", "t/+", "t/#", "t/a/#", "#glob:t/?", "#regex:t/a(/.*)?"];
 const SUBSCRIPTIONS: [(&str, &str); 3] =
@@ -46,6 +46,10 @@ struct Draft {
     retain: bool,
     expires_at: Option<Time>,
     padding: usize,
+    priority: u8,
+    deliver_at: Option<Time>,
+    group: Option<u64>,
+    discardable: bool,
     number: Option<u32>,
 }
 
@@ -164,7 +168,7 @@ impl Client {
         let (Some(connection), Some(durable)) = (&mut self.connection, self.session) else { return };
         let fresh = around.rng.one_in(12);
         let window_bytes = around.rng.pick(&[300, 1000, 100_000]);
-        let options = AttachOptions { settled: false, fresh, durable, exclusive: false, window_bytes };
+        let options = AttachOptions { fresh, durable, window_bytes, ..AttachOptions::default() };
         connection.attach(around.node, &self.id, Kind::Session, options);
     }
 
@@ -174,16 +178,24 @@ impl Client {
         }
         let rng = &mut *around.rng;
         let to_queue = rng.one_in(3);
-        let address = if to_queue { Address::queue(rng.pick(&QUEUES)) } else { Address::topic(rng.pick(&TOPICS)) };
+        let address = if to_queue { Address::queue(some_queue(rng)) } else { Address::topic(rng.pick(&TOPICS)) };
         let durable = !rng.one_in(4);
         let free = self.numbers.iter().position(|number| *number == Number::Free);
-        let number = free.filter(|_| self.queue.is_some() && durable && rng.one_in(3)).map(|index| index as u32);
+        // Who is refused has set no number.
+        let may_be_refused = &*address.name == "refusing";
+        let number = free
+            .filter(|_| self.queue.is_some() && durable && !may_be_refused && rng.one_in(3))
+            .map(|index| index as u32);
         let draft = Draft {
             retain: address.kind == AddressKind::Topic && rng.one_in(8),
             address,
             durable,
             expires_at: rng.one_in(12).then(|| around.node.now.after(Duration::from_millis(rng.below(500)))),
             padding: rng.pick(&[0, 0, 10, 200, 900]),
+            priority: if rng.one_in(4) { rng.below(10) as u8 } else { 4 },
+            deliver_at: rng.one_in(12).then(|| around.node.now.after(Duration::from_millis(rng.below(200)))),
+            group: rng.one_in(6).then(|| rng.below(4)),
+            discardable: !durable && rng.one_in(6),
             number,
         };
         self.last_number += 1;
@@ -228,6 +240,15 @@ impl Client {
         let mut meta = Meta::new(draft.address.clone());
         meta.durable = draft.durable;
         meta.expires_at = draft.expires_at;
+        meta.priority = draft.priority;
+        let dedup_id = key.filter(|_| &*draft.address.name == "once");
+        if draft.deliver_at.is_some() || draft.group.is_some() || draft.discardable || dedup_id.is_some() {
+            let rare = meta.rare_mut();
+            rare.deliver_at = draft.deliver_at;
+            rare.group_id = draft.group.map(|group| format!("group {group}").into());
+            rare.discardable = draft.discardable;
+            rare.dedup_id = dedup_id.map(|key| format!("{} {}", key.producer, key.number).into());
+        }
         let body = key.map_or(Bytes::new(), |key| key.body(draft.padding));
         let message = around.node.admit(Message::new(meta, Encoding::Plain, Bytes::new(), body));
         if let Some(key) = key {
@@ -235,7 +256,19 @@ impl Client {
             let expires = draft.expires_at.is_some();
             around.model.sends(
                 key,
-                Sent { address, durable, retain, expires, copies: 0, left_open: false, transaction },
+                Sent {
+                    address,
+                    durable,
+                    retain,
+                    expires,
+                    priority: draft.priority,
+                    deliver_at: draft.deliver_at,
+                    group: draft.group.map(|group| group.to_string()),
+                    discardable: draft.discardable,
+                    copies: 0,
+                    left_open: false,
+                    transaction,
+                },
                 mark.is_some(),
             );
         }
@@ -275,7 +308,7 @@ impl Client {
         let Some(connection) = &mut self.connection else { return };
         let rng = &mut *around.rng;
         let kind = match rng.below(8) {
-            0..3 => Kind::Named(rng.pick(&QUEUES)),
+            0..3 => Kind::Named(some_queue(rng)),
             3..6 => {
                 let (name, filter) = rng.pick(&SUBSCRIPTIONS);
                 Kind::Subscription(name, parsed(filter))
@@ -284,7 +317,23 @@ impl Client {
         };
         let window_bytes = rng.pick(&[300, 1000, 100_000]);
         let (settled, exclusive) = (rng.one_in(5), rng.one_in(12));
-        let options = AttachOptions { settled, fresh: false, durable: true, exclusive, window_bytes };
+        let options = AttachOptions {
+            settled,
+            durable: true,
+            exclusive,
+            window_bytes,
+            selector: rng.one_in(4).then(|| rng.below(KEYS)),
+            browse: rng.one_in(10),
+            priority: if rng.one_in(5) { rng.below(4) as i32 - 1 } else { 0 },
+            start: match rng.below(5) {
+                0 => StreamStart::First,
+                1 => StreamStart::Last,
+                2 => StreamStart::Next,
+                3 => StreamStart::Offset(Seq(rng.below(50))),
+                _ => StreamStart::Time(Time(around.node.now.0.saturating_sub(rng.below(300)))),
+            },
+            ..AttachOptions::default()
+        };
         connection.attach(around.node, &self.id, kind, options);
     }
 
@@ -550,4 +599,9 @@ fn parsed(filter: &str) -> Filter {
         texts.filter_map(|text| Some((text, Filter::parse(text).ok()?))).collect()
     });
     ALL[filter].clone()
+}
+
+/// Mostly one that behaves as usual.
+fn some_queue(rng: &mut Rng) -> &'static str {
+    if rng.one_in(2) { rng.pick(&PLAIN) } else { rng.pick(&PECULIAR) }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evergate_core::{DirectoryCommand, SessionEvent, SessionId, ShardCommand, ShardId};
 use evergate_model::{
     Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Delivery, Event, Filter, Lifetime, Outcome,
-    QueueId, QueueSpec, Retained, Seq, Settle, Token, TransactionError, TransactionId,
+    QueueId, QueueSpec, Retained, Selector, Seq, Settle, StreamStart, Token, TransactionError, TransactionId,
 };
 
 use crate::journal::SimJournal;
@@ -30,6 +30,7 @@ pub struct Consumer {
     pub kind: Kind,
     pub place: Option<(QueueId, ShardId)>,
     pub settled: bool,
+    pub copies: bool,
     pub limit: u64,
     received: u64,
     received_bytes: u64,
@@ -158,7 +159,10 @@ impl Connection {
     pub fn attach(&mut self, node: &mut Node, client_id: &str, kind: Kind, options: AttachOptions) {
         self.last_consumer += 1;
         let consumer = ConsumerId(self.last_consumer);
-        let AttachOptions { settled, fresh, durable, exclusive, window_bytes } = options;
+        let AttachOptions { settled, fresh, durable, exclusive, window_bytes, selector, browse, priority, start } =
+            options;
+        let copies = browse || kind == Kind::Named("stream");
+        let selector = selector.and_then(|key| Selector::parse(&format!("key = {key}")).ok());
         let (queue, filter) = match &kind {
             Kind::Named(name) => (QueueSpec::named(*name), None),
             Kind::Subscription(name, filter) => (QueueSpec::named(*name), Some(filter.clone())),
@@ -174,12 +178,23 @@ impl Connection {
             _ => AttachAccess::Shared,
         };
         let bindings = filter.into_iter().map(|filter| binding(filter, true)).collect();
-        let attach = Attach { bindings, access, fresh, settled, ..Attach::new(consumer, queue) };
+        let attach = Attach {
+            bindings,
+            access,
+            fresh,
+            settled,
+            browse,
+            selector,
+            priority,
+            start,
+            ..Attach::new(consumer, queue)
+        };
         node.to_directory.push_back(DirectoryCommand::Attach { session: self.session, attach, window_bytes });
         let state = Consumer {
             kind,
             place: None,
             settled,
+            copies,
             limit: 0,
             received: 0,
             received_bytes: 0,
@@ -367,7 +382,7 @@ impl Connection {
         let Some(state) = self.consumers.get_mut(&consumer) else { return };
         state.received += 1;
         state.received_bytes += delivery.message.size_bytes();
-        if !state.settled && !state.leaving {
+        if !state.settled && !state.copies && !state.leaving {
             // What clears a retained message has no key; it is settled like any other.
             let key = Key::of(&delivery.message).unwrap_or(Key { producer: u32::MAX, number: 0 });
             state.held.push((delivery.seq, key));
@@ -407,9 +422,14 @@ impl Connection {
 }
 
 /// How to attach.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // a request's flags
 pub struct AttachOptions {
+    /// Only messages of this key.
+    pub selector: Option<u64>,
+    pub browse: bool,
+    pub priority: i32,
+    pub start: StreamStart,
     pub settled: bool,
     pub fresh: bool,
     pub durable: bool,

@@ -88,14 +88,15 @@ impl SimJournal {
         for id in &rows {
             for (message, queue) in self.parts.remove(id).unwrap_or_default() {
                 let mut holds = batch.messages.iter().filter(|stored| stored.message.meta.id == message);
-                let is_there = holds.any(|stored| stored.targets.iter().any(|(target, _)| *target == queue));
+                let is_there = holds.any(|stored| stored.targets.iter().any(|(target, _)| plain(*target) == queue));
                 if !is_there && !is_gone(queue) {
                     return Err(format!("a batch holds {id:?} without its message {message:?} to {queue:?}"));
                 }
             }
         }
         for (queue, first, last) in &batch.settled {
-            let overlaps = |pledge: &&Pledge| pledge.queue == *queue && pledge.first <= *last && *first <= pledge.last;
+            let overlaps =
+                |pledge: &&Pledge| pledge.queue == plain(*queue) && pledge.first <= *last && *first <= pledge.last;
             if let Some(pledge) = self.pledges.iter().find(|it| overlaps(it) && !rows.contains(&it.transaction)) {
                 return Err(format!(
                     "{first:?} of {queue:?} is settled without its transaction {:?}",
@@ -109,7 +110,7 @@ impl SimJournal {
         let (done, open) = std::mem::take(&mut self.pledges).into_iter().partition(|it| rows.contains(&it.transaction));
         self.pledges = open;
         for Pledge { transaction, queue, first, last, accepted, .. } in done {
-            let stays = |seq: &u64| self.is_live(queue, Seq(*seq));
+            let stays = |seq: &u64| (0..10).any(|priority| self.is_live(queue, priority, Seq(*seq)));
             if accepted && let Some(seq) = (first.0..=last.0).find(stays) {
                 return Err(format!("{transaction:?} is committed, but {seq} of {queue:?} is not settled with it"));
             }
@@ -119,7 +120,10 @@ impl SimJournal {
     }
 
     /// Whether that place is committed and not settled.
-    pub fn is_live(&self, queue: QueueId, seq: Seq) -> bool {
+    pub fn is_live(&self, queue: QueueId, priority: u8, seq: Seq) -> bool {
+        // A lane of another priority than the usual one has an id of its own.
+        let lane = if priority == 4 { 0 } else { u64::from(priority.min(9) + 1) << 56 };
+        let queue = QueueId(queue.0 | lane);
         self.store.load_now(queue, seq, seq, 1, u64::MAX).is_ok_and(|loaded| !loaded.messages.is_empty())
     }
 
@@ -128,7 +132,7 @@ impl SimJournal {
         for stored in &batch.messages {
             let id = stored.message.meta.id;
             let Some(expected) = self.groups.remove(&id) else { continue };
-            let found: BTreeSet<QueueId> = stored.targets.iter().map(|(queue, _)| *queue).collect();
+            let found: BTreeSet<QueueId> = stored.targets.iter().map(|(queue, _)| plain(*queue)).collect();
             let missing: Vec<_> = expected.difference(&found).filter(|queue| !is_gone(**queue)).collect();
             if !missing.is_empty() {
                 return Err(format!("a batch holds {id:?} for {found:?} but not for {missing:?}"));
@@ -136,4 +140,9 @@ impl SimJournal {
         }
         Ok(())
     }
+}
+
+/// The queue, whatever the lane.
+pub fn plain(stored: QueueId) -> QueueId {
+    QueueId(stored.0 & ((1 << 56) - 1))
 }

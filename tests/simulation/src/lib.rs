@@ -8,8 +8,10 @@ mod journal;
 mod key;
 mod model;
 mod node;
+mod promises;
 mod publisher;
 mod rng;
+mod traits;
 mod transaction;
 mod world;
 

@@ -3,11 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use evergate_core::SessionId;
-use evergate_model::{Address, AddressKind, ConsumerId, Delivery, Filter, QueueId, Seq, Time, TransactionId};
+use evergate_core::{ConsumerWants, SessionId};
+use evergate_model::{Address, AddressKind, ConsumerId, Delivery, Filter, QueueId, Seq, Settle, Time, TransactionId};
 
 use crate::key::Key;
+use crate::promises::{More, Wishes};
+use crate::traits;
 use crate::transaction::Transactions;
+
+/// Messages that are handed out in order: of a producer to an address, by selector and priority.
+type Line = (u32, Address, Option<u64>, u8);
 
 /// The text says which promise was broken.
 pub type Check = Result<(), String>;
@@ -21,9 +26,12 @@ pub struct Model {
     pub sent: HashMap<Key, Sent>,
     pub queues: BTreeMap<QueueId, Queue>,
     pub transactions: Transactions,
-    consumers: HashMap<(SessionId, ConsumerId), Consumer>,
+    pub consumers: HashMap<(SessionId, ConsumerId), Consumer>,
     /// Numbers set on queues; `None`: a change is under way.
     marks: BTreeMap<(QueueId, u32), Option<bool>>,
+    came: u64,
+    /// What is to be settled when a transaction commits.
+    pub pledges: HashMap<TransactionId, Vec<(QueueId, (SessionId, ConsumerId), Settle)>>,
     pub dispatched: u64,
     pub confirmed: u64,
 }
@@ -36,6 +44,10 @@ pub struct Sent {
     pub durable: bool,
     pub retain: bool,
     pub expires: bool,
+    pub priority: u8,
+    pub deliver_at: Option<Time>,
+    pub group: Option<String>,
+    pub discardable: bool,
     /// How often it was sent without a mark to recognise it by.
     pub copies: u32,
     /// Its connection ended before the confirm: what follows on the next one does not wait for it.
@@ -46,40 +58,43 @@ pub struct Sent {
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Queue {
-    name: String,
+    pub name: String,
     durable: bool,
     /// Only a client's word deletes it.
-    permanent: bool,
+    pub permanent: bool,
     since_start: u32,
-    gone: bool,
+    pub gone: bool,
     /// Some client asked to delete it.
     ending: bool,
     /// A client was told that it exists.
     promised: bool,
     /// A client was told that it is bound to this.
     filter: Option<Filter>,
-    last_place: Seq,
-    /// The last number that was handed out, for each producer and address.
-    numbers: HashMap<(u32, Address), u64>,
+    /// The last place that was handed out, for each selector and priority.
+    last_places: HashMap<(Option<u64>, u8), Seq>,
+    /// The last number that was handed out, for each producer and address, selector and priority.
+    numbers: HashMap<Line, u64>,
     /// The same of messages in transactions, and the number that each stands behind.
-    in_transactions: HashMap<(TransactionId, Address), u64>,
-    floors: HashMap<(u32, Address), u64>,
+    in_transactions: HashMap<(TransactionId, Line), u64>,
+    floors: HashMap<Line, u64>,
+    pub more: More,
     /// Which key stands at a place that was handed out.
-    places: HashMap<Seq, Key>,
+    pub places: HashMap<Seq, Key>,
     copies: HashMap<Key, u32>,
     /// Confirmed messages that must reach a consumer; whether they survive a restart.
-    owed: BTreeMap<Key, bool>,
+    pub owed: BTreeMap<Key, bool>,
     /// A consumer took it, or may have.
-    taken: HashSet<Key>,
+    pub taken: HashSet<Key>,
     rejected: HashSet<Key>,
     /// Places whose acceptance was confirmed.
     done: HashSet<Seq>,
 }
 
 #[derive(Debug)]
-struct Consumer {
-    queue: QueueId,
-    settled: bool,
+pub struct Consumer {
+    pub queue: QueueId,
+    pub wishes: Wishes,
+    pub settled: bool,
     limit: u64,
     limit_bytes: u64,
     delivered: u64,
@@ -122,11 +137,10 @@ impl Model {
     pub fn confirmed(&mut self, key: Key, targets: &[(QueueId, bool)]) {
         self.confirmed += 1;
         let Some(sent) = self.sent.get(&key) else { return };
-        if sent.expires {
-            return;
-        }
         for (id, durable) in targets {
-            if let Some(queue) = self.queues.get_mut(id).filter(|queue| !queue.gone) {
+            if let Some(queue) =
+                self.queues.get_mut(id).filter(|queue| !queue.gone && !queue.more.purged.contains(&key))
+            {
                 queue.owed.insert(key, sent.durable && *durable);
             }
         }
@@ -171,13 +185,20 @@ impl Model {
         }
     }
 
-    pub fn attached(&mut self, key: (SessionId, ConsumerId), queue: QueueId, settled: bool, limit_bytes: u64) {
-        let consumer = Consumer { queue, settled, limit: 0, limit_bytes, delivered: 0, delivered_bytes: 0 };
+    pub fn attached(&mut self, key: (SessionId, ConsumerId), queue: QueueId, wants: &ConsumerWants, limit_bytes: u64) {
+        self.came += 1;
+        let is_stream = self.queues.get(&queue).is_some_and(|queue| queue.name == "stream");
+        let (settled, wishes) = (wants.settled, Wishes::of(wants, is_stream, self.came));
+        let consumer = Consumer { queue, wishes, settled, limit: 0, limit_bytes, delivered: 0, delivered_bytes: 0 };
         self.consumers.insert(key, consumer);
     }
 
     pub fn detached(&mut self, key: (SessionId, ConsumerId)) {
-        self.consumers.remove(&key);
+        if let Some(consumer) = self.consumers.remove(&key)
+            && let Some(queue) = self.queues.get_mut(&consumer.queue)
+        {
+            queue.more.held.retain(|_, (holder, _)| *holder != key);
+        }
     }
 
     pub fn credit(&mut self, key: (SessionId, ConsumerId), limit: u64) {
@@ -214,7 +235,7 @@ impl Model {
         }
         consumer.delivered += 1;
         consumer.delivered_bytes += size_bytes;
-        if delivery.message.is_expired(now) {
+        if delivery.message.is_expired(now) && !consumer.wishes.copies {
             return Err("an expired message was delivered".into());
         }
         let (id, seq) = (consumer.queue, delivery.seq);
@@ -223,20 +244,26 @@ impl Model {
             self.seen_in(transaction, key, is_committed(transaction))?;
         }
         let Some(consumer) = self.consumers.get_mut(&(session, delivery.consumer)) else { return Ok(()) };
+        let selector = consumer.wishes.selector;
+        let is_settled = consumer.settled;
+        if self.check_wishes(now, (session, delivery.consumer), key, delivery)? {
+            return Ok(());
+        }
         let (Some(queue), Some(sent)) = (self.queues.get_mut(&id), self.sent.get(&key)) else {
             return Err(format!("{key:?} came from nowhere"));
         };
-        if queue.permanent && delivery.message.meta.durable && !is_live(id, seq) {
+        let is_eager = queue.name == "eager";
+        if queue.permanent && delivery.message.meta.durable && !is_eager && !is_live(id, seq) {
             return Err(format!("{key:?} was handed out by {} before its commit", queue.name));
         }
         if queue.done.contains(&seq) {
             return Err(format!("{key:?} came back to {} after its acceptance was confirmed", queue.name));
         }
-        if consumer.settled {
+        if is_settled {
             queue.taken.insert(key);
         }
         let behind = sent.transaction.and_then(|id| self.transactions.all.get(&id)).map(|it| (it.behind, it.left_open));
-        queue.handed_out(key, sent, behind, delivery, self.starts)
+        queue.handed_out(key, sent, (behind, selector), delivery, self.starts)
     }
 
     /// A consumer's acceptance was confirmed, or it is not known whether it got through.
@@ -275,6 +302,7 @@ impl Model {
     pub fn restarted(&mut self, found: &BTreeSet<QueueId>) -> Check {
         self.starts += 1;
         self.consumers.clear();
+        self.pledges.clear();
         for (id, queue) in &mut self.queues {
             queue.owed.retain(|_, durable| *durable);
             queue.restarted(&self.sent);
@@ -299,7 +327,11 @@ impl Model {
         let dead = |key| self.queues.values().any(|queue| queue.name == DEAD_LETTERS && queue.taken.contains(key));
         for queue in self.queues.values() {
             for key in queue.owed.keys() {
-                let is_accounted_for = queue.taken.contains(key) || (queue.rejected.contains(key) && dead(key));
+                let may_be_dead = queue.rejected.contains(key)
+                    || self.sent.get(key).is_some_and(|sent| sent.expires)
+                    || traits::dead_letters(&queue.name);
+                let is_accounted_for =
+                    queue.taken.contains(key) || (may_be_dead && dead(key)) || self.may_be_dropped(queue, *key);
                 if !is_accounted_for {
                     return Err(format!("{key:?} was confirmed and is lost from {}", queue.name));
                 }
@@ -322,11 +354,13 @@ impl Queue {
         self.gone = true;
         self.filter = None;
         self.owed.clear();
+        self.more.held.clear();
     }
 
     /// Places of messages that are not stored are used again after a restart.
     fn restarted(&mut self, sent: &HashMap<Key, Sent>) {
-        if self.permanent {
+        // What an eager queue handed out before its commit was perhaps never there.
+        if self.permanent && self.name != "eager" {
             self.places.retain(|_, key| sent.get(key).is_some_and(|sent| sent.durable));
         } else {
             // Some of its bindings do not store: which places those had is not known here.
@@ -337,14 +371,16 @@ impl Queue {
             self.copies.clear();
         }
         self.done.retain(|seq| self.places.contains_key(seq));
-        self.last_place = self.places.keys().max().copied().unwrap_or_default();
+        // The consumers' classes begin anew.
+        self.last_places.clear();
+        self.more.restarted();
     }
 
     fn handed_out(
         &mut self,
         key: Key,
         sent: &Sent,
-        behind: Option<(u64, bool)>,
+        (behind, selector): (Option<(u64, bool)>, Option<u64>),
         delivery: &Delivery,
         starts: u32,
     ) -> Check {
@@ -361,21 +397,34 @@ impl Queue {
         if delivery.redelivered && self.since_start == starts {
             return Err(format!("{key:?} is flagged by {name} as handed out before, which it was not"));
         }
-        if seq <= self.last_place {
-            return Err(format!("{key:?} at {seq:?} was handed out by {name} after {:?}", self.last_place));
+        if name == DEAD_LETTERS {
+            return self.more.is_one_letter(key, sent, delivery);
         }
-        self.last_place = seq;
+        // What is scheduled comes at its time, what is grouped waits for its consumer: others pass.
+        let is_in_line = sent.deliver_at.is_none() && sent.group.is_none();
+        let line = (selector, sent.priority);
+        let last = self.last_places.entry(line).or_default();
+        if is_in_line && seq <= *last {
+            return Err(format!("{key:?} at {seq:?} was handed out by {name} after {last:?}"));
+        }
+        if is_in_line {
+            *last = seq;
+        }
         // Retained copies follow a subscription, whenever they were published; after a restart they look
         // like others.
-        if delivery.retained || (sent.retain && delivery.redelivered) || name == DEAD_LETTERS {
+        if delivery.retained || (sent.retain && delivery.redelivered) {
             return Ok(());
         }
         let copies = self.copies.entry(key).or_insert(0);
         *copies += 1;
-        if *copies > sent.copies {
-            return Err(format!("{key:?} is in {name} {copies} times but was sent {} times", sent.copies));
+        let copies_max = if name == "once" && sent.durable { 1 } else { sent.copies };
+        if *copies > copies_max {
+            return Err(format!("{key:?} is in {name} {copies} times but was sent {copies_max} times"));
         }
-        let line = (key.producer, sent.address.clone());
+        if !is_in_line {
+            return Ok(());
+        }
+        let line = (key.producer, sent.address.clone(), selector, sent.priority);
         if let Some((transaction, (behind, left_open))) = sent.transaction.zip(behind) {
             let overtook = self.numbers.get(&line).copied().unwrap_or_default();
             if !left_open && overtook > behind {
@@ -383,9 +432,9 @@ impl Queue {
                     "{key:?} was handed out by {name} after {overtook}, which was sent after its commit"
                 ));
             }
-            let floor = self.floors.entry(line).or_insert(0);
+            let floor = self.floors.entry(line.clone()).or_insert(0);
             *floor = behind.max(*floor);
-            let last = self.in_transactions.entry((transaction, sent.address.clone())).or_insert(0);
+            let last = self.in_transactions.entry((transaction, line)).or_insert(0);
             if key.number <= *last {
                 return Err(format!("{key:?} was handed out by {name} after number {last} of its transaction"));
             }

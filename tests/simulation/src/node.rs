@@ -205,10 +205,11 @@ impl Node {
         let command = self.controls[index].pop_front().or_else(|| self.publishes[index].pop_front());
         let command = command.or_else(|| due.then_some(ShardCommand::Tick));
         let Some(command) = command else { return Ok(()) };
+        model.sees(self.now, &command);
         match &command {
             ShardCommand::Delete { queue } => model.deleted(*queue)?,
             ShardCommand::Attach { queue, session, consumer, wants, window_bytes, .. } if !model.is_gone(*queue) => {
-                model.attached((*session, *consumer), *queue, wants.settled, *window_bytes);
+                model.attached((*session, *consumer), *queue, wants, *window_bytes);
             }
             ShardCommand::Detach { session, consumer, .. } => model.detached((*session, *consumer)),
             _ => {}
@@ -246,11 +247,12 @@ impl Node {
             match effect {
                 ShardEffect::Tell(session, event) => {
                     if let SessionEvent::Event(Event::Deliver(delivery)) = &event {
+                        let priority = delivery.message.meta.priority;
                         model.dispatched(
                             self.now,
                             session,
                             delivery,
-                            |queue, seq| journal.is_live(queue, seq),
+                            |queue, seq| journal.is_live(queue, priority, seq),
                             |id| journal.committed.contains(&id),
                         )?;
                     }
@@ -286,7 +288,7 @@ impl Node {
     /// The commit is through. An error of the journal ends the node.
     pub fn finish_commit(&mut self, journal: &mut SimJournal, model: &Model) -> Result<bool, String> {
         let Some((batch, reached)) = journal.committing.take() else { return Ok(true) };
-        if !journal.apply(&batch, |queue| model.is_gone(queue))? {
+        if !journal.apply(&batch, |queue| model.may_lack(queue))? {
             return Ok(false);
         }
         self.durable(&reached);

@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueLimits, RecoveredCore, SessionId,
-    ShardCommand, ShardConfig, ShardId, Waiting, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueLimits, RecoveredCore, Reserve, SessionId,
+    ShardCommand, ShardConfig, ShardId, Target, Waiting, recover,
 };
 use evergate_journal::memory::CommitFault;
 use evergate_journal::{Batch, Table};
 use evergate_model::{
     Address, Encoding, Formats, MemoryBudget, Message, Meta, Outcome, QueueId, QueueSettings, Seq, Time, Token,
-    Unwanted,
 };
 
 use crate::client::{Around, Client, TOPICS};
@@ -22,6 +21,7 @@ use crate::model::{Check, DEAD_LETTERS, Model};
 use crate::node::{Fault, Node};
 use crate::publisher::{Answer, Publisher};
 use crate::rng::Rng;
+use crate::traits::{self, Numbers, PECULIAR, PLAIN};
 use crate::transaction::Fate;
 
 /// A broken promise.
@@ -111,8 +111,6 @@ impl World {
         let defaults = QueueSettings {
             messages_max: rng.pick(&[8, 50, 1000]),
             bytes_max: rng.pick(&[4000, 1_000_000]),
-            // What expires is not looked for in `_DMQ` (yet).
-            on_expiry: Unwanted::Discard,
             ..QueueSettings::default()
         };
         let batch_bytes_max = rng.pick(&[400, 3000, 100_000]);
@@ -205,6 +203,7 @@ impl World {
             10..13 => self.journal_turn()?,
             13 => self.load()?,
             14 => self.house_turn()?,
+            16 if self.rng.one_in(60) => self.operate(),
             16 if self.rng.one_in(100) => {
                 let (pressed, shard) = (self.rng.one_in(2), ShardId(self.rng.below(u64::from(self.shards)) as u16));
                 self.node.control(shard, ShardCommand::Pressure(pressed));
@@ -222,6 +221,26 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// An operator looks into a queue or empties it.
+    fn operate(&mut self) {
+        let name = self.rng.pick(&PECULIAR);
+        let Some(Target { shard, queue, .. }) = self.node.routes.queue(name) else { return };
+        let answer = (HOUSE, Token(0));
+        let command = if self.rng.one_in(4) {
+            ShardCommand::Purge { queue, answer }
+        } else {
+            ShardCommand::Peek {
+                queue,
+                from: Seq(self.rng.below(20)),
+                count: 5,
+                selector: None,
+                reserve: Reserve::Nothing,
+                answer,
+            }
+        };
+        self.node.control(shard, command);
     }
 
     fn journal_turn(&mut self) -> Check {
@@ -294,7 +313,7 @@ impl World {
             && let Some((batch, _)) = self.journal.committing.take()
         {
             // It got through, but nobody heard of it.
-            self.journal.apply(&batch, |queue| self.model.is_gone(queue))?;
+            self.journal.apply(&batch, |queue| self.model.may_lack(queue))?;
         }
         self.journal.crash();
         self.journal.restarted();
@@ -384,10 +403,9 @@ impl World {
             let (message, token) = (self.node.admit(clear), last.token(Pending::Publish(None)));
             last.publisher.submit(Waiting { token, message, retain: true, mark: None });
         }
-        let options =
-            AttachOptions { settled: false, fresh: false, durable: true, exclusive: false, window_bytes: 1 << 40 };
-        let names = ["orders", "bills", "mail", DEAD_LETTERS, "$subscription/1", "$subscription/2", "$subscription/3"];
-        for name in names {
+        let options = AttachOptions { durable: true, window_bytes: 1 << 40, ..AttachOptions::default() };
+        let others = [DEAD_LETTERS, "$subscription/1", "$subscription/2", "$subscription/3"];
+        for name in PLAIN.into_iter().chain(PECULIAR).chain(others) {
             last.attach(&mut self.node, "", Kind::Named(name), options);
         }
         last
@@ -443,7 +461,7 @@ fn shard_config(limits: QueueLimits, fault: Option<Fault>) -> ShardConfig {
         Some(Fault::Core(bug)) => Some(bug),
         _ => None,
     };
-    ShardConfig { id: ShardId(0), limits, formats: Formats::default(), bug }
+    ShardConfig { id: ShardId(0), limits, formats: Formats::default().with(Encoding::Plain, &Numbers), bug }
 }
 
 /// Starts a node on what the journal holds.
@@ -463,6 +481,7 @@ fn start(
     let directory = DirectoryConfig {
         limits: DirectoryLimits { queues_max: 100, retained_max: 100, outcomes },
         defaults: defaults.clone(),
+        policies: traits::policies(),
         ..DirectoryConfig::default()
     };
     let mut core = recover(now, recovered, shards, config, directory)?;

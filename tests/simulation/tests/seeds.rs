@@ -107,3 +107,63 @@ fn a_commit_that_is_overtaken_is_found() {
 fn a_forgotten_outcome_is_found() {
     is_found(Fault::ForgetOutcome, "without its outcome");
 }
+
+#[test]
+fn a_selector_that_does_not_hold_for_what_comes_back_is_found() {
+    is_found(Fault::Core(Bug::ReturnedIgnoreSelectors), "which it does not select");
+}
+
+#[test]
+fn a_forgotten_schedule_is_found() {
+    is_found(Fault::Core(Bug::ForgetSchedule), "was confirmed and is lost");
+}
+
+#[test]
+fn an_ignored_schedule_is_found() {
+    is_found(Fault::Core(Bug::IgnoreSchedule), "before its time");
+}
+
+#[test]
+fn reversed_priorities_are_found() {
+    is_found(Fault::Core(Bug::ReversePriorities), "which has a higher priority");
+}
+
+#[test]
+fn a_scattered_group_is_found() {
+    is_found(Fault::Core(Bug::ScatterGroups), "is with");
+}
+
+#[test]
+fn a_ring_that_keeps_what_is_oldest_is_found() {
+    is_found(Fault::Core(Bug::RingKeepsOldest), "is lost from ring");
+}
+
+#[test]
+fn an_expired_message_that_is_nowhere_is_found() {
+    is_found(Fault::Core(Bug::LoseExpired), "was confirmed and is lost");
+}
+
+#[test]
+fn a_second_active_consumer_is_found() {
+    is_found(Fault::Core(Bug::TwoActive), "is active");
+}
+
+#[test]
+fn a_browser_that_takes_is_found() {
+    is_found(Fault::Core(Bug::BrowserTakes), "");
+}
+
+#[test]
+fn a_refusal_that_comes_too_late_is_found() {
+    is_found(Fault::Core(Bug::RefuseTooLate), "is lost from refusing");
+}
+
+#[test]
+fn an_old_value_that_stays_is_found() {
+    is_found(Fault::Core(Bug::KeepOldValue), "is lost from latest");
+}
+
+#[test]
+fn a_forgotten_duplicate_is_found() {
+    is_found(Fault::Core(Bug::ForgetDuplicates), "is in once 2 times");
+}

@@ -51,6 +51,8 @@ pub struct Class {
     skipped: [Option<Seq>; LANES],
     /// What was looked at, is wanted, and waits: given back, or its time has come.
     returned: BTreeSet<Place>,
+    /// Scheduled messages that it was sent copies of: once read back, they look like those that it was not.
+    copied: BTreeSet<Place>,
     /// Its consumers that may be sent something.
     pub turns: BTreeSet<Turn>,
     /// Its rank in the queue's list of classes.
@@ -70,6 +72,7 @@ impl Class {
             cursors: [Seq(0); LANES],
             skipped: [None; LANES],
             returned: BTreeSet::new(),
+            copied: BTreeSet::new(),
             turns: BTreeSet::new(),
             listed: None,
             members: 0,
@@ -115,6 +118,21 @@ impl Class {
 
     pub fn put_back(&mut self, place: Place) {
         self.returned.insert(place);
+    }
+
+    /// It was sent a copy of a scheduled message.
+    pub fn was_copied(&mut self, place: Place) {
+        self.copied.insert(place);
+    }
+
+    /// Whether it was sent a copy of this scheduled message.
+    pub fn has_copied(&self, place: Place) -> bool {
+        self.copied.contains(&place)
+    }
+
+    /// A scheduled message is gone.
+    pub fn forget_copied(&mut self, place: Place) {
+        self.copied.remove(&place);
     }
 
     pub fn has_returned(&self, place: Place) -> bool {

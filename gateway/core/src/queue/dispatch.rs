@@ -124,6 +124,12 @@ impl Queue {
         consumer.took(delivery.message.size_bytes());
         self.stats.delivered_total += 1;
         let (takes, is_settled) = (!consumer.copies, consumer.settled);
+        if !takes
+            && delivery.message.meta.deliver_at().is_some()
+            && let Some(class) = self.classes.get_mut(&consumer.class)
+        {
+            class.was_copied(place);
+        }
         if takes {
             if let State::Waiting(until) = entry.state {
                 self.timers.remove(&(until, place));

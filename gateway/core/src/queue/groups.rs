@@ -63,7 +63,8 @@ impl Queue {
 
     /// Who of a class may be sent a ready entry.
     pub(super) fn recipient(&mut self, id: ClassId, place: Place) -> Recipient {
-        if !self.classes.get(&id).is_some_and(|class| class.mode == Mode::Take) {
+        // Where one consumer gets everything, it gets every group.
+        if self.is_single_active() || !self.classes.get(&id).is_some_and(|class| class.mode == Mode::Take) {
             return Recipient::Any;
         }
         let Some(number) = self.bucket_at(place) else { return Recipient::Any };

@@ -9,6 +9,7 @@ use super::class::{Class, Mode};
 use super::entry::State;
 use super::look::Look;
 use super::{INDEX, Out, Queue};
+use crate::bug::Bug;
 use crate::lane::Place;
 
 /// Where the newest message of each key stands.
@@ -52,6 +53,7 @@ impl Queue {
                 latest.places.insert(key, other);
                 place
             }
+            Some(other) if other.seq < place.seq && self.config.bug == Some(Bug::KeepOldValue) => place,
             Some(other) if other.seq < place.seq => other,
             _ => return,
         };

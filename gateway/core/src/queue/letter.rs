@@ -38,6 +38,7 @@ impl Queue {
         let before = std::mem::replace(&mut entry.state, State::Leaving);
         let is_aside = entry.aside;
         self.leaving += 1;
+        self.leaving_bytes += entry.message.size_bytes();
         if let State::Waiting(until) = before {
             self.timers.remove(&(until, place));
         }

@@ -87,7 +87,7 @@ impl Queue {
         let Some(entry) = self.line.get_mut(place) else { return };
         for class in self.classes.values_mut() {
             if class.has_passed(place)
-                && (class.mode != Mode::Copy || to_copies)
+                && (class.mode != Mode::Copy || (to_copies && !class.has_copied(place)))
                 && class.sees(entry)
                 && (ignores || class.wants(entry, &self.config.formats))
             {

@@ -131,10 +131,10 @@ impl Queue {
             let was_scheduled = message.meta.deliver_at().is_some();
             let redelivered = seq < self.recovered_before;
             let entry = Entry { stored: true, redelivered, ..self.entry(now, message) };
-            let is_waiting = matches!(entry.state, State::Waiting(_));
+            let (is_waiting, is_expired) = (matches!(entry.state, State::Waiting(_)), entry.is_expired(now));
             self.watch(place, &entry);
             self.line.push(place, entry);
-            if is_waiting && was_due {
+            if is_waiting && was_due && !is_expired {
                 self.page_out(place);
             } else if was_scheduled && !is_waiting {
                 // It may have been passed by while its time had not come.

@@ -4,36 +4,43 @@ use evergate_model::{Message, OnFull, Time};
 
 use super::line::Paged;
 use super::look::Look;
-use super::{EVICT, Out, Queue};
+use super::{DEAD_LETTER_QUEUE, EVICT, Out, Queue};
 use crate::bug::Bug;
+use crate::lane::Place;
 
 impl Queue {
     /// It holds as much as it may.
     fn has_no_room(&self) -> bool {
         let settings = &self.settings;
         let waiting = self.line.count - self.leaving;
-        waiting >= settings.messages_max
-            || self.line.bytes >= self.bytes_max()
-            || self.line.resident_bytes >= self.resident_bytes_max().saturating_mul(2)
+        waiting >= settings.messages_max || self.line.bytes - self.leaving_bytes >= self.bytes_max()
+    }
+
+    /// What cannot leave memory is too much: transient messages, and those not committed or not settled yet.
+    fn has_no_memory(&self) -> bool {
+        self.line.resident_bytes >= self.resident_bytes_max().saturating_mul(2)
     }
 
     /// Whether a publisher is told so.
     pub fn refuses(&self, message: &Message) -> bool {
         self.settings.on_full == OnFull::Reject
+            // Nobody could be told of a dead letter that is refused.
+            && &*self.name != DEAD_LETTER_QUEUE
             && !message.meta.is_discardable()
             && self.discardable.is_empty()
-            && self.has_no_room()
+            && (self.has_no_room() || self.has_no_memory())
+            && self.config.bug != Some(Bug::RefuseTooLate)
     }
 
     /// Makes room for a message. False: it is the one that goes.
     pub(super) fn make_room(&mut self, message: &Message, now: Time, out: &mut Out<'_>) -> bool {
-        if !self.has_no_room() {
+        if !self.has_no_room() && !self.has_no_memory() {
             return true;
         }
         if message.meta.is_discardable() {
             return false;
         }
-        while self.has_no_room()
+        while (self.has_no_room() || self.has_no_memory())
             && let Some(place) = self.discardable.first().copied()
         {
             self.discardable.remove(&place);
@@ -43,11 +50,13 @@ impl Queue {
             }
         }
         match self.settings.on_full {
+            OnFull::Reject if self.config.bug == Some(Bug::RefuseTooLate) => !self.has_no_room(),
             OnFull::Block | OnFull::Reject if !self.is_stream() => true,
             OnFull::DropOldest if self.config.bug == Some(Bug::RingKeepsOldest) => !self.has_no_room(),
             _ => {
                 self.trim(now, out);
-                self.trimming || !self.has_no_room()
+                // Of a dead-lettering queue nothing is ever lost: publishers wait instead.
+                self.trimming || !self.has_no_room() || self.settings.on_full == OnFull::DeadLetterOldest
             }
         }
     }
@@ -55,8 +64,10 @@ impl Queue {
     /// Drops what is oldest and held by nobody, until there is room for another message.
     pub(super) fn trim(&mut self, now: Time, out: &mut Out<'_>) {
         self.trimming = false;
-        while self.has_no_room() {
+        while self.has_no_room() || self.has_no_memory() {
             match self.oldest(now) {
+                // What is stored leaves memory without being dropped.
+                Look::Ready(place) if !self.has_no_room() && self.is_stored(place) => return,
                 Look::Ready(place) => {
                     self.pass(EVICT, place);
                     if self.settings.on_full == OnFull::DeadLetterOldest && !self.is_stream() {
@@ -70,6 +81,7 @@ impl Queue {
                     self.stats.dropped_total += paged.range.count;
                     self.drop_range(key, out);
                 }
+                Look::Paged(..) if !self.has_no_room() => return,
                 Look::Paged(key, paged) => {
                     // Publishers wait until it is known what goes.
                     self.trimming = true;
@@ -79,6 +91,10 @@ impl Queue {
                 Look::Expired(_) | Look::Uncommitted(_) | Look::Nothing => return,
             }
         }
+    }
+
+    fn is_stored(&self, place: Place) -> bool {
+        self.line.get(place).is_some_and(|entry| entry.stored)
     }
 
     /// There would be no room without it either, and nobody wants to see it.
@@ -109,26 +125,23 @@ impl Queue {
     /// Whether publishers must wait now, if that has changed.
     pub fn fullness_changed(&mut self) -> Option<bool> {
         let (settings, line) = (&self.settings, &self.line);
-        // What cannot leave memory: transient messages, and those not committed or not settled yet.
-        let resident_bytes_max = self.resident_bytes_max().saturating_mul(2);
+        // Open again only when a quarter is free: publishers should not be woken for each message.
+        let is_above = |value: u64, max: u64| if self.full { value > max / 4 * 3 } else { value >= max };
+        let has_no_memory = is_above(line.resident_bytes, self.resident_bytes_max().saturating_mul(2));
         let full = match settings.on_full {
-            // The oldest of a stream goes: nobody consumes it.
-            OnFull::Block | OnFull::DropOldest | OnFull::DeadLetterOldest if self.is_stream() => self.trimming,
-            // Open again only when a quarter is free: publishers should not be woken for each message.
-            OnFull::Block if self.full => {
-                line.count > settings.messages_max / 4 * 3
-                    || line.bytes > settings.bytes_max / 4 * 3
-                    || line.resident_bytes > resident_bytes_max / 4 * 3
-            }
-            OnFull::Block => {
-                line.count >= settings.messages_max
-                    || line.bytes >= settings.bytes_max
-                    || line.resident_bytes >= resident_bytes_max
-            }
             // A refusal is an answer, not a wait.
-            OnFull::Reject => false,
-            OnFull::DropOldest => self.trimming,
-            OnFull::DeadLetterOldest => self.trimming || self.leaving >= settings.messages_max.max(1),
+            OnFull::Reject if &*self.name != DEAD_LETTER_QUEUE => false,
+            // The oldest of a stream goes: nobody consumes it.
+            _ if self.is_stream() => self.trimming || has_no_memory,
+            OnFull::Block | OnFull::Reject => {
+                is_above(line.count, settings.messages_max) || is_above(line.bytes, settings.bytes_max) || has_no_memory
+            }
+            OnFull::DropOldest => self.trimming || has_no_memory,
+            OnFull::DeadLetterOldest => {
+                let is_over = line.count - self.leaving > settings.messages_max
+                    || line.bytes - self.leaving_bytes > settings.bytes_max.saturating_mul(2);
+                self.trimming || has_no_memory || is_over || self.leaving >= settings.messages_max.max(1)
+            }
         };
         (full != self.full).then(|| {
             self.full = full;

@@ -62,7 +62,9 @@ impl Queue {
     /// Nobody wants it any more.
     pub(super) fn expire(&mut self, place: Place, now: Time, out: &mut Out<'_>) {
         self.stats.expired_total += 1;
-        self.is_unwanted(place, self.settings.on_expiry, "expired", now, out);
+        let is_lost = self.config.bug == Some(Bug::LoseExpired);
+        let fate = if is_lost { Unwanted::Discard } else { self.settings.on_expiry };
+        self.is_unwanted(place, fate, "expired", now, out);
     }
 
     /// It goes to `_DMQ`, or is gone.

@@ -1,0 +1,274 @@
+//! What is promised beyond order and safety: selectors, schedules, groups, one active consumer, copies,
+//! priorities, one dead letter.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use evergate_core::{ConsumerWants, SessionId, ShardCommand};
+use evergate_model::{ConsumerId, Delivery, Outcome, QueueId, Seq, Settle, Time};
+
+use crate::journal::plain;
+use crate::key::Key;
+use crate::model::{Check, Model, Queue, Sent};
+use crate::traits::{self, KEYS};
+
+type Who = (SessionId, ConsumerId);
+
+/// What a consumer asked for.
+#[derive(Debug)]
+pub struct Wishes {
+    pub selector: Option<u64>,
+    pub copies: bool,
+    is_stream: bool,
+    priority: i32,
+    came: u64,
+    /// Places it was sent copies of.
+    seen: HashSet<Seq>,
+    last_seen: Seq,
+}
+
+impl Wishes {
+    pub fn of(wants: &ConsumerWants, is_stream: bool, came: u64) -> Self {
+        // The simulator's selectors are `key = 1`.
+        let selector = wants.selector.as_ref().and_then(|it| it.as_str().rsplit(' ').next()?.parse().ok());
+        let (copies, priority) = (wants.browse || is_stream, wants.priority);
+        Self { selector, copies, is_stream, priority, came, seen: HashSet::new(), last_seen: Seq(0) }
+    }
+
+    fn selects(&self, key: Key) -> bool {
+        self.selector.is_none_or(|selector| key.number % KEYS == selector)
+    }
+}
+
+/// What the model knows of a queue beside its line.
+#[derive(Debug, Default)]
+pub struct More {
+    /// Deliveries without an outcome.
+    pub held: BTreeMap<Seq, (Who, Key)>,
+    /// Messages that came, in order.
+    entered: Vec<Key>,
+    /// The last that came, if there was something to drop for it.
+    last_entered: Option<Key>,
+    /// An operator took them away.
+    pub purged: HashSet<Key>,
+    handed_out: HashSet<Key>,
+    refused: HashSet<Seq>,
+    /// Not before then, after a failed delivery.
+    paused: HashMap<Seq, Time>,
+    /// The last place of a group, for each selector and priority.
+    groups: HashMap<(String, Option<u64>, u8), Seq>,
+    letters: HashMap<(Key, String), u32>,
+}
+
+impl More {
+    pub fn restarted(&mut self) {
+        self.held.clear();
+        self.refused.clear();
+        self.paused.clear();
+        self.groups.clear();
+        self.last_entered = None;
+    }
+
+    /// A dead letter arrives once from each queue, for each time that it was sent there.
+    pub fn is_one_letter(&mut self, key: Key, sent: &Sent, delivery: &Delivery) -> Check {
+        let from = delivery.message.annotations.iter().find(|note| &*note.name == "dead-letter-queue");
+        let from = from.map(|note| note.value.to_string()).unwrap_or_default();
+        let count = self.letters.entry((key, from.clone())).or_insert(0);
+        *count += 1;
+        if *count > sent.copies && !sent.retain {
+            return Err(format!("{key:?} came to the dead letters {count} times from {from}"));
+        }
+        Ok(())
+    }
+}
+
+impl Model {
+    /// A shard is about to take a command.
+    pub fn sees(&mut self, now: Time, command: &ShardCommand) {
+        match command {
+            ShardCommand::Publish { message, targets, .. } => {
+                let key = Key::of(message);
+                targets.iter().for_each(|target| self.enters(target.queue, key));
+            }
+            ShardCommand::Transaction { transaction, publishes, .. } => {
+                for (queue, who, settle) in self.pledges.remove(transaction).unwrap_or_default() {
+                    self.settles(now, queue, who, &settle);
+                }
+                for (message, targets) in publishes {
+                    targets.iter().for_each(|target| self.enters(target.queue, Key::of(message)));
+                }
+            }
+            ShardCommand::Settle { queue, session, settle } => {
+                self.settles(now, *queue, (*session, settle.consumer), settle);
+            }
+            ShardCommand::Pledge { transaction, queue, session, settle } => {
+                let pledge = (*queue, (*session, settle.consumer), settle.clone());
+                self.pledges.entry(*transaction).or_default().push(pledge);
+            }
+            ShardCommand::Rollback { transaction } => {
+                self.pledges.remove(transaction);
+            }
+            ShardCommand::Purge { queue, .. } => {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    queue.more.purged.extend(queue.more.entered.iter().copied());
+                    let purged = &queue.more.purged;
+                    queue.owed.retain(|key, _| !purged.contains(key));
+                    queue.more.last_entered = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn enters(&mut self, id: QueueId, key: Option<Key>) {
+        let (Some(queue), Some(key)) = (self.queues.get_mut(&id), key) else { return };
+        let has_something_to_drop = self.pledges.is_empty() && (queue.more.held.len() as u64) < traits::SMALL;
+        queue.more.entered.push(key);
+        queue.more.last_entered = has_something_to_drop.then_some(key);
+    }
+
+    fn settles(&mut self, now: Time, id: QueueId, who: Who, settle: &Settle) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let places: Vec<Seq> = queue.more.held.range(settle.first..).map(|(seq, _)| *seq).collect();
+        for seq in places.into_iter().filter(|seq| *seq <= settle.last) {
+            if queue.more.held.get(&seq).is_none_or(|(holder, _)| *holder != who) {
+                continue;
+            }
+            queue.more.held.remove(&seq);
+            if let Outcome::Modify { failed, undeliverable_here } = settle.outcome {
+                if undeliverable_here {
+                    queue.more.refused.insert(seq);
+                }
+                if failed && queue.name == "patient" {
+                    queue.more.paused.insert(seq, Time(now.0 + 10));
+                }
+            }
+        }
+    }
+
+    /// Whether a batch may lack a message for this queue.
+    pub fn may_lack(&self, id: QueueId) -> bool {
+        let id = plain(id);
+        let takes_all = |name: &str| !matches!(name, "ring" | "stream" | "once" | "refusing");
+        self.is_gone(id) || !self.queues.get(&id).is_some_and(|queue| takes_all(&queue.name))
+    }
+
+    /// Whether a consumer may be sent this at all. True: it is a copy, and nothing else is promised of it.
+    pub fn check_wishes(&mut self, now: Time, who: Who, key: Key, delivery: &Delivery) -> Result<bool, String> {
+        let seq = delivery.seq;
+        let (Some(consumer), Some(sent)) = (self.consumers.get_mut(&who), self.sent.get(&key)) else {
+            return Err(format!("{key:?} came from nowhere"));
+        };
+        let wishes = &mut consumer.wishes;
+        let id = consumer.queue;
+        if !wishes.selects(key) {
+            return Err(format!("{who:?} was sent {key:?}, which it does not select"));
+        }
+        let Some(queue) = self.queues.get_mut(&id) else { return Ok(true) };
+        let is_letter = queue.name == crate::model::DEAD_LETTERS;
+        if sent.deliver_at.is_some_and(|at| at > now) && !is_letter && !wishes.is_stream {
+            return Err(format!("{key:?} was handed out by {} before its time", queue.name));
+        }
+        if wishes.copies {
+            if !wishes.seen.insert(seq) {
+                return Err(format!("{who:?} was sent two copies of {key:?}"));
+            }
+            if wishes.is_stream && seq <= wishes.last_seen {
+                return Err(format!("{who:?} was sent {seq:?} of a stream after {:?}", wishes.last_seen));
+            }
+            wishes.last_seen = seq;
+            return Ok(true);
+        }
+        if queue.more.paused.remove(&seq).is_some_and(|until| now < until) {
+            return Err(format!("{key:?} was handed out again before its pause was over"));
+        }
+        let (selector, is_settled) = (wishes.selector, consumer.settled);
+        self.check_active(id, who)?;
+        self.check_group(id, who, selector, key, delivery)?;
+        self.check_priority(id, who, key)?;
+        let Some(queue) = self.queues.get_mut(&id) else { return Ok(true) };
+        queue.more.handed_out.insert(key);
+        if !is_settled {
+            queue.more.held.insert(seq, (who, key));
+        }
+        Ok(false)
+    }
+
+    /// Of the consumers of such a queue only the first is served.
+    fn check_active(&self, id: QueueId, who: Who) -> Check {
+        if self.queues.get(&id).is_none_or(|queue| queue.name != "single") {
+            return Ok(());
+        }
+        let takers = self.consumers.iter().filter(|(_, it)| it.queue == id && !it.wishes.copies);
+        let first = takers.min_by_key(|(_, it)| (std::cmp::Reverse(it.wishes.priority), it.wishes.came));
+        match first {
+            Some((first, _)) if *first != who => Err(format!("{who:?} was served, though {first:?} is active")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A group is with one consumer at a time, and in order.
+    fn check_group(&mut self, id: QueueId, who: Who, selector: Option<u64>, key: Key, delivery: &Delivery) -> Check {
+        let Some(sent) = self.sent.get(&key) else { return Ok(()) };
+        let Some(group) = &sent.group else { return Ok(()) };
+        let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
+        if queue.name == "single" || queue.name == crate::model::DEAD_LETTERS {
+            return Ok(());
+        }
+        // What its owner refused goes elsewhere.
+        let is_refused = |seq: &Seq| queue.more.refused.contains(seq);
+        for (place, (holder, held)) in &queue.more.held {
+            let is_same = self.sent.get(held).is_some_and(|other| other.group.as_ref() == Some(group));
+            let holder_wants = self.consumers.get(holder).is_some_and(|it| it.wishes.selects(key));
+            if *holder != who && is_same && holder_wants && !is_refused(&delivery.seq) && !is_refused(place) {
+                return Err(format!("group {group} is with {holder:?} ({held:?}) and with {who:?} ({key:?})"));
+            }
+        }
+        if delivery.redelivered || sent.deliver_at.is_some() || delivery.retained {
+            return Ok(());
+        }
+        let last = queue.more.groups.entry((group.clone(), selector, sent.priority)).or_default();
+        if delivery.seq <= *last {
+            return Err(format!("{key:?} of group {group} was handed out by {} after {last:?}", queue.name));
+        }
+        *last = delivery.seq;
+        Ok(())
+    }
+
+    /// Nothing of higher priority that this consumer selects waits.
+    fn check_priority(&self, id: QueueId, who: Who, key: Key) -> Check {
+        let (Some(queue), Some(consumer), Some(sent)) =
+            (self.queues.get(&id), self.consumers.get(&who), self.sent.get(&key))
+        else {
+            return Ok(());
+        };
+        let plain = traits::PLAIN.contains(&queue.name.as_str());
+        if !plain || queue.more.handed_out.contains(&key) {
+            return Ok(());
+        }
+        let waits = |(other, durable): (&Key, &bool)| {
+            let sent_other = self.sent.get(other);
+            *durable
+                && consumer.wishes.selects(*other)
+                && !queue.more.handed_out.contains(other)
+                && sent_other.is_some_and(|it| {
+                    it.priority > sent.priority && it.deliver_at.is_none() && it.group.is_none() && !it.expires
+                })
+        };
+        match queue.owed.iter().find(|(other, durable)| waits((other, durable))) {
+            Some((other, _)) => Err(format!("{key:?} went before {other:?}, which has a higher priority")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a queue's policy let a confirmed message go.
+    pub fn may_be_dropped(&self, queue: &Queue, key: Key) -> bool {
+        if self.sent.get(&key).is_some_and(|sent| sent.discardable) {
+            return true;
+        }
+        if queue.name == "latest" {
+            let after = queue.more.entered.iter().rposition(|entered| *entered == key).map_or(0, |at| at + 1);
+            return queue.more.entered[after..].iter().any(|later| later.number % KEYS == key.number % KEYS);
+        }
+        traits::drops(&queue.name) && (queue.name != "ring" || queue.more.last_entered != Some(key))
+    }
+}
