@@ -9,6 +9,7 @@ from proton import UNDESCRIBED, Array, Data, Delivery, Described, Link, Message,
 from proton.reactor import Copy, Filter, LinkOption, ReceiverOption, Selector
 from proton.utils import LinkDetached, SendException
 
+from interop.clients.paho import Paho
 from interop.clients.proton_blocking import Proton
 from lib.gateway import Gateway
 
@@ -64,12 +65,12 @@ class Durable(ReceiverOption):
         receiver.source.capabilities.put_object(Array(UNDESCRIBED, Data.SYMBOL, *map(symbol, self.capabilities)))
 
 
-class Priority(LinkOption):
-    def __init__(self, priority):
-        self.priority = priority
+class Property(LinkOption):
+    def __init__(self, name, value):
+        self.properties = PropertyDict({symbol(name): value})
 
     def apply(self, link):
-        link.properties = PropertyDict({symbol("x-opt-consumer-priority"): self.priority})
+        link.properties = self.properties
 
 
 def send(client, address, *messages):
@@ -257,10 +258,13 @@ def test_a_dynamic_node_goes_with_its_link(gateway, client):
     receiver = client.connection.create_receiver(None, credit=1, dynamic=True)
     address = receiver.link.remote_source.address
     other = Proton(gateway)
-    other.subscribe(address)
+    with pytest.raises(LinkDetached, match="amqp:unauthorized-access"):
+        other.subscribe(address)
+    client.subscribe(address)
     receiver.close()
     with pytest.raises(LinkDetached, match="amqp:resource-deleted"):
-        other.receive_raw(5)
+        client.receive_raw(5)
+    assert conditions(gateway, address, 1) == ["amqp:not-found"]
     other.close()
 
 
@@ -345,10 +349,24 @@ def test_a_queue_that_nobody_made_is_not_found(policies, ruled):
         ruled.subscribe("/queue/made")
 
 
+def test_a_subscription_may_begin_with_what_is_retained(gateway, client, topic_address):
+    mqtt = Paho(gateway, 5)
+    mqtt.client.publish(topic_address.mqtt, b"last", qos=1, retain=True).wait_for_publish(5)
+    client.subscribe(topic_address, options=Property("x-opt-retained", True))
+    message = client.receive_raw(5)
+    assert bytes(message.body) == b"last"
+    assert message.annotations[symbol("x-opt-retained")] is True
+    client.receiver.accept()
+    client.unsubscribe()
+    client.subscribe(topic_address)
+    assert bodies(client) == []
+    mqtt.close()
+
+
 def test_the_higher_consumer_priority_is_served_first(gateway, queue_address):
     low, high = Proton(gateway), Proton(gateway)
-    low.subscribe(queue_address, options=Priority(1))
-    high.subscribe(queue_address, options=Priority(2), credit=3)
+    low.subscribe(queue_address, options=Property("x-opt-consumer-priority", 1))
+    high.subscribe(queue_address, options=Property("x-opt-consumer-priority", 2), credit=3)
     sender = Proton(gateway)
     send(sender, queue_address, *[Message(body=n) for n in range(5)])
     assert len(low.receiver.fetcher.incoming) == 0

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Address, Attach as Request, AttachAccess, Binding, Filter, Lifetime, QueueSpec, Value};
+use evergate_model::{Address, Attach as Request, AttachAccess, Binding, Filter, Lifetime, QueueSpec, Retained, Value};
 
 use super::context::{Context, LinkId};
 use super::outgoing::Outgoing;
@@ -15,10 +15,13 @@ use crate::terminus::{Origin, Terminus};
 /// Link properties that say a consumer's priority: ours, then Artemis's and RabbitMQ's.
 const PRIORITY: [&str; 3] = ["x-opt-consumer-priority", "priority", "rabbitmq:priority"];
 
+/// A link property: a new subscription begins with the retained messages that match.
+const RETAINED: &str = "x-opt-retained";
+
 /// What the gateway is asked for a receiver's link.
 pub(super) fn consume(link: &mut Outgoing, attach: &Attach<'_>, context: &Context) -> Result<Request, AmqpError> {
     let mut request = Request::new(link.id.consumer(), QueueSpec::temporary());
-    request.priority = priority(attach.properties)?;
+    read_properties(attach.properties, &mut request)?;
     match attach.source {
         Some(bytes) => {
             link.source = Terminus::source(bytes)??;
@@ -131,20 +134,26 @@ pub(super) fn temporary_topic(context: &Context, link: LinkId) -> Address {
     Address::topic(format!("$temporary/{:x}/{}", context.conn_id, link.0))
 }
 
-fn priority(properties: Option<&[u8]>) -> Result<i32, AmqpError> {
-    let Some(bytes) = properties else { return Ok(0) };
+/// Takes the link's properties that mean something here.
+fn read_properties(properties: Option<&[u8]>, request: &mut Request) -> Result<(), AmqpError> {
+    let Some(bytes) = properties else { return Ok(()) };
     let Item::Map(mut items) = Reader::new(bytes).item()? else { return Err(DecodeError::WrongType.into()) };
-    let mut priority = 0;
     while let Some(key) = items.next().transpose()? {
         let value = items.next().transpose()?;
         let Item::Simple(Value::Symbol(key)) = key else { continue };
         if PRIORITY.contains(&&*key) {
-            let Some(Item::Simple(value)) = value else { return Err(DecodeError::WrongType.into()) };
-            priority = value
-                .as_integer()
-                .and_then(|number| i32::try_from(number).ok())
-                .ok_or_else(|| AmqpError::new(INVALID_FIELD, "a consumer's priority is a whole number"))?;
+            request.priority = match value {
+                Some(Item::Simple(value)) => value.as_integer().and_then(|number| i32::try_from(number).ok()),
+                _ => None,
+            }
+            .ok_or_else(|| AmqpError::new(INVALID_FIELD, "a consumer's priority is a whole number"))?;
+        } else if key == RETAINED {
+            request.retained = match value {
+                Some(Item::Simple(Value::Bool(true))) => Retained::SendIfNew,
+                Some(Item::Simple(Value::Bool(false))) => Retained::Skip,
+                _ => return Err(AmqpError::new(INVALID_FIELD, "x-opt-retained is true or false")),
+            };
         }
     }
-    Ok(priority)
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! A message on its way to a consumer: a fresh header before the publisher's bytes.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Delivery, Encoding, Formats, Message, Meta, Seq, Time, Value, Wire};
+use evergate_model::{Delivery, Encoding, Formats, Meta, Time, Value, Wire};
 
 use super::convert::convert;
 use super::sections::{HEADER, MESSAGE_ANNOTATIONS, Sections, map};
@@ -13,6 +13,9 @@ const PRIORITY_DEFAULT: u8 = 4;
 
 /// The place of a message in its stream, under RabbitMQ's name.
 const STREAM_OFFSET: &str = "x-stream-offset";
+
+/// A message that was there before the subscription.
+const RETAINED: &str = "x-opt-retained";
 
 /// A message's bytes in three pieces: ours, then the publisher's head and body.
 #[derive(Debug)]
@@ -43,9 +46,9 @@ pub(crate) fn encode(delivery: &Delivery, tells_place: bool, formats: &Formats, 
     put_header(&mut first, delivery, now);
     let mut head = head.clone();
     let foreign = message.encoding != Encoding::Amqp10;
-    if tells_place || !message.annotations.is_empty() || (foreign && message.meta.rare.is_some()) {
-        let place = tells_place.then_some(delivery.seq);
-        put_annotations(&mut first, message, place, &mut head);
+    let wishes = foreign && message.meta.rare.is_some();
+    if tells_place || delivery.retained || wishes || !message.annotations.is_empty() {
+        put_annotations(&mut first, delivery, tells_place, &mut head);
     }
     Payload { pieces: [first.freeze(), head, body.clone()] }
 }
@@ -70,7 +73,8 @@ fn put_header(buf: &mut BytesMut, delivery: &Delivery, now: Time) {
 }
 
 /// Writes the broker's annotations together with the publisher's, which are taken off `head`.
-fn put_annotations(buf: &mut BytesMut, message: &Message, place: Option<Seq>, head: &mut Bytes) {
+fn put_annotations(buf: &mut BytesMut, delivery: &Delivery, tells_place: bool, head: &mut Bytes) {
+    let message = &*delivery.message;
     put_descriptor(buf, MESSAGE_ANNOTATIONS);
     let mut list = MapWriter::new(buf);
     let mut taken = 0;
@@ -88,8 +92,11 @@ fn put_annotations(buf: &mut BytesMut, message: &Message, place: Option<Seq>, he
     if message.encoding != Encoding::Amqp10 {
         put_wishes(&mut list, &message.meta);
     }
-    if let Some(place) = place {
-        list.pair(&Value::Symbol(STREAM_OFFSET.into()), &Value::Ulong(place.0));
+    if tells_place {
+        list.pair(&Value::Symbol(STREAM_OFFSET.into()), &Value::Ulong(delivery.seq.0));
+    }
+    if delivery.retained {
+        list.pair(&Value::Symbol(RETAINED.into()), &Value::Bool(true));
     }
     list.close();
     let _ = head.split_to(taken);

@@ -1,12 +1,13 @@
 //! Deliveries settled in a transaction (part 4, 4.4.2).
 
 use bytes::BytesMut;
-use evergate_model::{Event, Outcome, TransactionError, Value};
+use evergate_model::{Action, Event, Outcome, TransactionError, Value};
 
-use super::client::disposition;
+use super::client::{Client, disposition, transfer};
 use super::consume::settles;
 use super::controller::{
-    ID, OTHER, RECEIVER, commit, declare, declared, id_of, receiving, rejected, retiring, roll_back, state_of, token,
+    COORDINATOR, ID, OTHER, RECEIVER, commit, declare, declared, discharge, id_of, receiving, rejected, retiring,
+    roll_back, state_of, token,
 };
 use crate::AmqpConfig;
 use crate::codec::{ListWriter, MapWriter, put_symbol, put_value};
@@ -95,6 +96,21 @@ fn a_commit_that_fails_is_rejected_after_everything_was_given_back() {
         client.event(Event::Done(token));
         assert_eq!(rejected(&client.reply()).as_deref(), Some(condition));
         assert_eq!(settles(&mut client).len(), 1);
+    }
+}
+
+#[test]
+fn a_transaction_that_ends_makes_room_for_more() {
+    for (settled, fail) in [(true, false), (false, false), (true, true)] {
+        let mut client = declared(AmqpConfig { unsettled_per_link_max: 2, ..AmqpConfig::default() });
+        receiving(&mut client, 2);
+        client.send(0, &retiring(0, 1, settled, ID, code::ACCEPTED));
+        let credit = |client: &mut Client| client.actions().iter().any(|action| matches!(action, Action::Credit(_)));
+        assert!(!credit(&mut client), "they count until the transaction ends");
+        client.send(0, &transfer(COORDINATOR, 1, false, &discharge(ID, fail)));
+        let (token, ..) = token(&mut client);
+        client.event(if fail { Event::Done(token) } else { Event::Committed { token, result: Ok(()) } });
+        assert!(credit(&mut client), "{settled} {fail}");
     }
 }
 

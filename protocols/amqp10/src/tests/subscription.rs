@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evergate_model::{
-    Action, AttachAccess, Attached, Binding, Event, Filter, Lifetime, Selector, Seq, StreamStart, Time, Value,
+    Action, AttachAccess, Attached, Binding, Event, Filter, Lifetime, Retained, Selector, Seq, StreamStart, Time, Value,
 };
 
 use super::client::{AttachFrame, Client, Node, Reply, detach, flow};
@@ -303,6 +303,27 @@ fn a_consumers_priority_is_a_property_of_its_link() {
     let properties = &[("priority", Value::Ulong(u64::MAX))];
     client.send(0, &AttachFrame { properties, ..AttachFrame::receiver(0, Node::at("orders")) }.bytes());
     assert_eq!(client.replies()[1].condition(2), "amqp:invalid-field");
+}
+
+#[test]
+fn a_link_may_ask_for_retained_messages() {
+    let table: [(&'static [(&'static str, Value<'static>)], Retained); 3] = [
+        (&[], Retained::Skip),
+        (&[("x-opt-retained", Value::Bool(true))], Retained::SendIfNew),
+        (&[("x-opt-retained", Value::Bool(false))], Retained::Skip),
+    ];
+    for (properties, retained) in table {
+        let frame = AttachFrame { properties, ..AttachFrame::receiver(0, Node::at("/topic/a")) };
+        assert_eq!(attach(&mut Client::running(AmqpConfig::default()), &frame).retained, retained);
+    }
+    let mut client = Client::running(AmqpConfig::default());
+    let attach = attach(&mut client, &AttachFrame::receiver(0, Node::at("/topic/a")));
+    answer(&mut client, &attach);
+    client.send(0, &flow(0, 0, 1, false));
+    let Event::Deliver(delivery) = delivery(attach.consumer, 1, b"x") else { panic!() };
+    client.event(Event::Deliver(evergate_model::Delivery { retained: true, ..delivery }));
+    let payload = client.reply().payload;
+    assert!(payload.windows(15).any(|bytes| bytes == b"x-opt-retained\x41"), "{payload:02x?}");
 }
 
 #[test]

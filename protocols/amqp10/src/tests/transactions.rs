@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use evergate_model::{Event, PublishError, TransactionError, TransactionId, Value};
 
-use super::client::{AttachFrame, Client, Node, begin, data, detach, performative, transfer};
+use super::client::{AttachFrame, Client, Node, begin, data, detach, part, performative, transfer};
 use super::consume::settles;
 use super::controller::{
     COORDINATOR, ID, OTHER, SENDER, commit, control, controlling, coordinator, declare, declared, discharge, id_of,
@@ -43,6 +43,21 @@ fn a_message_is_posted_with_its_transaction_and_accepted_in_it() {
     commit(&mut client, 2, Ok(()));
     let reply = client.reply();
     assert_eq!((reply.field(1), state_of(&reply)), (Value::Uint(2), u64::from(code::ACCEPTED)));
+}
+
+#[test]
+fn a_message_in_many_frames_names_its_transaction_in_the_first() {
+    let mut client = declared(AmqpConfig::default());
+    sending(&mut client);
+    let whole = posting(1, false, &id_of(ID), b"x");
+    let (first, rest) = whole.split_at(whole.len() - 4);
+    // The sixth field says that there is more.
+    let mut first = first.to_vec();
+    let more = first.windows(2).position(|bytes| bytes == [0x42, 0x42]).unwrap() + 1;
+    first[more] = 0x41;
+    client.send(0, &first);
+    client.send(0, &part(SENDER, None, false, false, rest));
+    assert_eq!(published(&mut client).transaction, Some(ID));
 }
 
 #[test]

@@ -60,6 +60,25 @@ final class Subscriptions {
         }
     }
 
+    public static void aDurableSubscriptionWithAnotherSelectorBeginsAnew() throws JMSException {
+        Topic topic = Checks.topic("changed");
+        for (String colour : new String[] {"red", "blue"}) {
+            try (Connection connection = Checks.connect("changing-client"); Session session = connection.createSession()) {
+                MessageConsumer consumer =
+                        session.createDurableConsumer(topic, "changes", "colour = '" + colour + "'", false);
+                Checks.nothing(consumer);
+            }
+            coloured(topic, colour);
+        }
+        try (Connection connection = Checks.connect("changing-client"); Session session = connection.createSession()) {
+            MessageConsumer consumer = session.createDurableConsumer(topic, "changes", "colour = 'blue'", false);
+            Checks.same("blue", Checks.text(consumer));
+            Checks.nothing(consumer);
+            consumer.close();
+            session.unsubscribe("changes");
+        }
+    }
+
     public static void aSharedSubscriptionDividesItsMessages() throws JMSException {
         Topic topic = Checks.topic("shared");
         try (Connection one = Checks.connect(null); Connection other = Checks.connect(null)) {
