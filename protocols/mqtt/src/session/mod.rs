@@ -3,6 +3,7 @@
 //! - `connect`: CONNECT to CONNACK, and how it ends
 //! - `inbound`: what the client publishes
 //! - `outbound`: deliveries and their acknowledgements
+//! - `told`: what the gateway tells of a delivery
 //! - `subscribe`: SUBSCRIBE and UNSUBSCRIBE
 //! - `consuming`: what the user properties of a SUBSCRIBE ask for
 //! - `replies`: answers in the order of the client's packets
@@ -16,6 +17,7 @@ mod subscribe;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -26,8 +28,8 @@ use evergate_model::{Close, ConsumerId, Event, Formats, Output, PeerInfo, Sessio
 
 use crate::MqttConfig;
 use crate::codec::{
-    AckKind, Connect, DecodeError, Disconnect, Packet, Properties, PropertyValue, ReasonCode, Suback, Version, decode,
-    encode, id,
+    AckKind, Connect, DecodeError, Disconnect, Packet, Properties, PropertyValue, ReasonCode, Version, decode, encode,
+    id,
 };
 use connect::Identity;
 use inbound::Inbound;
@@ -222,28 +224,6 @@ impl MqttSession {
                 }
             }
         }
-    }
-
-    fn suback(&mut self, packet_id: u16, mut codes: Vec<ReasonCode>, text: Option<String>, out: &mut Output) {
-        let refused = codes.iter().any(|code| code.is_error());
-        if refused && self.version == Version::V3 {
-            // 3.1 knows no failure here; it would take the code for a granted QoS.
-            let what = text.unwrap_or_else(|| "a subscription was refused".into());
-            return self.close(Close::ProtocolError(what), out);
-        }
-        if !self.is_v5() {
-            // 3.1.1 knows one failure. [MQTT-3.9.3-2]
-            codes.iter_mut().filter(|code| code.is_error()).for_each(|code| code.0 = 0x80);
-        }
-        let mut suback = Suback { packet_id, codes, properties: Properties::default() };
-        if let Some(text) = text.filter(|_| self.client.wants_reasons) {
-            suback.properties.add(id::REASON_STRING, PropertyValue::Text(text));
-            if self.try_send(&Packet::Suback(suback.clone()), out) {
-                return;
-            }
-            suback.properties = Properties::default();
-        }
-        self.send(&Packet::Suback(suback), out);
     }
 
     /// Writes a packet. One that the client said it cannot take is not sent [MQTT-3.1.2-24]; all but

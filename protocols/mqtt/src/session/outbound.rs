@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use evergate_model::{
     Action, AddressKind, ConsumerId, Credit, Delivery, Encoding, Message, Outcome, Output, Selector, Seq, Settle, Time,
 };
@@ -224,28 +223,6 @@ impl MqttSession {
         };
         self.in_flight.insert(packet_id, Flight { consumer: delivery.consumer, seq: Some(delivery.seq), stage });
         Sent::Yes
-    }
-
-    /// What the gateway tells of a delivery, as user properties; `None`: nothing, as of most. They come before
-    /// the publisher's own.
-    fn told_by_the_gateway(&self, delivery: &Delivery) -> Option<BytesMut> {
-        let source = self.consumers.get(&delivery.consumer).and_then(|consumer| consumer.shared.as_ref());
-        let tells_offset = source.is_some_and(|source| source.options.consuming.start.is_some());
-        let annotations = &delivery.message.annotations;
-        if !self.is_v5() || (annotations.is_empty() && delivery.failed_count == 0 && !tells_offset) {
-            return None;
-        }
-        let mut told = BytesMut::new();
-        for annotation in annotations {
-            format::put_pair(&mut told, &annotation.name, &annotation.value);
-        }
-        if delivery.failed_count > 0 {
-            format::put_pair(&mut told, "delivery-count", &delivery.failed_count.to_string());
-        }
-        if tells_offset {
-            format::put_pair(&mut told, "x-stream-offset", &delivery.seq.0.to_string());
-        }
-        Some(told)
     }
 
     /// The packet id that a delivery may use now. [MQTT-3.3.4-9], [MQTT-2.2.1-4]

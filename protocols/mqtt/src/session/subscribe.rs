@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Action, Attach, AttachError, Attached, Binding, ConsumerId, Filter, Lifetime, Output, QueueSpec, Retained,
+    Action, Attach, AttachError, Attached, Binding, Close, ConsumerId, Filter, Lifetime, Output, QueueSpec, Retained,
     Selector, Token,
 };
 
@@ -12,7 +12,10 @@ use super::outbound::{Consumer, SharedSource};
 use super::replies::Reply;
 use super::subscription::{Options, Target, note, noted};
 use super::{MqttSession, OWN};
-use crate::codec::{Qos, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Unsubscribe, id};
+use crate::codec::{
+    Packet, Properties, PropertyValue, Qos, ReasonCode, RetainHandling, Suback, Subscribe, SubscribeFilter,
+    Unsubscribe, Version, id,
+};
 use crate::format::QUEUE_PREFIX;
 
 impl MqttSession {
@@ -190,6 +193,34 @@ impl MqttSession {
             }
             _ => self.replies.answer(slot, None, None),
         }
+    }
+
+    pub(super) fn suback(
+        &mut self,
+        packet_id: u16,
+        mut codes: Vec<ReasonCode>,
+        text: Option<String>,
+        out: &mut Output,
+    ) {
+        let refused = codes.iter().any(|code| code.is_error());
+        if refused && self.version == Version::V3 {
+            // 3.1 knows no failure here; it would take the code for a granted QoS.
+            let what = text.unwrap_or_else(|| "a subscription was refused".into());
+            return self.close(Close::ProtocolError(what), out);
+        }
+        if !self.is_v5() {
+            // 3.1.1 knows one failure. [MQTT-3.9.3-2]
+            codes.iter_mut().filter(|code| code.is_error()).for_each(|code| code.0 = 0x80);
+        }
+        let mut suback = Suback { packet_id, codes, properties: Properties::default() };
+        if let Some(text) = text.filter(|_| self.client.wants_reasons) {
+            suback.properties.add(id::REASON_STRING, PropertyValue::Text(text));
+            if self.try_send(&Packet::Suback(suback.clone()), out) {
+                return;
+            }
+            suback.properties = Properties::default();
+        }
+        self.send(&Packet::Suback(suback), out);
     }
 
     pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe, out: &mut Output) {

@@ -1,0 +1,31 @@
+//! What the gateway tells of a delivery.
+
+use bytes::BytesMut;
+use evergate_model::Delivery;
+
+use super::MqttSession;
+use crate::format;
+
+impl MqttSession {
+    /// What the gateway tells of a delivery, as user properties; `None`: nothing, as of most. They come before
+    /// the publisher's own.
+    pub(super) fn told_by_the_gateway(&self, delivery: &Delivery) -> Option<BytesMut> {
+        let source = self.consumers.get(&delivery.consumer).and_then(|consumer| consumer.shared.as_ref());
+        let tells_offset = source.is_some_and(|source| source.options.consuming.start.is_some());
+        let annotations = &delivery.message.annotations;
+        if !self.is_v5() || (annotations.is_empty() && delivery.failed_count == 0 && !tells_offset) {
+            return None;
+        }
+        let mut told = BytesMut::new();
+        for annotation in annotations {
+            format::put_pair(&mut told, &annotation.name, &annotation.value);
+        }
+        if delivery.failed_count > 0 {
+            format::put_pair(&mut told, "delivery-count", &delivery.failed_count.to_string());
+        }
+        if tells_offset {
+            format::put_pair(&mut told, "x-stream-offset", &delivery.seq.0.to_string());
+        }
+        Some(told)
+    }
+}
