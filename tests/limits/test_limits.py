@@ -59,8 +59,9 @@ def stays(holds, seconds=1.0):
 def start():
     started = []
 
-    def start(journal=None, **limits):
-        environment = {f"EVERGATE__LIMITS__{name.upper()}": str(value) for name, value in limits.items()}
+    def start(journal=None, policy=None, **limits):
+        environment = {"EVERGATE__POLICY": policy} if policy else {}
+        environment |= {f"EVERGATE__LIMITS__{name.upper()}": str(value) for name, value in limits.items()}
         gateway = Gateway(journal=journal, environment=environment)
         started.append(gateway)
         return gateway.start()
@@ -227,3 +228,21 @@ def test_a_dead_journal_ends_the_gateway_with_a_reason(start, postgres):
     assert gateway.process.wait(15) == 1
     assert not waiting.is_published()
     assert "the journal failed" in gateway.log and "start again" in gateway.log
+
+
+def test_by_policy_a_subscriber_that_does_not_keep_up_is_disconnected_and_the_log_says_so(start):
+    policy = '[{match = "$session/sleeper", messages_max = 200, on_full = "disconnect"}]'
+    gateway = start(policy=policy)
+    watcher, reader = connect(gateway), connect(gateway)
+    subscribe(watcher, "_LOG/#", 0)
+    subscribe(reader, "news")
+    # A client that subscribes and never reads again.
+    sleeper = connect(gateway, client_id="sleeper")
+    subscribe(sleeper, "news")
+    sleeper.loop_stop()
+    publisher = connect(gateway)
+    infos = [publish(publisher, "news", b"x" * 1000) for _ in range(5000)]
+    until(lambda: confirmed(infos) == 5000, "all are confirmed", 60)
+    until(lambda: len(reader.received) == 5000, "the other subscriber has all", 60)
+    told = lambda: [line for line in watcher.received if b"does not keep up" in line and b"sleeper" in line]
+    until(lambda: told(), "the event log names the client")

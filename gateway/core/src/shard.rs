@@ -665,6 +665,9 @@ impl Shard {
         queue.note_idle(now);
         if let Some(full) = queue.fullness_changed() {
             out.effects.push(ShardEffect::Full(id, full));
+            if full {
+                queue.tell_overrun(out.effects);
+            }
         }
         if let Some((before, after)) = queue.timeout_changed() {
             if let Some(at) = before {

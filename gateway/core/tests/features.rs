@@ -569,3 +569,18 @@ fn identities_are_a_row_a_commit_and_go_by_the_row() {
     bench.publish_message(identified(8, "f"));
     assert_eq!(bench.stats().duplicates_total, 1);
 }
+
+#[test]
+fn consumers_that_do_not_keep_up_are_told_when_their_queue_is_full() {
+    let full = |on_full| {
+        let mut bench = Bench::new(LIMITS);
+        let settings = settings(|settings| (settings.messages_max, settings.on_full) = (2, on_full));
+        bench.apply(ShardCommand::Change { queue: Q, settings: Arc::new(settings) });
+        bench.consumer(1, 0);
+        bench.effects.clear();
+        (0..2).for_each(|_| bench.publish(false));
+        let told = bench.told();
+        told.iter().filter(|it| it.contains("Overrun")).count()
+    };
+    assert_eq!((full(OnFull::Disconnect), full(OnFull::Block)), (1, 0));
+}

@@ -23,6 +23,8 @@ pub enum OnFull {
     DropOldest,
     /// The oldest message that nobody holds goes to `_DMQ`.
     DeadLetterOldest,
+    /// Its consumers, who do not keep up, are disconnected; publishers wait until there is room.
+    Disconnect,
 }
 
 /// What happens to a message that expired or was handed out too often.

@@ -372,7 +372,11 @@ impl Connection {
             Event::Detached { consumer } | Event::TakenOver { consumer } | Event::Deleted { consumer } => {
                 self.consumers.remove(&consumer);
             }
-            Event::Authenticated(_) | Event::Published { .. } | Event::Attached { .. } | Event::Stopping { .. } => {}
+            Event::Authenticated(_)
+            | Event::Published { .. }
+            | Event::Attached { .. }
+            | Event::Overrun { .. }
+            | Event::Stopping { .. } => {}
         }
         Ok(None)
     }

@@ -1,11 +1,12 @@
 //! When there is no room: who waits, who is refused, and what goes.
 
-use evergate_model::{Message, OnFull, Time};
+use evergate_model::{Event, Message, OnFull, Time};
 
 use super::line::Paged;
 use super::look::Look;
 use super::{DEAD_LETTER_QUEUE, EVICT, Out, Queue};
 use crate::bug::Bug;
+use crate::effect::{SessionEvent, ShardEffect};
 use crate::lane::Place;
 
 impl Queue {
@@ -51,7 +52,7 @@ impl Queue {
         }
         match self.settings.on_full {
             OnFull::Reject if self.config.bug == Some(Bug::RefuseTooLate) => !self.has_no_room(),
-            OnFull::Block | OnFull::Reject if !self.is_stream() => true,
+            OnFull::Block | OnFull::Reject | OnFull::Disconnect if !self.is_stream() => true,
             OnFull::DropOldest if self.config.bug == Some(Bug::RingKeepsOldest) => !self.has_no_room(),
             _ => {
                 self.trim(now, out);
@@ -133,7 +134,7 @@ impl Queue {
             OnFull::Reject if &*self.name != DEAD_LETTER_QUEUE => false,
             // The oldest of a stream goes: nobody consumes it.
             _ if self.is_stream() => self.trimming || has_no_memory,
-            OnFull::Block | OnFull::Reject => {
+            OnFull::Block | OnFull::Reject | OnFull::Disconnect => {
                 is_above(line.count, settings.messages_max) || is_above(line.bytes, settings.bytes_max) || has_no_memory
             }
             OnFull::DropOldest => self.trimming || has_no_memory,
@@ -147,5 +148,15 @@ impl Queue {
             self.full = full;
             full
         })
+    }
+
+    /// The queue is full: consumers that are to be disconnected then are told.
+    pub fn tell_overrun(&self, effects: &mut Vec<ShardEffect>) {
+        if self.settings.on_full == OnFull::Disconnect && !self.is_stream() {
+            effects.extend(self.consumers.keys().map(|key| {
+                let event = SessionEvent::Event(Event::Overrun { consumer: key.consumer });
+                ShardEffect::Tell(key.session, event)
+            }));
+        }
     }
 }

@@ -143,6 +143,12 @@ pub enum Event {
         /// Whose.
         consumer: ConsumerId,
     },
+    /// The consumer's queue is full and its policy is to disconnect who does not keep up: say goodbye in the
+    /// protocol's words and close.
+    Overrun {
+        /// Whose queue.
+        consumer: ConsumerId,
+    },
     /// The gateway is stopping: say goodbye in the protocol's words and close.
     Stopping {
         /// Text for the peer.

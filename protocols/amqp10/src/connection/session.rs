@@ -81,6 +81,11 @@ impl AmqpSession {
                 let error = AmqpError::new(crate::error::RESOURCE_DELETED, "the queue was deleted");
                 self.lost(consumer, &error, out);
             }
+            Event::Overrun { .. } => {
+                let what = "the client does not keep up with what its links receive";
+                let error = AmqpError::new(crate::error::RESOURCE_LIMIT_EXCEEDED, what);
+                self.close(&error, Close::Gateway(what.into()), out);
+            }
             Event::Stopping { reason } => {
                 let error = AmqpError::new(FORCED, reason.to_string());
                 self.close(&error, Close::Gateway(reason.to_string()), out);

@@ -342,6 +342,10 @@ impl Session for MqttSession {
                 let what = "the session was deleted";
                 self.part(ReasonCode::ADMINISTRATIVE_ACTION, what, Close::Gateway(what.into()), out);
             }
+            Event::Overrun { .. } => {
+                let what = "the client does not keep up with what it subscribed to";
+                self.part(ReasonCode::QUOTA_EXCEEDED, what, Close::Gateway(what.into()), out);
+            }
             Event::TakenOver { consumer } | Event::Deleted { consumer } => {
                 self.forget_consumer(consumer);
             }

@@ -267,6 +267,10 @@ impl StompSession {
             }
             Event::TakenOver { consumer } => self.on_lost(consumer, "another connection took it over"),
             Event::Deleted { consumer } => self.on_lost(consumer, "its queue was deleted"),
+            Event::Overrun { .. } => {
+                let what = "the client does not keep up with what it subscribed to";
+                Err(Fault::refused(what).with_close(Close::Gateway(what.into())))
+            }
             Event::Stopping { reason } => Err(Fault::refused(&*reason).with_close(Close::Gateway(reason.to_string()))),
             // Never asked for.
             Event::Authenticated(_) | Event::Unbound { .. } => Ok(()),

@@ -400,6 +400,7 @@ impl<'a> Gateway<'a> {
         let Some(consumer) = self.consumers().nth(usize::from(choice / 8)) else { return };
         let event = match choice % 8 {
             5 => Event::TakenOver { consumer },
+            4 => Event::Overrun { consumer },
             6 => Event::Deleted { consumer },
             7 => return self.events.push_back(Event::Stopping { reason: "the gateway stops".into() }),
             _ => return,
