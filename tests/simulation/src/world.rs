@@ -55,6 +55,7 @@ pub struct Summary {
     pub loads: u64,
     /// Transactions that a client was told are committed, and are rolled back.
     pub transactions: u64,
+    /// Transactions that were rolled back.
     pub rollbacks: u64,
 }
 

@@ -54,6 +54,7 @@ impl Queue {
         let Some(entry) = self.line.get(place).filter(|entry| entry.state == State::Leaving) else { return };
         let (was_redelivered, until) = (entry.redelivered, entry.message.meta.deliver_at().filter(|at| *at > now));
         self.leaving -= 1;
+        self.leaving_bytes -= entry.message.size_bytes();
         self.give_back(place, false, None, now, out);
         if let Some(entry) = self.line.get_mut(place) {
             entry.redelivered = was_redelivered;
