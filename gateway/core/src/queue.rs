@@ -178,7 +178,7 @@ impl Queue {
             id,
             name,
             durable,
-            settings: settings.clone(),
+            settings,
             config,
             pressed: false,
             line: Line::default(),

@@ -452,7 +452,7 @@ impl Shard {
                     effects.push(ShardEffect::Tell(answer.0, event));
                 }
                 self.with_queue(now, queue, log, effects, |queue, _| {
-                    queue.peek(from, count, selector, reserve, answer)
+                    queue.peek(from, count, selector, reserve, answer);
                 });
             }
             ShardCommand::Tick => self.tick(now, log, effects),

@@ -40,8 +40,8 @@ fn settings(change: impl FnOnce(&mut QueueSettings)) -> QueueSettings {
     settings
 }
 
-fn is(value: &str) -> Option<Selector> {
-    Some(Selector::parse(&format!("p = '{value}'")).unwrap())
+fn is(value: &str) -> Selector {
+    Selector::parse(&format!("p = '{value}'")).unwrap()
 }
 
 fn publish(bench: &mut Bench, number: u64, property: &str) {
@@ -59,7 +59,7 @@ const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: fals
 #[test]
 fn a_consumer_gets_what_it_selects_and_the_rest_stays_for_others() {
     let mut bench = Bench::reading(&Plainly, LIMITS, QueueSettings::default());
-    bench.attach(1, 10, |wants| wants.selector = is("a"));
+    bench.attach(1, 10, |wants| wants.selector = Some(is("a")));
     for (number, property) in [(1, "b"), (2, "a"), (3, "b"), (4, "a")] {
         publish(&mut bench, number, property);
     }
@@ -74,8 +74,8 @@ fn a_consumer_gets_what_it_selects_and_the_rest_stays_for_others() {
 #[test]
 fn what_is_given_back_is_not_offered_to_those_who_do_not_select_it() {
     let mut bench = Bench::reading(&Plainly, LIMITS, QueueSettings::default());
-    bench.attach(1, 10, |wants| wants.selector = is("a"));
-    bench.attach(2, 10, |wants| wants.selector = is("b"));
+    bench.attach(1, 10, |wants| wants.selector = Some(is("a")));
+    bench.attach(2, 10, |wants| wants.selector = Some(is("b")));
     publish(&mut bench, 1, "a");
     assert_eq!(bench.delivered(), [(1, 1)]);
     bench.detach(1, true);
@@ -85,13 +85,13 @@ fn what_is_given_back_is_not_offered_to_those_who_do_not_select_it() {
 #[test]
 fn a_selector_that_rarely_matches_reads_a_deep_queue_once_and_keeps_none_of_it() {
     let mut bench =
-        Bench::reading(&Plainly, QueueLimits { resident_bytes_max: 4 * SIZE, ..LIMITS }, Default::default());
+        Bench::reading(&Plainly, QueueLimits { resident_bytes_max: 4 * SIZE, ..LIMITS }, QueueSettings::default());
     for number in 1..=20 {
         bench.publish_message(message(number, true, if number == 20 { "a" } else { "b" }, |_| ()));
     }
     bench.commit();
     let resident = bench.stats().resident_bytes;
-    bench.attach(1, 1, |wants| wants.selector = is("a"));
+    bench.attach(1, 1, |wants| wants.selector = Some(is("a")));
     let mut loads = 0;
     while let Some((first, last)) = bench.loads().first().copied() {
         loads += 1;

@@ -271,7 +271,8 @@ impl Model {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         for (seq, key) in places {
             queue.taken.insert(*key);
-            if confirmed {
+            // An outcome that is told after a restart may be of another message, whose place was used again.
+            if confirmed && queue.places.get(seq) == Some(key) {
                 queue.done.insert(*seq);
             }
         }

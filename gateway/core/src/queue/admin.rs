@@ -157,8 +157,12 @@ impl Queue {
                 Item::Paged(_) => ranges.push(place),
             }
         }
-        entries.into_iter().for_each(|place| self.remove_at(place, out));
-        ranges.into_iter().for_each(|key| self.drop_range(key, out));
+        for place in entries {
+            self.remove_at(place, out);
+        }
+        for key in ranges {
+            self.drop_range(key, out);
+        }
         before - self.line.count
     }
 

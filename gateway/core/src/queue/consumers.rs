@@ -197,7 +197,9 @@ impl Queue {
         if !self.is_single_active() {
             if self.active.take().is_some() {
                 let all: Vec<ConsumerKey> = self.consumers.keys().copied().collect();
-                all.into_iter().for_each(|key| self.refresh(key));
+                for key in all {
+                    self.refresh(key);
+                }
             }
             return;
         }

@@ -186,9 +186,9 @@ impl Queue {
         let share = owned.div_ceil(takers.max(1)) as u32;
         let mut was_freed = false;
         for bucket in groups.buckets.iter_mut().filter(|bucket| bucket.busy == 0) {
-            let owner = bucket.owner.and_then(|key| self.consumers.get_mut(&key));
-            if let Some(owner) = owner.filter(|owner| owner.buckets > share) {
-                owner.buckets -= 1;
+            let consumer = bucket.owner.and_then(|key| self.consumers.get_mut(&key));
+            if let Some(rich) = consumer.filter(|consumer| consumer.buckets > share) {
+                rich.buckets -= 1;
                 bucket.owner = None;
                 was_freed = true;
             }

@@ -44,7 +44,9 @@ impl Queue {
                 }
             }
         }
-        far.into_iter().for_each(|place| self.page_out(place));
+        for place in far {
+            self.page_out(place);
+        }
     }
 
     pub(super) fn resident_bytes_max(&self) -> u64 {
@@ -144,8 +146,8 @@ impl Queue {
         // What was settled there can be told apart now.
         let first = Place { lane, seq: before.range.first };
         let done: Vec<Place> = self.settled_in_range.range(first..rest).copied().collect();
-        done.iter().for_each(|place| {
-            self.settled_in_range.remove(place);
-        });
+        for place in done {
+            self.settled_in_range.remove(&place);
+        }
     }
 }
