@@ -261,8 +261,8 @@ def test_a_dynamic_node_goes_with_its_link(gateway, client):
     with pytest.raises(LinkDetached, match="amqp:unauthorized-access"):
         other.subscribe(address)
     client.subscribe(address)
-    receiver.close()
     with pytest.raises(LinkDetached, match="amqp:resource-deleted"):
+        receiver.close()
         client.receive_raw(5)
     assert conditions(gateway, address, 1) == ["amqp:not-found"]
     other.close()
