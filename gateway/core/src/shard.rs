@@ -369,16 +369,10 @@ impl Shard {
                 self.publish(now, answer, &message, &targets, mark, group, log, effects);
             }
             ShardCommand::Settle { queue, session, settle } => self.settle(now, queue, session, &settle, log, effects),
-            ShardCommand::Pledge { transaction, queue, session, settle } => {
-                self.pledge(transaction, queue, session, settle, effects);
-            }
-            ShardCommand::CheckRoom { transaction, session, wants } => {
-                self.check_room(transaction, session, &wants, effects);
-            }
-            ShardCommand::Transaction { transaction, publishes, marks, group } => {
-                self.transact(now, transaction, &publishes, marks, group, log, effects);
-            }
-            ShardCommand::Rollback { transaction } => self.rollback(now, transaction, log, effects),
+            ShardCommand::Pledge { .. }
+            | ShardCommand::CheckRoom { .. }
+            | ShardCommand::Transaction { .. }
+            | ShardCommand::Rollback { .. } => self.apply_to_transaction(now, command, log, effects),
             ShardCommand::Pressure(pressed) => self.press(pressed, effects),
             ShardCommand::Durable(position) => self.committed(now, position, log, effects),
             ShardCommand::Credit { queue, session, consumer, limit, drain } => {

@@ -484,7 +484,7 @@ impl Client {
         connection.publisher.commit(id, token);
     }
 
-    fn told_outcome(&mut self, model: &mut Model, id: TransactionId, result: Result<(), TransactionError>) -> Check {
+    fn told_outcome(&mut self, model: &mut Model, id: TransactionId, result: &Result<(), TransactionError>) -> Check {
         let is_current = self.transaction.as_ref().is_some_and(|current| current.id == Some(id));
         let current = if is_current { self.transaction.take() } else { None };
         match result {
@@ -536,7 +536,7 @@ impl Client {
                     current.id = Some(id);
                 }
             }
-            Told::Outcome(id, result) => self.told_outcome(around.model, id, result)?,
+            Told::Outcome(id, result) => self.told_outcome(around.model, id, &result)?,
             Told::Attached { consumer, queue, found } => {
                 let is_session = self.connection.as_ref().and_then(|connection| connection.consumers.get(&consumer));
                 if is_session.is_some_and(|state| state.kind == Kind::Session) {

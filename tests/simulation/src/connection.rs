@@ -26,6 +26,7 @@ pub enum Kind {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Consumer {
     pub kind: Kind,
     pub place: Option<(QueueId, ShardId)>,
@@ -311,8 +312,7 @@ impl Connection {
                 Some(Pending::Commit(id)) => return Some(Told::Outcome(id, result)),
                 _ => return None,
             },
-            Event::Published { token, .. } => (token, None),
-            Event::Done(token) => (token, None),
+            Event::Published { token, .. } | Event::Done(token) => (token, None),
             _ => return None,
         };
         match (self.pending.remove(&token)?, told) {
@@ -408,10 +408,13 @@ impl Connection {
                 // Held back by a full queue, or addressed to a consumer that was taken away.
                 Pending::Publish(_) | Pending::Commit(_) => {}
                 Pending::Accept { consumer, .. } if !self.consumers.contains_key(consumer) => {}
-                Pending::Begin | Pending::Held | Pending::Rollback(_) => {
-                    return Err(format!("{pending:?} was never answered"));
-                }
-                Pending::Fence | Pending::Bind | Pending::Clear(_) | Pending::Accept { .. } => {
+                Pending::Begin
+                | Pending::Held
+                | Pending::Rollback(_)
+                | Pending::Fence
+                | Pending::Bind
+                | Pending::Clear(_)
+                | Pending::Accept { .. } => {
                     return Err(format!("{pending:?} was never answered"));
                 }
             }

@@ -19,6 +19,9 @@ pub type Check = Result<(), String>;
 
 pub const DEAD_LETTERS: &str = "_DMQ";
 
+/// A word on deliveries, of whose consumer and on which queue.
+pub type Pledge = (QueueId, (SessionId, ConsumerId), Settle);
+
 #[derive(Debug, Default)]
 pub struct Model {
     /// Starts of the node.
@@ -31,7 +34,7 @@ pub struct Model {
     marks: BTreeMap<(QueueId, u32), Option<bool>>,
     came: u64,
     /// What is to be settled when a transaction commits.
-    pub pledges: HashMap<TransactionId, Vec<(QueueId, (SessionId, ConsumerId), Settle)>>,
+    pub pledges: HashMap<TransactionId, Vec<Pledge>>,
     pub dispatched: u64,
     pub confirmed: u64,
 }

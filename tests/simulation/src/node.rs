@@ -230,7 +230,9 @@ impl Node {
         };
         let command = if self.fault == Some(Fault::TransientBeforeCommit) {
             let (early, command) = without_transient(command);
-            early.into_iter().for_each(|command| self.shards[index].apply(self.now, command, &mut log, &mut effects));
+            for command in early {
+                self.shards[index].apply(self.now, command, &mut log, &mut effects);
+            }
             command
         } else {
             command

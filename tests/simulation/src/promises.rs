@@ -87,14 +87,18 @@ impl Model {
         match command {
             ShardCommand::Publish { message, targets, .. } => {
                 let key = Key::of(message);
-                targets.iter().for_each(|target| self.enters(target.queue, key));
+                for target in targets {
+                    self.enters(target.queue, key);
+                }
             }
             ShardCommand::Transaction { transaction, publishes, .. } => {
                 for (queue, who, settle) in self.pledges.remove(transaction).unwrap_or_default() {
                     self.settles(now, queue, who, &settle);
                 }
                 for (message, targets) in publishes {
-                    targets.iter().for_each(|target| self.enters(target.queue, Key::of(message)));
+                    for target in targets {
+                        self.enters(target.queue, Key::of(message));
+                    }
                 }
             }
             ShardCommand::Settle { queue, session, settle } => {

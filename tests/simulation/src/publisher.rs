@@ -191,9 +191,9 @@ impl Publisher {
                     known.extend(targets.iter().map(|target| (target.queue, target.durable)));
                 }
                 PublisherEffect::Directory(DirectoryCommand::PublishRetained { answer: Some((_, token)), .. }) => {
-                    let sent = self.sent.get_mut(token);
-                    sent.into_iter()
-                        .for_each(|sent| (sent.routed, sent.targets) = (true, model.subscribed(&sent.address)));
+                    if let Some(sent) = self.sent.get_mut(token) {
+                        (sent.routed, sent.targets) = (true, model.subscribed(&sent.address));
+                    }
                 }
                 _ => {}
             }
@@ -238,16 +238,10 @@ impl Publisher {
                 answers.push(Answer::Event(Event::Published { token, result }));
                 continue;
             };
-            let targets = match result {
-                Err(_) => None,
-                Ok(_) => {
-                    if !sent.routed {
-                        sent.check_routed(node, model, &[])?;
-                    }
-                    Some(sent.targets)
-                }
-            };
-            answers.push(Answer::Published(token, targets));
+            if result.is_ok() && !sent.routed {
+                sent.check_routed(node, model, &[])?;
+            }
+            answers.push(Answer::Published(token, result.is_ok().then_some(sent.targets)));
         }
         Ok(answers)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use evergate_model::{Message, Outcome, PublishError, QueueId, Settle, Time, TransactionId};
 
-use super::{Shard, ShardTarget};
+use super::{Shard, ShardCommand, ShardTarget};
 use crate::consumer::ConsumerKey;
 use crate::effect::{Group, Logged, Position, SessionEvent, SessionId, ShardEffect};
 use crate::lane::Place;
@@ -31,8 +31,32 @@ pub(super) struct Transactions {
 }
 
 impl Shard {
+    /// A step of a transaction.
+    pub(super) fn apply_to_transaction(
+        &mut self,
+        now: Time,
+        command: ShardCommand,
+        log: &mut Vec<Logged>,
+        effects: &mut Vec<ShardEffect>,
+    ) {
+        match command {
+            ShardCommand::Pledge { transaction, queue, session, settle } => {
+                self.pledge(transaction, queue, session, settle, effects);
+            }
+            ShardCommand::CheckRoom { transaction, session, wants } => {
+                self.check_room(transaction, session, &wants, effects);
+            }
+            ShardCommand::Transaction { transaction, publishes, marks, group } => {
+                self.transact(now, transaction, &publishes, marks, group, log, effects);
+            }
+            ShardCommand::Rollback { transaction } => self.rollback(now, transaction, log, effects),
+            // No other is a step of a transaction.
+            _ => {}
+        }
+    }
+
     /// Takes deliveries out of a consumer's hands, for a transaction.
-    pub(super) fn pledge(
+    fn pledge(
         &mut self,
         transaction: TransactionId,
         id: QueueId,
@@ -53,7 +77,7 @@ impl Shard {
     }
 
     /// Says whether a transaction would find room, before anything of it is decided.
-    pub(super) fn check_room(
+    fn check_room(
         &self,
         transaction: TransactionId,
         session: SessionId,
@@ -69,7 +93,7 @@ impl Shard {
     }
 
     /// Gives back what was pledged to a transaction: to its consumer, or to the queue if that has left.
-    pub(super) fn rollback(
+    fn rollback(
         &mut self,
         now: Time,
         transaction: TransactionId,
@@ -83,7 +107,7 @@ impl Shard {
 
     /// Carries out this shard's part of a commit. Nothing of it can be seen before it is durable.
     #[allow(clippy::too_many_arguments)] // the parts of one command
-    pub(super) fn transact(
+    fn transact(
         &mut self,
         now: Time,
         transaction: TransactionId,

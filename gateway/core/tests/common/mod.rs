@@ -32,7 +32,7 @@ pub fn message_to(address: &Address) -> Message {
     Message::new(Meta::new(address.clone()), Encoding::Plain, Bytes::new(), Bytes::new())
 }
 
-pub const OUTCOMES: OutcomeLimits = OutcomeLimits { outcomes_max: 10, age_max: std::time::Duration::from_secs(60) };
+pub const OUTCOMES: OutcomeLimits = OutcomeLimits { outcomes_max: 10, age_max: std::time::Duration::from_mins(1) };
 
 /// What a message of these tests counts for.
 pub const SIZE: u64 = evergate_model::OVERHEAD_BYTES;
