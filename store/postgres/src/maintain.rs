@@ -18,6 +18,9 @@ use crate::{PostgresJournal, Shared};
 
 /// How long to leave a table alone that a reader held.
 const TRUNCATE_PAUSE: Duration = Duration::from_secs(1);
+/// Live places that a generation is written down with at leisure; with more it waits until it must be.
+const WRITE_DOWN_MAX: u64 = 500_000;
+
 impl PostgresJournal {
     /// Begins a new generation if the one being written is full, or if there is none.
     pub(crate) async fn rotate_if_full(&mut self) -> Result<(), JournalError> {
@@ -103,7 +106,8 @@ impl PostgresJournal {
     pub(crate) async fn write_down_one(&mut self) -> Result<(), JournalError> {
         let missing = {
             let ring = &self.shared.lock().ring;
-            ring.finished().iter().find(|one| one.live > 0 && !one.has_checkpoint).map(|one| one.number)
+            let is_missing = |one: &&Generation| (1..=WRITE_DOWN_MAX).contains(&one.live) && !one.has_checkpoint;
+            ring.finished().iter().find(is_missing).map(|one| one.number)
         };
         match missing {
             Some(number) => self.write_down(number).await,

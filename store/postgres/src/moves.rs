@@ -20,8 +20,9 @@ const STEP_ROWS_MIN: usize = 16;
 const STEP_ROWS_MAX: usize = 128;
 /// Rows to read back for each row that is written: more than one, or the ring would grow.
 const ROWS_PER_ROW: usize = 2;
-/// Runs looked at in one step.
+/// Runs looked at and bytes moved in one step, but for those of its last row.
 const STEP_RUNS_MAX: usize = 4_096;
+const STEP_BYTES_MAX: u64 = 1 << 20;
 
 /// The generation that is being emptied.
 #[derive(Debug)]
@@ -29,8 +30,8 @@ pub struct Moving {
     number: i64,
     slot: i32,
     query: Statement,
-    /// What was live in it when this began, by row.
-    runs: Vec<Run>,
+    /// What was live in it when this began, with its bytes, by row.
+    runs: Vec<(Run, u64)>,
     at: usize,
 }
 
@@ -59,14 +60,16 @@ impl Moving {
     /// The next rows with something live, and what that is.
     fn take(&mut self, rows_max: usize, index: &Index) -> BTreeMap<PackId, Vec<Run>> {
         let mut found: BTreeMap<PackId, Vec<Run>> = BTreeMap::new();
-        let from = self.at;
-        while let Some(run) = self.runs.get(self.at) {
-            let is_next_row = self.at > from && self.runs[self.at - 1].pack != run.pack;
-            if is_next_row && (found.len() >= rows_max || self.at - from >= STEP_RUNS_MAX) {
+        let (from, mut bytes) = (self.at, 0);
+        while let Some((run, run_bytes)) = self.runs.get(self.at) {
+            let is_next_row = self.at > from && self.runs[self.at - 1].0.pack != run.pack;
+            let is_enough = found.len() >= rows_max || self.at - from >= STEP_RUNS_MAX || bytes >= STEP_BYTES_MAX;
+            if is_next_row && is_enough {
                 break;
             }
             let mut parts = live_parts(index, run).peekable();
             if parts.peek().is_some() {
+                bytes += run_bytes;
                 found.entry(run.pack).or_default().extend(parts);
             }
             self.at += 1;
@@ -128,8 +131,7 @@ impl PostgresJournal {
         let client = &self.connection.client;
         let query = client.prepare(&query(slot)).await.map_err(|error| commit_error(&error))?;
         let found = self.live_of(number).await.map_err(|error| commit_error(&error))?;
-        let mut runs = found.map(|(live, _)| live.into_runs()).unwrap_or_default();
-        runs.sort_by_key(|run| run.pack);
+        let runs = found.map(|(live, _)| live.into_runs()).unwrap_or_default();
         Ok(Some(Moving { number, slot, query, runs, at: 0 }))
     }
 

@@ -40,9 +40,15 @@ impl Places {
         &self.runs
     }
 
-    /// The runs without the sizes.
-    pub fn into_runs(self) -> Vec<Run> {
-        self.runs
+    /// Each run with the sum of its sizes, by row.
+    pub fn into_runs(self) -> Vec<(Run, u64)> {
+        let mut runs: Vec<(Run, u64)> = Vec::with_capacity(self.runs.len());
+        self.each(|run, _, size| match runs.last_mut() {
+            Some((last, bytes)) if last == run => *bytes += size,
+            _ => runs.push((*run, size)),
+        });
+        runs.sort_by_key(|(run, _)| run.pack);
+        runs
     }
 
     /// Those that are live where they are.
@@ -110,4 +116,64 @@ pub fn live_parts<'a>(index: &'a Index, run: &Run) -> impl Iterator<Item = Run> 
         last: live.last.min(run.last),
         ..run
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::types::{FromSql as _, Type};
+
+    use super::*;
+    use crate::array::{Array, Raw};
+
+    fn places() -> Places {
+        let mut places = Places::default();
+        for (queue, seq, size, pack) in [(1, 5, 10, 1), (1, 6, 300, 1), (2, 7, 0, 1), (1, 7, 1 << 40, 2), (1, 9, 1, 2)]
+        {
+            places.push(QueueId(queue), Seq(seq), size, PackId(pack));
+        }
+        places
+    }
+
+    fn listed(places: Places) -> Vec<(u64, u64, u64, u64)> {
+        let mut all = Vec::new();
+        places.each(|run, seq, size| all.push((run.queue.0, seq.0, size, run.pack.0)));
+        all
+    }
+
+    fn array(numbers: &[i64]) -> Raw {
+        let mut array = Array::new(&Type::INT8);
+        for number in numbers {
+            array.push_u64(number.cast_unsigned());
+        }
+        array.finish()
+    }
+
+    #[test]
+    fn columns_come_back_as_they_were() {
+        let places = places();
+        let (Columns { queues, firsts, lasts, packs }, sizes) = places.columns();
+        assert_eq!((&lasts[..], &packs[..]), (&[6, 7, 7, 9][..], &[1, 1, 2, 2][..]));
+        let raw = [queues, firsts, lasts, packs].map(|column| array(&column));
+        let columns = || raw.each_ref().map(|raw| Elements::from_sql(&Type::INT8_ARRAY, &raw.0).unwrap());
+        assert!(Places::from_columns(columns(), &sizes[1..]).is_none());
+        let back = Places::from_columns(columns(), sizes).unwrap();
+        assert_eq!(listed(back), listed(places));
+    }
+
+    #[test]
+    fn what_was_settled_or_moved_is_not_live() {
+        let mut index = Index::default();
+        for (queue, seq, pack) in [(1, 6, 1), (1, 7, 3), (1, 9, 2)] {
+            index.insert(QueueId(queue), Seq(seq), PackId(pack));
+        }
+        let live = places().live(&index);
+        assert_eq!(live.runs().len(), 2);
+        assert_eq!(listed(live), [(1, 6, 300, 1), (1, 9, 1, 2)]);
+    }
+
+    #[test]
+    fn runs_know_their_bytes() {
+        let runs: Vec<_> = places().into_runs().into_iter().map(|(run, bytes)| (run.first.0, bytes)).collect();
+        assert_eq!(runs, [(5, 310), (7, 0), (7, 1 << 40), (9, 1)]);
+    }
 }
