@@ -675,6 +675,9 @@ impl Shard {
 
     /// Reads that must not overtake what was logged.
     fn read_later(&mut self, effects: &mut Vec<ShardEffect>) {
+        if self.later.is_empty() {
+            return;
+        }
         if self.logged <= self.durable {
             effects.append(&mut self.later);
         } else {

@@ -74,7 +74,8 @@ impl Queue {
         for lane in self.lanes_in_order() {
             loop {
                 match self.look(id, lane, now) {
-                    Look::Ready(place) => match self.recipient(id, place) {
+                    Look::Ready(place, false) => return Found::Ready(place, None),
+                    Look::Ready(place, true) => match self.recipient(id, place) {
                         Recipient::Any => return Found::Ready(place, None),
                         Recipient::Only(key) => return Found::Ready(place, Some(key)),
                         Recipient::Elsewhere => {}

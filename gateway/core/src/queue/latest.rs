@@ -94,7 +94,7 @@ impl Queue {
         for lane in self.line.lanes() {
             loop {
                 match self.look(INDEX, lane, now) {
-                    Look::Ready(place) => {
+                    Look::Ready(place, _) => {
                         self.pass(INDEX, place);
                         self.replaces(place, out);
                         if self.is_over_memory() {

@@ -12,8 +12,8 @@ use crate::lane::{Lane, Place};
 /// What stands next in one lane.
 #[derive(Debug)]
 pub enum Look {
-    /// This one is there for the class.
-    Ready(Place),
+    /// This one is there for the class; whether it belongs to a message group.
+    Ready(Place, bool),
     /// This one would be, but its time is up.
     Expired(Place),
     /// This range must be read back first. With its key in the line.
@@ -34,7 +34,7 @@ impl Queue {
                     Some(entry) if !class.sees(entry) => class.drop_returned(place),
                     None => class.drop_returned(place),
                     Some(entry) if entry.is_expired(now) && class.mode == Mode::Take => return Look::Expired(place),
-                    Some(_) => return Look::Ready(place),
+                    Some(entry) => return Look::Ready(place, entry.message.meta.group_id().is_some()),
                 }
                 continue;
             }
@@ -62,7 +62,7 @@ impl Queue {
                     return Look::Expired(place);
                 }
                 if (!is_expired || class.mode != Mode::Copy) && class.wants(entry, &self.config.formats) {
-                    return Look::Ready(place);
+                    return Look::Ready(place, entry.message.meta.group_id().is_some());
                 }
             }
             class.set_cursor(lane, Seq(place.seq.0 + 1));

@@ -68,8 +68,8 @@ impl Queue {
         while self.has_no_room() || self.has_no_memory() {
             match self.oldest(now) {
                 // What is stored leaves memory without being dropped.
-                Look::Ready(place) if !self.has_no_room() && self.is_stored(place) => return,
-                Look::Ready(place) => {
+                Look::Ready(place, _) if !self.has_no_room() && self.is_stored(place) => return,
+                Look::Ready(place, _) => {
                     self.pass(EVICT, place);
                     if self.settings.on_full == OnFull::DeadLetterOldest && !self.is_stream() {
                         self.dead_letter(place, "full", now, out);
@@ -112,7 +112,7 @@ impl Queue {
         for lane in self.line.lanes() {
             let look = self.look(EVICT, lane, now);
             let seq = match &look {
-                Look::Ready(place) => place.seq,
+                Look::Ready(place, _) => place.seq,
                 Look::Paged(_, paged) => paged.range.first,
                 Look::Expired(_) | Look::Uncommitted(_) | Look::Nothing => continue,
             };
