@@ -173,7 +173,7 @@ const INDEX: ClassId = ClassId(1);
 const FIRST_CLASS: u32 = 2;
 
 impl Queue {
-    pub fn new(id: QueueId, name: Arc<str>, durable: bool, settings: Arc<QueueSettings>, config: QueueConfig) -> Self {
+    pub fn new(id: QueueId, name: Arc<str>, durable: bool, settings: &Arc<QueueSettings>, config: QueueConfig) -> Self {
         let mut queue = Self {
             id,
             name,

@@ -129,7 +129,7 @@ pub fn recover(
         let bindings = bindings.remove(&id).unwrap_or_default();
         let settings = directory.recover_queue(now, queue, bindings, &mut routes);
         let lanes = by_id.get(&id).map_or(&[][..], Vec::as_slice);
-        owners[usize::from(shard.0)].recover(id, name, settings, lanes);
+        owners[usize::from(shard.0)].recover(id, name, &settings, lanes);
     }
     for (id, bindings) in bindings {
         records.extend(bindings.iter().map(|binding| delete_binding(id, &binding.filter)));

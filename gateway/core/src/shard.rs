@@ -77,7 +77,7 @@ impl Shard {
     }
 
     /// Takes over a queue that a restart found. Before any command.
-    pub fn recover(&mut self, id: QueueId, name: Arc<str>, settings: Arc<QueueSettings>, found: &[&RecoveredQueue]) {
+    pub fn recover(&mut self, id: QueueId, name: Arc<str>, settings: &Arc<QueueSettings>, found: &[&RecoveredQueue]) {
         let mut queue = Queue::new(id, name, true, settings, self.queue_config());
         for lane in found {
             queue.recover(lane);
@@ -110,6 +110,7 @@ impl Shard {
     }
 
     /// Applies one command: appends what must be kept to `log` and what must happen to `effects`.
+    #[allow(clippy::too_many_lines)] // an arm a command
     pub fn apply(&mut self, now: Time, command: ShardCommand, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
         match command {
             ShardCommand::Publish { answer, message, targets, mark, group } => {
@@ -134,7 +135,7 @@ impl Shard {
                 self.with_queue(now, queue, log, effects, |queue, _| queue.window(key, limit_bytes));
             }
             ShardCommand::Create { queue, name, durable, settings } => {
-                let mut made = Queue::new(queue, name, durable, settings, self.queue_config());
+                let mut made = Queue::new(queue, name, durable, &settings, self.queue_config());
                 made.note_idle(now);
                 made.press(self.pressed);
                 self.queues.insert(queue, made);

@@ -66,6 +66,7 @@ impl Names {
 }
 
 /// A restart with these queues in the configuration.
+#[allow(clippy::needless_pass_by_value)] // given as the configuration gives them
 fn restart(journal: &MemoryJournal, queues: Vec<QueueDefinition>) -> Names {
     let shard = ShardConfig { id: ShardId(0), limits: LIMITS, formats: Formats::default(), bug: None };
     let config = || DirectoryConfig { queues: queues.clone(), ..config() };
@@ -222,7 +223,7 @@ fn who_attaches_while_a_queue_is_on_its_way_out_keeps_it() {
 
 #[test]
 fn what_nobody_needs_goes_after_its_time_and_not_while_it_is_needed() {
-    let after = Duration::from_secs(60);
+    let after = Duration::from_mins(1);
     let policy = Policy { matches: "tmp/#".into(), auto_delete_after_ms: Some(60_000), ..Policy::default() };
     let mut names = Names::with(DirectoryConfig { policies: vec![policy], ..config() });
     names.attach_to(1, QueueSpec::named("tmp/a"));

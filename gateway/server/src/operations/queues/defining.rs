@@ -170,7 +170,7 @@ impl Operation for Show {
         let bindings: Vec<_> = entry
             .bindings
             .iter()
-            .map(|one| json!({ "filter": one.filter.as_str(), "selector": one.selector.as_ref().map(|text| text.as_str()) }))
+            .map(|one| json!({ "filter": one.filter.as_str(), "selector": one.selector.as_ref().map(evergate_model::Selector::as_str) }))
             .collect();
         Ok(json!({
             "queue": &*entry.name,
