@@ -178,7 +178,7 @@ impl Queue {
             id,
             name,
             durable,
-            settings,
+            settings: settings.clone(),
             config,
             pressed: false,
             line: Line::default(),
