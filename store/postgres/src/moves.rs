@@ -18,6 +18,8 @@ use crate::{PostgresJournal, Shared};
 /// Rows are read back in steps of so many: fewer wait, more are left for the next step.
 const STEP_ROWS_MIN: usize = 16;
 const STEP_ROWS_MAX: usize = 128;
+/// Rows of a step when nothing waits: the next commit may come any moment.
+const QUIET_STEP_ROWS: usize = 32;
 /// Rows to read back for each row that is written: more than one, or the ring would grow.
 const ROWS_PER_ROW: usize = 2;
 /// Runs looked at and bytes moved in one step, but for those of its last row.
@@ -95,7 +97,7 @@ impl PostgresJournal {
 
     /// Moves some, in a commit of their own.
     pub(crate) async fn move_some(&mut self) -> Result<(), JournalError> {
-        let Some(mut step) = self.next_step(STEP_ROWS_MAX).await? else { return Ok(()) };
+        let Some(mut step) = self.next_step(QUIET_STEP_ROWS).await? else { return Ok(()) };
         let mut plan = Plan::default();
         step.add_to(&mut plan);
         let written = self.statements.write(&self.connection.client, &plan).await;
