@@ -124,11 +124,11 @@ LINKS = cases(
     ("the gateway's own", sender(0, "/queue/_DMQ"), "attach, detach amqp:not-allowed"),
     ("a session's queue", receiver(0, "/queue/$session/a"), "attach, detach amqp:not-allowed"),
     ("a filter that is none", receiver(0, "/topic/a/#/b"), "attach, detach amqp:invalid-field"),
-    ("a transaction coordinator", attach(0, False, node(0x28), node(0x30)), "attach, detach amqp:not-implemented"),
+    ("a transaction coordinator that is sent no transaction", attach(0, False, node(0x28), node(0x30)), "attach, flow"),
     ("a selector", attach(0, True, node(0x28, string("/topic/a"), NULL, NULL, NULL, NULL, NULL, NULL,
                                         compound(0xD1, symbol("s"), b"\x00\xa3\x21apache.org:selector-filter:string"
                                                  + string("(" * 5000)))),
-     "attach, detach amqp:not-implemented"),
+     "attach, detach amqp:invalid-field"),
 )  # fmt: skip
 
 SENDERS = cases(
@@ -144,8 +144,9 @@ SENDERS = cases(
     ("an unknown message format", frame(described(0x14, uint(0), uint(0), binary(b"t"), uint(9)) + data(b"x")),
      "detach amqp:not-implemented"),
     ("a delivery within another", transfer(0, 0, b"", more=True) + transfer(0, 1, data(b"x")), "detach amqp:invalid-field"),
-    ("a transaction", frame(described(0x14, uint(0), uint(0), binary(b"t"), uint(0), FALSE, FALSE, NULL,
-                                      described(0x34, binary(b"t"))) + data(b"x")), "detach amqp:not-implemented"),
+    ("a transaction that nobody began", frame(described(0x14, uint(0), uint(0), binary(b"t"), uint(0), FALSE, FALSE, NULL,
+                                      described(0x34, binary(b"t"))) + data(b"x")),
+     "disposition amqp:transaction:unknown-id"),
     ("more than the largest message",
      b"".join(transfer(0, 0, bytes(65_000), more=True) for _ in range(260)), "…, detach amqp:link:message-size-exceeded"),
     # Deliveries without end are never answered, so no credit comes back.
@@ -160,7 +161,8 @@ RECEIVERS = cases(
     ("credit of 4 billion", credit(0, 0xFFFF_FFFF) * 100 + performative(0x17), "…, end"),
     ("a window of 4 billion", credit(0, 1, window=0xFFFF_FFFF) + performative(0x17), "…, end"),
     ("flow without its windows", performative(0x13), DECODE),
-    ("a transaction's disposition", disposition(0, 0, state=described(0x34, binary(b"t"))), "end amqp:not-implemented"),
+    ("the disposition of what was not delivered, in a transaction that nobody began",
+     disposition(0, 0, state=described(0x34, binary(b"t"))) + performative(0x17), "…, end"),
 )
 
 HALF = [Case("half of open, then no more", open_()[:9], "closed", "SASL", half_close=True)]
