@@ -123,6 +123,9 @@ pub struct Publisher {
     unanswered: HashMap<Token, Unanswered>,
     bytes: u64,
     ensuring: HashSet<Arc<str>>,
+    /// Queues that unanswered messages went to, and how many, by name. What follows does not go to a successor
+    /// before those are answered: they may have to go there, too.
+    in_flight: HashMap<Arc<str>, (QueueId, u32)>,
     /// Retained publishes and commits that the directory has not routed yet. What follows must not overtake them.
     with_directory: usize,
     transactions: Transactions,
@@ -139,6 +142,7 @@ impl Publisher {
             unanswered: HashMap::new(),
             bytes: 0,
             ensuring: HashSet::new(),
+            in_flight: HashMap::new(),
             with_directory: 0,
             transactions: Transactions::new(limits),
             routed: RouteCache::default(),
@@ -218,6 +222,12 @@ impl Publisher {
             return false;
         }
         routes.find(&waiting.message, client_id, &mut self.routed, &mut self.targets);
+        if address.kind == AddressKind::Queue
+            && let Some((queue, _)) = self.in_flight.get(&address.name)
+            && self.targets.first().is_none_or(|target| target.queue != *queue)
+        {
+            return false;
+        }
         if address.kind == AddressKind::Queue && self.targets.is_empty() {
             if self.ensuring.insert(address.name.clone()) {
                 out.directory(DirectoryCommand::Ensure { session: self.session, name: address.name.clone() });
@@ -259,6 +269,9 @@ impl Publisher {
         }
         let to_queue = message.meta.address.kind == AddressKind::Queue;
         let again = to_queue.then(|| Waiting { token, message: message.clone(), retain, mark });
+        if to_queue && let Some(target) = self.targets.first() {
+            self.in_flight.entry(message.meta.address.name.clone()).or_insert((target.queue, 0)).1 += 1;
+        }
         let count = parts.len() as u32;
         self.unanswered.insert(token, unanswered(count, again));
         // Transient messages are not in the journal: nothing to keep together.
@@ -312,15 +325,35 @@ impl Publisher {
             return;
         }
         let Some(done) = self.unanswered.remove(&token) else { return };
+        if let Some(waiting) = &done.again {
+            self.landed(&waiting.message.meta.address.name);
+        }
         if done.reached == 0
             && done.error.is_none()
             && let Some(waiting) = done.again
         {
-            self.waiting.push_front(InLine::Message(waiting));
+            // Back to its place: ids rise with the order of submission.
+            let id = waiting.message.meta.id;
+            let later = |next: &InLine| match next {
+                InLine::Message(other) => other.message.meta.id > id,
+                InLine::Commit { .. } => true,
+            };
+            let index = self.waiting.iter().position(later).unwrap_or(self.waiting.len());
+            self.waiting.insert(index, InLine::Message(waiting));
             return;
         }
         self.bytes -= done.size_bytes;
         out.published(token, done.error.map_or(Ok(done.reached), Err));
+    }
+
+    /// A message to that queue is answered.
+    fn landed(&mut self, name: &Arc<str>) {
+        if let Some((_, count)) = self.in_flight.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(name);
+            }
+        }
     }
 
     /// The directory says why there is no such queue: every message for it is refused.

@@ -161,7 +161,8 @@ pub struct Queue {
     ages_next: Option<Time>,
     peeks: Vec<admin::Peek>,
     marks: BTreeSet<u32>,
-    idle: idle::Idle,
+    /// Since when it has had neither messages nor consumers.
+    idle_since: Option<Time>,
     stats: QueueStats,
 }
 
@@ -211,7 +212,7 @@ impl Queue {
             ages_next: None,
             peeks: Vec::new(),
             marks: BTreeSet::new(),
-            idle: idle::Idle::No,
+            idle_since: None,
             stats: QueueStats::default(),
         };
         queue.prepare();

@@ -1,6 +1,7 @@
 //! A shard: one owner of many queues. `apply` is pure: what happens depends on the commands alone.
 
 mod command;
+mod retire;
 mod transaction;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -50,6 +51,10 @@ pub struct Shard {
     uncommitted: VecDeque<(Position, QueueId, Place)>,
     /// When which queue has something to do by itself, and what is noted of it.
     timeouts: BTreeSet<(Time, QueueId)>,
+    /// Queues that the directory is about to delete or to reopen.
+    retired: BTreeSet<QueueId>,
+    /// Publishes that wait for that, in order.
+    held: VecDeque<ShardCommand>,
     /// Consumers that asked for a drain which the journal or their window holds up, and before which place.
     draining: Vec<(QueueId, ConsumerKey, Seq)>,
     transactions: transaction::Transactions,
@@ -70,6 +75,8 @@ impl Shard {
             later: Vec::new(),
             uncommitted: VecDeque::new(),
             timeouts: BTreeSet::new(),
+            retired: BTreeSet::new(),
+            held: VecDeque::new(),
             draining: Vec::new(),
             transactions: transaction::Transactions::default(),
             records: Vec::new(),
@@ -112,6 +119,7 @@ impl Shard {
     /// Applies one command: appends what must be kept to `log` and what must happen to `effects`.
     #[allow(clippy::too_many_lines)] // an arm a command
     pub fn apply(&mut self, now: Time, command: ShardCommand, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
+        let Some(command) = self.hold(command) else { return };
         match command {
             ShardCommand::Publish { answer, message, targets, mark, group } => {
                 self.publish(now, answer, &message, &targets, mark, group, log, effects);
@@ -143,21 +151,19 @@ impl Shard {
             ShardCommand::Change { queue, settings } => {
                 self.with_queue(now, queue, log, effects, |queue, out| queue.change(settings, out));
             }
-            ShardCommand::Delete { queue } => self.delete(queue, log, effects),
+            ShardCommand::Delete { queue } => {
+                self.delete(queue, log, effects);
+                self.reopen(now, queue, log, effects);
+            }
             ShardCommand::Retire { queue, attempt, idle_for, even_in_use } => {
-                let result = match self.queues.get_mut(&queue) {
-                    Some(found) => found.retire(now, idle_for, even_in_use),
-                    None => Ok(()),
-                };
-                effects.push(ShardEffect::Retired { queue, attempt, result });
+                self.retire(now, queue, attempt, idle_for, even_in_use, effects);
             }
-            ShardCommand::Reopen { queue } => {
-                if let Some(queue) = self.queues.get_mut(&queue) {
-                    queue.reopen();
-                }
-            }
+            ShardCommand::Reopen { queue } => self.reopen(now, queue, log, effects),
             ShardCommand::Attach { queue, session, consumer, wants, window_bytes, found } => {
                 self.attach(queue, ConsumerKey { session, consumer }, &wants, window_bytes, found, effects);
+                if let Some(queue) = self.queues.get_mut(&queue) {
+                    queue.note_idle(now);
+                }
             }
             ShardCommand::Detach { queue, session, consumer, failed, answer } => {
                 let key = ConsumerKey { session, consumer };
@@ -238,7 +244,7 @@ impl Shard {
         let refusal = self.refusal(message, targets);
         for target in targets.iter().filter(|_| refusal.is_none()) {
             // It may have been deleted since the session looked at the routes.
-            let Some(queue) = self.queues.get_mut(&target.queue).filter(|queue| !queue.is_retired()) else { continue };
+            let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
             reached += 1;
             let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
             match queue.enqueue(now, message.clone(), target.durable, target.retained, false, &mut out) {
@@ -321,7 +327,6 @@ impl Shard {
         let durable = queue.durable;
         let attached = if durable { self.logged } else { Position(0) };
         queue.attach(key, attached, wants, window_bytes);
-        queue.is_in_use();
         found.marks = queue.marks();
         let event = SessionEvent::Attached { consumer: key.consumer, result: Ok((id, self.config.id, found)) };
         if durable {

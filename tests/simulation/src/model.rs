@@ -178,6 +178,16 @@ impl Model {
         }
     }
 
+    /// The directory deletes a queue that nobody needs: all that it owes must have been taken.
+    pub fn retires(&mut self, id: QueueId) -> Check {
+        let Some(queue) = self.queues.get(&id) else { return Ok(()) };
+        if let Some(key) = queue.owed.keys().find(|key| !queue.taken.contains(key) && !queue.rejected.contains(key)) {
+            return Err(format!("{} was deleted though it has {key:?}", queue.name));
+        }
+        self.ends(id);
+        Ok(())
+    }
+
     /// A client was told that the queue exists, and is bound to `filter`.
     pub fn promised(&mut self, id: QueueId, filter: Option<Filter>) {
         if let Some(queue) = self.queues.get_mut(&id).filter(|queue| !queue.gone && queue.durable) {

@@ -161,12 +161,14 @@ impl Node {
     }
 
     /// The directory takes one command.
-    pub fn run_directory(&mut self, journal: &mut SimJournal, model: &mut Model) {
+    pub fn run_directory(&mut self, journal: &mut SimJournal, model: &mut Model) -> Check {
         let due = self.directory.next_timeout().is_some_and(|at| at <= self.now);
         let Some(command) = self.to_directory.pop_front().or_else(|| due.then_some(DirectoryCommand::Tick)) else {
-            return;
+            return Ok(());
         };
         self.note("directory takes", &command);
+        // Only the answer to a shard that has nothing in that queue deletes it without being asked by a client.
+        let retired = matches!(command, DirectoryCommand::Retired { result: Ok(()), .. });
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         self.directory.apply(self.now, command, &mut self.routes, &mut log, &mut effects);
         self.log(StreamId::DIRECTORY, log);
@@ -186,8 +188,10 @@ impl Node {
                         }
                         self.transactions.insert(transaction.0);
                     }
-                    if let ShardCommand::Create { queue, name, durable, .. } = &command {
-                        model.created(*queue, name, *durable);
+                    match &command {
+                        ShardCommand::Create { queue, name, durable, .. } => model.created(*queue, name, *durable),
+                        ShardCommand::Delete { queue } if retired => model.retires(*queue)?,
+                        _ => {}
                     }
                     // Publishes go in one line with those of sessions.
                     let in_line = matches!(&command, ShardCommand::Publish { .. } | ShardCommand::Transaction { .. });
@@ -197,6 +201,7 @@ impl Node {
                 }
             }
         }
+        Ok(())
     }
 
     /// A shard takes one command: controls go before publishes.

@@ -35,6 +35,7 @@ pub fn policies() -> Vec<Policy> {
         },
         Policy { time_to_live_ms: Some(150), ..of("short") },
         Policy { dispatch: Some(Dispatch::Eager), ..of("eager") },
+        Policy { auto_delete_after_ms: Some(50), ..of("mail") },
     ]
 }
 

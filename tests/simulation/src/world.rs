@@ -196,7 +196,7 @@ impl World {
     fn turn(&mut self) -> Check {
         match self.rng.below(20) {
             0 => self.node.now.0 += self.rng.below(20),
-            1..4 => self.node.run_directory(&mut self.journal, &mut self.model),
+            1..4 => self.node.run_directory(&mut self.journal, &mut self.model)?,
             4..10 => {
                 let index = self.rng.index(usize::from(self.shards));
                 self.node.run_shard(index, &mut self.journal, &mut self.model)?;
@@ -338,7 +338,7 @@ impl World {
         self.stalled_until = Time(0);
         for _ in 0..100_000 {
             self.steps += 1;
-            self.node.run_directory(&mut self.journal, &mut self.model);
+            self.node.run_directory(&mut self.journal, &mut self.model)?;
             for index in 0..usize::from(self.shards) {
                 self.node.run_shard(index, &mut self.journal, &mut self.model)?;
             }

@@ -139,7 +139,7 @@ impl Shard {
         let mut places = Vec::new();
         for (message, targets) in publishes {
             for target in targets {
-                let queue = self.queues.get_mut(&target.queue).filter(|queue| !queue.is_retired());
+                let queue = self.queues.get_mut(&target.queue);
                 let Some(queue) = queue else { continue };
                 let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
                 let enqueued = queue.enqueue(now, message.clone(), target.durable, target.retained, true, &mut out);
