@@ -145,11 +145,9 @@ pub async fn run_directory(gateway: Arc<Gateway>, mut directory: Directory) {
                 for effect in effects.drain(..) {
                     match effect {
                         DirectoryEffect::Tell(session, event) => tells.push((session, event)),
-                        // In one line with the publishes of sessions, so that none overtakes another.
-                        DirectoryEffect::Shard(
-                            shard,
-                            command @ (ShardCommand::Publish { .. } | ShardCommand::Transaction { .. }),
-                        ) => gateway.publish_to(shard, command),
+                        DirectoryEffect::Shard(shard, command) if command.is_in_line() => {
+                            gateway.publish_to(shard, command);
+                        }
                         DirectoryEffect::Shard(shard, command) => gateway.control(shard, command),
                     }
                 }

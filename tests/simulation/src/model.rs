@@ -69,6 +69,8 @@ pub struct Queue {
     pub gone: bool,
     /// Some client asked to delete it.
     ending: bool,
+    /// It was deleted because it was empty.
+    retires: bool,
     /// A client was told that it exists.
     promised: bool,
     /// A client was told that it is bound to this.
@@ -178,14 +180,12 @@ impl Model {
         }
     }
 
-    /// The directory deletes a queue that nobody needs: all that it owes must have been taken.
-    pub fn retires(&mut self, id: QueueId) -> Check {
-        let Some(queue) = self.queues.get(&id) else { return Ok(()) };
-        if let Some(key) = queue.owed.keys().find(|key| !queue.taken.contains(key) && !queue.rejected.contains(key)) {
-            return Err(format!("{} was deleted though it has {key:?}", queue.name));
-        }
+    /// The directory deletes a queue that nobody needs: in the end all that it owes must have been taken.
+    pub fn retires(&mut self, id: QueueId) {
         self.ends(id);
-        Ok(())
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.retires = true;
+        }
     }
 
     /// A client was told that the queue exists, and is bound to `filter`.
@@ -322,7 +322,7 @@ impl Model {
             queue.restarted(&self.sent);
             if found.contains(id) {
                 // A deletion that was not committed did not happen.
-                (queue.gone, queue.ending) = (false, false);
+                (queue.gone, queue.ending, queue.retires) = (false, false, false);
                 continue;
             }
             if queue.gone {
@@ -367,7 +367,9 @@ impl Queue {
     fn end(&mut self) {
         self.gone = true;
         self.filter = None;
-        self.owed.clear();
+        if !self.retires {
+            self.owed.clear();
+        }
         self.more.held.clear();
     }
 

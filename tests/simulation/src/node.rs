@@ -17,6 +17,8 @@ use crate::model::{Check, Model};
 /// A planted bug, to show that the simulator finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// A queue is taken out of use while publishes that were routed to it are still on their way.
+    RetireOvertakes,
     /// One in the core itself.
     Core(Bug),
     /// Shards hear that a batch is durable when its commit begins.
@@ -161,10 +163,10 @@ impl Node {
     }
 
     /// The directory takes one command.
-    pub fn run_directory(&mut self, journal: &mut SimJournal, model: &mut Model) -> Check {
+    pub fn run_directory(&mut self, journal: &mut SimJournal, model: &mut Model) {
         let due = self.directory.next_timeout().is_some_and(|at| at <= self.now);
         let Some(command) = self.to_directory.pop_front().or_else(|| due.then_some(DirectoryCommand::Tick)) else {
-            return Ok(());
+            return;
         };
         self.note("directory takes", &command);
         // Only the answer to a shard that has nothing in that queue deletes it without being asked by a client.
@@ -190,18 +192,19 @@ impl Node {
                     }
                     match &command {
                         ShardCommand::Create { queue, name, durable, .. } => model.created(*queue, name, *durable),
-                        ShardCommand::Delete { queue } if retired => model.retires(*queue)?,
+                        ShardCommand::Delete { queue } if retired => model.retires(*queue),
                         _ => {}
                     }
                     // Publishes go in one line with those of sessions.
-                    let in_line = matches!(&command, ShardCommand::Publish { .. } | ShardCommand::Transaction { .. });
+                    let retires_early = self.fault == Some(Fault::RetireOvertakes)
+                        && matches!(command, ShardCommand::Retire { .. } | ShardCommand::Reopen { .. });
+                    let in_line = command.is_in_line() && !retires_early;
                     let overtakes = self.fault == Some(Fault::RetainedOvertakes);
                     let lines = if in_line && !overtakes { &mut self.publishes } else { &mut self.controls };
                     lines[usize::from(shard.0)].push_back(command);
                 }
             }
         }
-        Ok(())
     }
 
     /// A shard takes one command: controls go before publishes.

@@ -167,3 +167,8 @@ fn an_old_value_that_stays_is_found() {
 fn a_forgotten_duplicate_is_found() {
     is_found(Fault::Core(Bug::ForgetDuplicates), "is in once 2 times");
 }
+
+#[test]
+fn a_queue_that_goes_before_what_was_routed_to_it_is_in_is_found() {
+    is_found(Fault::RetireOvertakes, "was confirmed and is lost");
+}

@@ -8,6 +8,14 @@ use evergate_model::{QueueId, Time};
 use super::{Shard, ShardCommand};
 use crate::effect::{Logged, ShardEffect};
 
+impl ShardCommand {
+    /// Whether it goes to the shard in one line with the publishes of sessions, so that none overtakes another:
+    /// what was routed to a queue before it is retired is in it by then.
+    pub fn is_in_line(&self) -> bool {
+        matches!(self, Self::Publish { .. } | Self::Transaction { .. } | Self::Retire { .. } | Self::Reopen { .. })
+    }
+}
+
 impl Shard {
     /// Takes the queue out of use, if it is empty, and tells the directory.
     pub(super) fn retire(
