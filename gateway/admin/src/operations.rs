@@ -166,7 +166,7 @@ mod tests {
     async fn whatever_is_asked_there_is_an_answer_that_says_what_was_wrong() {
         let table = [
             ("", "invalid", "a request is a JSON object"),
-            ("[1", "invalid", "EOF"),
+            ("{\"op\"", "invalid", "EOF"),
             (r#"{"op":"treble"}"#, "not-found", "there is no operation treble"),
             (r#"{"op":"double"}"#, "invalid", "missing field `number`"),
             (r#"{"op":"double","args":{"numbr":1}}"#, "invalid", "unknown field `numbr`"),
