@@ -13,6 +13,7 @@ mod letter;
 mod line;
 mod look;
 mod paging;
+mod places;
 mod room;
 mod settle;
 mod stream;

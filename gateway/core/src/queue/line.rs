@@ -1,6 +1,5 @@
 //! The line of one queue: entries in memory, and ranges that only the journal holds, in order of service.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evergate_journal::LiveRange;
@@ -8,6 +7,7 @@ use evergate_journal::index::LIVE_RANGE_MESSAGES_MAX;
 use evergate_model::{Message, Seq, Time};
 
 use super::entry::Entry;
+use super::places::Places;
 use crate::lane::{LANES, Lane, Place};
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub type Timer = (Time, Place);
 /// A paged range has its last place as its key: what covers or follows a place is one look-up.
 #[derive(Debug, Default)]
 pub struct Line {
-    items: BTreeMap<Place, Item>,
+    items: Places<Item>,
     /// Bit n: lane n was used.
     lanes: u16,
     /// Live messages, and their bytes, wherever they are.
@@ -73,14 +73,14 @@ impl Line {
     }
 
     pub fn get(&self, place: Place) -> Option<&Entry> {
-        match self.items.get(&place) {
+        match self.items.get(place) {
             Some(Item::Entry(entry)) => Some(entry),
             _ => None,
         }
     }
 
     pub fn get_mut(&mut self, place: Place) -> Option<&mut Entry> {
-        match self.items.get_mut(&place) {
+        match self.items.get_mut(place) {
             Some(Item::Entry(entry)) => Some(entry),
             _ => None,
         }
@@ -93,8 +93,7 @@ impl Line {
 
     /// What covers or follows a place, in its lane.
     pub fn next_at(&self, lane: Lane, from: Seq) -> Option<(Place, &Item)> {
-        let end = Place { lane, seq: Seq(u64::MAX) };
-        self.items.range(Place { lane, seq: from }..=end).next().map(|(place, item)| (*place, item))
+        self.items.next_at(lane, from)
     }
 
     /// The range that covers a place.
@@ -112,17 +111,16 @@ impl Line {
 
     /// The last item of a lane.
     pub fn last_of(&self, lane: Lane) -> Option<Place> {
-        let all = Place { lane, seq: Seq(0) }..=Place { lane, seq: Seq(u64::MAX) };
-        self.items.range(all).next_back().map(|(place, _)| *place)
+        self.items.last_of(lane)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Place, &Item)> {
-        self.items.iter().map(|(place, item)| (*place, item))
+        self.items.iter()
     }
 
     /// Removes an entry.
     pub fn remove(&mut self, place: Place) -> Option<Entry> {
-        let entry = match self.items.remove(&place)? {
+        let entry = match self.items.remove(place)? {
             Item::Entry(entry) => entry,
             other @ Item::Paged(_) => {
                 self.items.insert(place, other);
@@ -138,7 +136,7 @@ impl Line {
 
     /// Removes a paged range, whole.
     pub fn remove_paged(&mut self, key: Place) -> Option<Paged> {
-        match self.items.remove(&key)? {
+        match self.items.remove(key)? {
             Item::Paged(paged) => {
                 self.count -= paged.range.count;
                 self.bytes -= paged.range.bytes;
@@ -155,20 +153,20 @@ impl Line {
     /// range is read back.
     pub fn forget_paged(&mut self, place: Place) -> bool {
         let Some((key, _)) = self.paged_at(place) else { return false };
-        let Some(Item::Paged(paged)) = self.items.get_mut(&key) else { return false };
+        let Some(Item::Paged(paged)) = self.items.get_mut(key) else { return false };
         paged.range.count -= 1;
         paged.has_holes = true;
         self.count -= 1;
         if paged.range.count == 0 {
             self.bytes -= paged.range.bytes;
-            self.items.remove(&key);
+            self.items.remove(key);
         }
         true
     }
 
     /// Drops an entry from memory. Returns the place under which its range woke before, and the range now.
     pub fn page_out(&mut self, place: Place, wakes: bool) -> Option<(Option<Timer>, Option<Timer>)> {
-        let entry = match self.items.remove(&place)? {
+        let entry = match self.items.remove(place)? {
             Item::Entry(entry) => entry,
             other @ Item::Paged(_) => {
                 self.items.insert(place, other);
@@ -185,15 +183,13 @@ impl Line {
             taken: Some((ingress, ingress)),
             has_holes: false,
         };
-        let lane = Place { lane: place.lane, seq: Seq(0) };
         let mut woke = None;
-        if let Some((key, Item::Paged(before))) = self.items.range(lane..place).next_back()
+        if let Some((key, Item::Paged(before))) = self.items.before(place)
             && before.range.count < LIVE_RANGE_MESSAGES_MAX
         {
-            let key = *key;
             woke = before.wake.map(|at| (at, key));
             paged = before.with(&paged);
-            self.items.remove(&key);
+            self.items.remove(key);
         }
         let wakes = paged.wake.map(|at| (at, place));
         self.items.insert(place, Item::Paged(paged));
@@ -210,12 +206,13 @@ impl Line {
     ) -> Option<ReadBack> {
         let (key, paged) = self.paged_at(Place { lane, seq: complete_to })?;
         messages.retain(|(seq, _)| paged.range.first <= *seq && *seq <= complete_to);
+        messages.sort_unstable_by_key(|(seq, _)| *seq);
         let bytes: u64 = messages.iter().map(|(_, message)| message.size_bytes()).sum();
         let mut rest = paged;
         rest.range.count = rest.range.count.saturating_sub(messages.len() as u64);
         rest.range.bytes = rest.range.bytes.saturating_sub(bytes);
         let woke = paged.wake.map(|at| (at, key));
-        self.items.remove(&key);
+        self.items.remove(key);
         let mut wakes = None;
         if complete_to >= rest.range.last || rest.range.count == 0 {
             // What was counted but is not there would block the line for ever.
@@ -225,6 +222,7 @@ impl Line {
             wakes = woke;
             self.items.insert(key, Item::Paged(rest));
         }
+        self.items.make_room(lane, messages.iter().map(|(seq, _)| *seq));
         // The caller counts the messages anew.
         self.count -= paged.range.count - rest.range.count;
         self.bytes -= paged.range.bytes - rest.range.bytes;
