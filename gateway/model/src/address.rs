@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::large::BODY_PREFIX;
+
 /// Names that begin with this are the gateway's own (`_DMQ`, `_LOG`); clients cannot publish to them.
 pub const RESERVED_PREFIX: char = '_';
 
@@ -113,7 +115,9 @@ impl Address {
 
     /// Whether clients may not publish here.
     pub fn is_reserved(&self) -> bool {
-        self.name.starts_with(RESERVED_PREFIX) || self.name.starts_with(SYSTEM_PREFIX)
+        self.name.starts_with(RESERVED_PREFIX)
+            || self.name.starts_with(SYSTEM_PREFIX)
+            || self.name.starts_with(BODY_PREFIX)
     }
 }
 

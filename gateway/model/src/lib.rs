@@ -7,6 +7,7 @@ mod address;
 mod filter;
 mod format;
 mod ids;
+mod large;
 mod memory;
 mod message;
 mod selector;
@@ -19,12 +20,13 @@ pub use address::{ADMIN_NAME, Address, AddressError, AddressKind, RESERVED_PREFI
 pub use filter::{Filter, FilterError};
 pub use format::{Body, Encoding, Format, Formats, View};
 pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token, TransactionId};
+pub use large::{BODY_PREFIX, LargeBody, OnRelease};
 pub use memory::{MemoryBudget, MemoryPermit};
 pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES, RareMeta};
 pub use selector::{Selector, SelectorError};
 pub use session::{
-    Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event, Lifetime,
-    Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained, Session, Settle, StreamStart,
+    Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event, LargeEnd,
+    Lifetime, Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained, Session, Settle, StreamStart,
     TransactionError, Will, Wire,
 };
 pub use settings::{

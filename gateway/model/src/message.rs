@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{Address, Encoding, MemoryPermit, MessageId, Time};
+use crate::{Address, Encoding, LargeBody, MemoryPermit, MessageId, Time};
 
 /// What a message costs beyond its bytes, when limits are counted in bytes.
 pub const OVERHEAD_BYTES: u64 = 256;
@@ -40,6 +40,8 @@ pub struct RareMeta {
     pub dedup_id: Option<Arc<str>>,
     /// May be thrown away before anything else when there is no room (delivery mode DISCARDABLE). Never durable.
     pub discardable: bool,
+    /// The body, where it is too large for memory: then `Message::body` is empty.
+    pub large: Option<Arc<LargeBody>>,
 }
 
 impl Meta {
@@ -66,6 +68,11 @@ impl Meta {
     /// The publisher's own identity for it.
     pub fn dedup_id(&self) -> Option<&Arc<str>> {
         self.rare.as_ref()?.dedup_id.as_ref()
+    }
+
+    /// Its body, if that is too large for memory.
+    pub fn large(&self) -> Option<&Arc<LargeBody>> {
+        self.rare.as_ref()?.large.as_ref()
     }
 
     /// Whether it may be thrown away first.
@@ -111,9 +118,15 @@ impl Message {
         Self { meta, encoding, head, body, annotations: Vec::new(), permit: None, converted: OnceLock::new() }
     }
 
-    /// Bytes it counts for in every limit: head, body and [`OVERHEAD_BYTES`].
+    /// Bytes it takes in memory: head, body and [`OVERHEAD_BYTES`]. Every limit counts these; what a queue may hold
+    /// in all counts [`Self::all_bytes`].
     pub fn size_bytes(&self) -> u64 {
         (self.head.len() + self.body.len()) as u64 + OVERHEAD_BYTES
+    }
+
+    /// The same with a body that is too large for memory.
+    pub fn all_bytes(&self) -> u64 {
+        self.size_bytes() + self.meta.large().map_or(0, |body| body.bytes)
     }
 
     /// Head and body in `encoding`: as sent if it is the publisher's, else converted by `convert` once

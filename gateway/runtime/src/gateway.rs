@@ -38,8 +38,12 @@ pub struct GatewayConfig {
     pub transactions: TransactionLimits,
     /// Bytes of messages in memory, over all; beyond it publishers wait.
     pub memory_bytes_max: u64,
-    /// Largest message, in bytes of head and body.
+    /// Largest message that is held in memory whole, in bytes of head and body.
     pub message_bytes_max: u64,
+    /// Largest message of all, likewise.
+    pub large_message_bytes_max: u64,
+    /// Bytes of larger messages from one connection that may await their commit before it is no longer read.
+    pub large_message_window_bytes: u64,
     /// Publishes of one connection that may be unanswered before it is no longer read.
     pub publish_window_messages: usize,
     /// The same in bytes.

@@ -173,6 +173,8 @@ fn gateway_config(config: &Config, queues: Vec<QueueDefinition>) -> GatewayConfi
         },
         memory_bytes_max: limits.memory_bytes_max.0,
         message_bytes_max: limits.message_bytes_max.0,
+        large_message_bytes_max: limits.large_message_bytes_max.0,
+        large_message_window_bytes: limits.large_message_window_bytes.0,
         publish_window_messages: limits.publish_window_messages as usize,
         publish_window_bytes: limits.publish_window_bytes.0,
         delivery_window_bytes: limits.delivery_window_bytes.0,
@@ -187,12 +189,14 @@ pub fn protocol_settings(
 ) -> (evergate_mqtt::MqttConfig, evergate_amqp10::AmqpConfig, evergate_stomp::StompConfig) {
     let handshake = Duration::from_secs(config.limits.handshake_seconds.into());
     let message_bytes_max = config.limits.message_bytes_max.0;
+    let large_message_bytes_max = config.limits.large_message_bytes_max.0;
     let amqp = evergate_amqp10::AmqpConfig {
         frame_bytes_max: config.amqp.frame_bytes_max.0 as u32,
         channel_max: config.amqp.channel_max,
         links_per_session_max: config.amqp.links_per_session_max,
         unsettled_per_link_max: config.amqp.unsettled_per_link_max,
         message_bytes_max,
+        large_message_bytes_max,
         assembly_bytes_max: config.amqp.assembly_bytes_max.0,
         depth_max: config.amqp.depth_max,
         incoming_window: config.amqp.incoming_window,
@@ -210,6 +214,7 @@ pub fn protocol_settings(
             head_bytes_max: config.stomp.head_bytes_max.0 as usize,
             body_bytes_max: message_bytes_max as usize,
         },
+        large_body_bytes_max: large_message_bytes_max,
         connect_timeout: handshake,
         heartbeat_send: heartbeat,
         heartbeat_receive: heartbeat,

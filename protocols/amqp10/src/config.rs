@@ -18,8 +18,10 @@ pub struct AmqpConfig {
     pub links_per_session_max: u32,
     /// Deliveries of a link that the peer has not settled; beyond it the link is sent no more.
     pub unsettled_per_link_max: u32,
-    /// Largest message, offered in `attach`. A link that sends more is detached.
+    /// Largest message that is assembled in memory.
     pub message_bytes_max: u64,
+    /// Largest message of all, offered in `attach`. A link that sends more is detached.
+    pub large_message_bytes_max: u64,
     /// Bytes of messages that have arrived in part, of all links of a connection together.
     pub assembly_bytes_max: u64,
     /// How deep values may nest in a message.
@@ -47,6 +49,7 @@ impl Default for AmqpConfig {
             links_per_session_max: 1024,
             unsettled_per_link_max: 10_000,
             message_bytes_max: 16 * 1024 * 1024,
+            large_message_bytes_max: 4 << 30,
             assembly_bytes_max: 64 * 1024 * 1024,
             depth_max: 32,
             link_credit: 500,

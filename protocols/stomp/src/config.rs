@@ -26,6 +26,9 @@ impl Default for Limits {
 pub struct StompConfig {
     /// Bounds on one frame.
     pub limits: Limits,
+    /// Largest body of all: one over `limits.body_bytes_max` is passed on in pieces. Only where `content-length`
+    /// tells its size. 4 GiB.
+    pub large_body_bytes_max: u64,
     /// How long a client may take to send CONNECT. 10 s.
     pub connect_timeout: Duration,
     /// How often the gateway offers to send a heart-beat; zero: never. 10 s.
@@ -55,6 +58,7 @@ impl Default for StompConfig {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            large_body_bytes_max: 4 << 30,
             connect_timeout: Duration::from_secs(10),
             heartbeat_send: Duration::from_secs(10),
             heartbeat_receive: Duration::from_secs(10),

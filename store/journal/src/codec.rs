@@ -4,8 +4,10 @@
 //! each, little endian); address, count of annotations, their names and values, if flagged what few messages
 //! have, head, body, each after its length as a varint.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Address, AddressKind, Annotation, Encoding, Message, MessageId, Meta, RareMeta, Time};
+use evergate_model::{Address, AddressKind, Annotation, Encoding, LargeBody, Message, MessageId, Meta, RareMeta, Time};
 
 const VERSION: u8 = 1;
 const DURABLE: u8 = 1;
@@ -18,6 +20,7 @@ const DELIVER_AT: u8 = 1;
 const GROUP_ID: u8 = 2;
 const DEDUP_ID: u8 = 4;
 const DISCARDABLE: u8 = 8;
+const LARGE: u8 = 16;
 
 /// Why stored bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +54,8 @@ pub fn encoded_size_max(message: &Message) -> usize {
     let annotations: usize = message.annotations.iter().map(|a| a.name.len() + a.value.len() + 10).sum();
     let rare = message.meta.rare.as_ref().map_or(0, |rare| {
         let texts = [&rare.group_id, &rare.dedup_id];
-        29 + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+        let large = rare.large.as_ref().map_or(0, |body| body.queue.len() + 30);
+        29 + large + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
     });
     message.head.len() + message.body.len() + message.meta.address.name.len() + annotations + rare + 48
 }
@@ -124,7 +128,7 @@ pub fn append_identity(out: &mut BytesMut, at: u64, identity: &str) {
 }
 
 /// Reads a row of identities.
-pub fn decode_identities(bytes: &Bytes) -> Result<Vec<(u64, std::sync::Arc<str>)>, DecodeError> {
+pub fn decode_identities(bytes: &Bytes) -> Result<Vec<(u64, Arc<str>)>, DecodeError> {
     let mut reader = Reader::new(bytes.clone());
     let mut identities = Vec::new();
     while !reader.is_empty() {
@@ -160,6 +164,7 @@ pub fn append_notes(out: &mut Vec<u8>, message: &Message) {
         (rare.group_id.is_some(), GROUP_ID),
         (rare.dedup_id.is_some(), DEDUP_ID),
         (rare.discardable, DISCARDABLE),
+        (rare.large.is_some(), LARGE),
     ];
     out.push(flags.iter().filter(|(there, _)| *there).map(|(_, flag)| flag).sum());
     if let Some(at) = rare.deliver_at {
@@ -168,6 +173,16 @@ pub fn append_notes(out: &mut Vec<u8>, message: &Message) {
     for text in [&rare.group_id, &rare.dedup_id].into_iter().flatten() {
         put_bytes(out, text.as_bytes());
     }
+    if let Some(body) = &rare.large {
+        put_large(out, body);
+    }
+}
+
+/// Adds where a body is that is too large for memory.
+pub fn put_large(out: &mut Vec<u8>, body: &LargeBody) {
+    put_bytes(out, body.queue.as_bytes());
+    put_varint(out, body.bytes);
+    put_varint(out, body.payload_bytes);
 }
 
 /// Reads notes alone.
@@ -253,7 +268,7 @@ impl Reader {
         Ok(bytes)
     }
 
-    fn text(&mut self) -> Result<std::sync::Arc<str>, DecodeError> {
+    fn text(&mut self) -> Result<Arc<str>, DecodeError> {
         let bytes = self.bytes()?;
         Ok(std::str::from_utf8(&bytes).map_err(|_| DecodeError::Damaged)?.into())
     }
@@ -266,7 +281,7 @@ impl Reader {
 
     fn rare(&mut self) -> Result<RareMeta, DecodeError> {
         let flags = self.byte()?;
-        if flags & !(DELIVER_AT | GROUP_ID | DEDUP_ID | DISCARDABLE) != 0 {
+        if flags & !(DELIVER_AT | GROUP_ID | DEDUP_ID | DISCARDABLE | LARGE) != 0 {
             return Err(DecodeError::Damaged);
         }
         Ok(RareMeta {
@@ -274,7 +289,13 @@ impl Reader {
             group_id: if flags & GROUP_ID == 0 { None } else { Some(self.text()?) },
             dedup_id: if flags & DEDUP_ID == 0 { None } else { Some(self.text()?) },
             discardable: flags & DISCARDABLE != 0,
+            large: if flags & LARGE == 0 { None } else { Some(Arc::new(self.large()?)) },
         })
+    }
+
+    /// Where a large body is, as [`put_large`] wrote it.
+    pub fn large(&mut self) -> Result<LargeBody, DecodeError> {
+        Ok(LargeBody::named(self.text()?, self.varint()?, self.varint()?))
     }
 
     fn annotations(&mut self) -> Result<Vec<Annotation>, DecodeError> {
@@ -303,7 +324,8 @@ mod tests {
         message.annotations.push(Annotation { name: "dead-letter-reason".into(), value: "expired".into() });
         let (group_id, dedup_id) = (Some("g".into()), Some("\u{e9}".into()));
         let deliver_at = Some(Time(u64::MAX));
-        *message.meta.rare_mut() = RareMeta { deliver_at, group_id, dedup_id, discardable: true };
+        let large = Some(Arc::new(LargeBody::named("$body/7".into(), 1 << 40, 9)));
+        *message.meta.rare_mut() = RareMeta { deliver_at, group_id, dedup_id, discardable: true, large };
         message
     }
 

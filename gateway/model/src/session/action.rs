@@ -16,6 +16,19 @@ pub enum Action {
     Authenticate(Credentials),
     /// Answered by `Event::Published`.
     Publish(Publish),
+    /// The next bytes of a body that is too large for memory. The first of a new number starts one. The message
+    /// follows as a publish that names it in `Publish::large`; its answer tells, too, if a piece could not be kept.
+    Piece {
+        /// The session's own number for it.
+        body: Token,
+        /// Any number of them.
+        bytes: Bytes,
+    },
+    /// No publish follows: the pieces are of no use.
+    Abandon {
+        /// Which body.
+        body: Token,
+    },
     /// Starts consuming; answered by `Event::Attached`.
     Attach(Attach),
     /// Stops consuming. What it holds unsettled goes back to the queue. Answered by `Event::Detached`,
@@ -118,6 +131,17 @@ pub struct Publish {
     pub mark: Option<(ConsumerId, u32)>,
     /// Published when this transaction commits. `Published` then comes as soon as the transaction holds it.
     pub transaction: Option<TransactionId>,
+    /// Its body went ahead in pieces; `message.body` is empty.
+    pub large: Option<LargeEnd>,
+}
+
+/// The end of a body that went ahead in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeEnd {
+    /// Which.
+    pub body: Token,
+    /// How long its content is without the framing of its encoding, in bytes.
+    pub payload_bytes: u64,
 }
 
 /// How much a consumer may be sent. The gateway bounds bytes in flight by itself.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{ConsumerId, Filter, Selector, Seq, Time};
+use crate::{ConsumerId, Filter, LargeBody, Selector, Seq, Time};
 
 /// How long a queue lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,13 @@ impl Attach {
             priority: 0,
             start: StreamStart::Next,
         }
+    }
+
+    /// A reader of a body that is too large for memory: each delivery to it is a piece, in order, as its
+    /// publisher sent it; nothing is settled. The reader counts bytes to know the end, gives credit no faster than
+    /// it passes pieces on, holds the message until it has detached, and detaches.
+    pub fn body(consumer: ConsumerId, body: &LargeBody) -> Self {
+        Self { browse: true, ..Self::new(consumer, QueueSpec::named(body.queue.clone())) }
     }
 }
 

@@ -17,6 +17,8 @@ impl Driver {
         let session = self.id;
         match action {
             Action::Publish(publish) => self.publish(publish),
+            // No session sends these yet.
+            Action::Piece { .. } | Action::Abandon { .. } => {}
             Action::Credit(credit) => {
                 // Credit for a consumer that is gone concerns nobody.
                 self.consumers.forward(&self.gateway, credit.consumer, action);
@@ -95,7 +97,7 @@ impl Driver {
     }
 
     fn publish(&mut self, publish: Publish) {
-        let Publish { token, message, retain, mark, transaction } = publish;
+        let Publish { token, message, retain, mark, transaction, large: _ } = publish;
         if let Err(error) = self.check(&message) {
             if let Some(transaction) = transaction {
                 self.publisher.refused_in(transaction, &error, &mut self.published);

@@ -270,6 +270,10 @@ impl Check<'_> {
         if message > MESSAGE_BYTES_CEILING {
             self.limit("message_bytes_max", message, &format!("at most {MESSAGE_BYTES_CEILING}"));
         }
+        if limits.large_message_bytes_max < message {
+            let least = format!("at least message_bytes_max ({message}): the same, and no message is streamed");
+            self.limit("large_message_bytes_max", limits.large_message_bytes_max, &least);
+        }
         for (key, size) in [
             ("publish_window_bytes", limits.publish_window_bytes),
             ("queue_bytes_max", limits.queue_bytes_max),
@@ -317,6 +321,7 @@ impl Check<'_> {
             ("limits", "connections_max", limits.connections_max.into()),
             ("limits", "handshake_seconds", limits.handshake_seconds.into()),
             ("limits", "message_bytes_max", limits.message_bytes_max.0),
+            ("limits", "large_message_window_bytes", limits.large_message_window_bytes.0),
             ("limits", "queue_messages_max", limits.queue_messages_max),
             ("limits", "queue_resident_bytes_max", limits.queue_resident_bytes_max.0),
             ("limits", "queues_max", limits.queues_max.into()),

@@ -203,8 +203,12 @@ pub struct Limits {
     pub connections_max: u32,
     /// For TLS, HTTP headers and the protocol's own opening, each.
     pub handshake_seconds: u32,
-    /// Largest message.
+    /// Largest message that is held in memory whole.
     pub message_bytes_max: ByteSize,
+    /// Largest message of all.
+    pub large_message_bytes_max: ByteSize,
+    /// Bytes of a larger message that await their commit.
+    pub large_message_window_bytes: ByteSize,
     /// Memory for messages.
     pub memory_bytes_max: ByteSize,
     /// Messages of a queue.
@@ -245,6 +249,8 @@ impl Default for Limits {
             connections_max: 10_000,
             handshake_seconds: 10,
             message_bytes_max: ByteSize(16 << 20),
+            large_message_bytes_max: ByteSize(4 << 30),
+            large_message_window_bytes: ByteSize(1 << 20),
             memory_bytes_max: ByteSize(512 << 20),
             queue_messages_max: 1_000_000,
             queue_bytes_max: ByteSize(1 << 30),

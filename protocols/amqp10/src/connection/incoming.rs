@@ -228,7 +228,14 @@ impl Incoming {
         context.publishing.insert(token, Publishing { place, delivery_id, settled, transaction });
         self.pending += 1;
         let message = Message::new(meta, Encoding::Amqp10, incoming.head, incoming.body);
-        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction }));
+        out.actions.push(Action::Publish(Publish {
+            token,
+            message,
+            retain: false,
+            mark: None,
+            transaction,
+            large: None,
+        }));
         Ok(false)
     }
 

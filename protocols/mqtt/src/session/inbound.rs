@@ -110,7 +110,7 @@ impl MqttSession {
             self.inbound.replies.insert(token);
         }
         self.inbound.unanswered += 1;
-        out.actions.push(Action::Publish(Publish { token, message, retain, mark, transaction: None }));
+        out.actions.push(Action::Publish(Publish { token, message, retain, mark, transaction: None, large: None }));
     }
 
     fn resolve_alias(&mut self, publish: &mut codec::Publish) -> Result<(), (ReasonCode, &'static str)> {

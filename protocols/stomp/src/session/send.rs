@@ -47,7 +47,14 @@ impl StompSession {
             self.replies.insert(token);
         }
         let message = Message::new(meta, Encoding::Stomp, head, frame.body);
-        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction }));
+        out.actions.push(Action::Publish(Publish {
+            token,
+            message,
+            retain: false,
+            mark: None,
+            transaction,
+            large: None,
+        }));
         Ok(None)
     }
 }
