@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use crate::{Message, Value};
 
 /// Which protocol's encoding `Message::head` and `Message::body` are in. Stored in the journal:
@@ -160,6 +162,27 @@ pub trait Format: Send + Sync {
     /// The message in the hub's vocabulary. The head was checked when it was published, so this never
     /// fails: what cannot be read is left out.
     fn view<'a>(&self, message: &'a Message) -> View<'a>;
+
+    /// For one body that comes in pieces, from its beginning. As it is here: the encoding has no framing.
+    fn content(&self) -> Box<dyn ContentReader> {
+        Box::new(Unframed)
+    }
+}
+
+/// Takes the content of one large body out of its publisher's framing, piece by piece, in order. In all it gives
+/// as many bytes as [`crate::LargeBody::payload_bytes`] says. The body was checked when it was published.
+pub trait ContentReader: Send {
+    /// Hands the content of the next piece to `take`, without a copy; nothing if the piece is all framing.
+    fn read(&mut self, piece: &Bytes, take: &mut dyn FnMut(Bytes));
+}
+
+/// The content of a body without framing.
+struct Unframed;
+
+impl ContentReader for Unframed {
+    fn read(&mut self, piece: &Bytes, take: &mut dyn FnMut(Bytes)) {
+        take(piece.clone());
+    }
 }
 
 /// The formats of this gateway, one a protocol. Sessions share it to read each other's messages.
@@ -189,6 +212,11 @@ impl Formats {
             None => View::new(Body::Binary(Cow::Borrowed(&message.body))),
         }
     }
+
+    /// For one large body in `encoding`, from its beginning.
+    pub fn content(&self, encoding: Encoding) -> Box<dyn ContentReader> {
+        self.table[encoding as usize].map_or_else(|| Box::new(Unframed) as Box<_>, Format::content)
+    }
 }
 
 #[cfg(test)]
@@ -209,5 +237,15 @@ mod tests {
         }
         assert_eq!((back.subject.as_deref(), back.group_sequence), (Some("s"), Some(7)));
         assert!(!back.take_named("colour", &"red".into()));
+    }
+
+    #[test]
+    fn what_has_no_framing_is_content_all_through() {
+        let mut reader = Formats::default().content(Encoding::Stomp);
+        let mut content = Vec::new();
+        for piece in [&b"one "[..], b"", b"two"] {
+            reader.read(&Bytes::from_static(piece), &mut |part| content.extend_from_slice(&part));
+        }
+        assert_eq!(content, b"one two");
     }
 }

@@ -18,7 +18,7 @@ mod value;
 
 pub use address::{ADMIN_NAME, Address, AddressError, AddressKind, RESERVED_PREFIX, SYSTEM_PREFIX, TEMPORARY_PREFIX};
 pub use filter::{Filter, FilterError};
-pub use format::{Body, Encoding, Format, Formats, View};
+pub use format::{Body, ContentReader, Encoding, Format, Formats, View};
 pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token, TransactionId};
 pub use large::{BODY_PREFIX, LargeBody, OnRelease};
 pub use memory::{MemoryBudget, MemoryPermit};
