@@ -49,18 +49,23 @@ def end(process, seconds=20):
             process.wait()
 
 
+# All queues deliver before the commit, MQTT's sessions too: `#` does not match names that begin with `$`.
+EAGER = '[{match = "#", dispatch = "eager"}, {match = "$session/#", dispatch = "eager"}]'
+
+
 class Evergate:
-    """The gateway on one of its journals."""
+    """The gateway on one of its journals; as it comes, or eager: it delivers before the commit, as RabbitMQ does."""
 
     protocols = ("mqtt", "amqp", "stomp")
 
-    def __init__(self, journal):
-        self.name = f"evergate-{journal}"
-        # Without durable messages the journal plays no part: one of the two is enough.
-        self.modes = ("transient", "durable") if journal == "sqlite" else ("durable",)
+    def __init__(self, journal, eager=False):
+        self.name = "evergate-eager" if eager else f"evergate-{journal}"
+        # Without durable messages neither the journal nor the policy plays a part: one of all is enough.
+        self.modes = ("transient", "durable") if self.name == "evergate-sqlite" else ("durable",)
         self.postgres = Postgres().start() if journal == "postgres" else None
+        environment = {"EVERGATE__POLICY": EAGER} if eager else None
         try:
-            self.gateway = Gateway(self.postgres.url if self.postgres else None).start()
+            self.gateway = Gateway(self.postgres.url if self.postgres else None, environment).start()
         except BaseException:
             self.stop()
             raise

@@ -28,7 +28,8 @@ def head(brokers, rounds, paced, full):
         f"consumer;\nconfirm, to the publisher's confirm; alone, the same while nobody consumes. Rate with full windows ({full} s).\n"
         "Before a durable message is confirmed, Evergate has synced it to disk (SQLite: WAL with synchronous=FULL; "
         "PostgreSQL: synchronous_commit=on);\nRabbitMQ has synced it or a consumer has acknowledged it; "
-        "mosquitto has it in memory only."
+        "mosquitto has it in memory only.\n"
+        "Before it is delivered, Evergate has synced it too; evergate-eager (SQLite), RabbitMQ and mosquitto have it in memory."
     )
 
 

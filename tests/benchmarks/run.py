@@ -16,6 +16,7 @@ from lib.gateway import ROOT, binary
 LOAD = ROOT / "target/load/release/evergate-load"
 STARTERS = {
     "evergate-sqlite": lambda: Evergate("sqlite"),
+    "evergate-eager": lambda: Evergate("sqlite", eager=True),
     "evergate-postgres": lambda: Evergate("postgres"),
     "rabbitmq": RabbitMQ,
     "mosquitto": Mosquitto,
