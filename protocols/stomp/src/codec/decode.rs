@@ -1,6 +1,6 @@
 //! Bytes to frames, resumable at any byte: what was looked at is not looked at again.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Command, Frame, FrameError, Headers, Version, unescape};
 use crate::Limits;
@@ -12,12 +12,29 @@ enum State {
     /// Within command and headers.
     Head { command: Option<Command>, scanned: usize, line: usize, headers: usize },
     /// The head is taken; the body is awaited. `length`: as its header says; `scanned`: without NUL.
-    Body { frame: Frame, length: Option<usize>, scanned: usize },
+    Body { frame: Frame, length: Option<u64>, scanned: usize },
+    /// Within a body that goes on in pieces; so much of it is to come, then NUL.
+    Large { left: u64 },
+}
+
+/// What was taken off the front of the bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// A frame.
+    Frame(Frame),
+    /// A SEND whose body of so many bytes is too large for memory: its pieces follow, then `End`.
+    Large(Frame, u64),
+    /// The next bytes of that body.
+    Piece(Bytes),
+    /// That body is there, and the NUL behind it.
+    End,
 }
 
 /// Decodes one direction of one connection.
 pub struct Decoder {
     limits: Limits,
+    /// A body up to this goes on in pieces, if it is over the limit.
+    large_bytes_max: u64,
     /// Known once CONNECT was answered; before, nothing but CONNECT is read.
     version: Option<Version>,
     state: State,
@@ -26,7 +43,14 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for the start of a connection.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, version: None, state: State::Idle }
+        Self { limits, large_bytes_max: 0, version: None, state: State::Idle }
+    }
+
+    /// The same, and larger bodies of SEND go on in pieces: see [`Self::next`].
+    #[must_use]
+    pub fn with_large_bodies(mut self, bytes_max: u64) -> Self {
+        self.large_bytes_max = bytes_max;
+        self
     }
 
     /// Sets the version that was negotiated; all commands are read from here on.
@@ -34,9 +58,17 @@ impl Decoder {
         self.version = Some(version);
     }
 
-    /// Takes a frame off the front of `input`. `None`: it is incomplete; call again when bytes were
-    /// appended (and none removed). After an error the connection is of no more use.
+    /// [`Self::next`] without large bodies.
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        match self.next(input)? {
+            Some(Decoded::Frame(frame)) => Ok(Some(frame)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes a frame, or a part of a large one, off the front of `input`. `None`: it is incomplete; call again when
+    /// bytes were appended (and none removed). After an error the connection is of no more use.
+    pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Decoded>, FrameError> {
         loop {
             match &mut self.state {
                 State::Idle => {
@@ -57,38 +89,71 @@ impl Decoder {
                     let headers = read_head(&input[..head_len], command, version, *headers)?;
                     input.advance(head_len);
                     let length = content_length(&headers)?;
-                    let frame = Frame { command, headers, body: bytes::Bytes::new() };
+                    let frame = Frame { command, headers, body: Bytes::new() };
+                    if let Some(length) = length.filter(|length| self.is_large(command, *length)) {
+                        self.state = State::Large { left: length };
+                        return Ok(Some(Decoded::Large(frame, length)));
+                    }
                     self.state = State::Body { frame, length, scanned: 0 };
                 }
                 State::Body { frame, length, scanned } => {
-                    // 1.0 lets any frame have a body; a CONNECT never has one.
-                    let body_allowed =
-                        frame.command.has_body() || (self.version == Some(Version::V1_0) && !frame.command.is_raw());
-                    let limit = if body_allowed { self.limits.body_bytes_max } else { 0 };
-                    let too_large = || {
-                        if body_allowed {
-                            FrameError::BodyTooLarge(limit)
-                        } else {
-                            FrameError::UnexpectedBody(frame.command)
-                        }
+                    let (command, length) = (frame.command, *length);
+                    let limit = if may_have_body(self.version, command) { self.limits.body_bytes_max } else { 0 };
+                    let (frame, len) = match scan_body(input, length, scanned, limit) {
+                        Ok(None) => return Ok(None),
+                        Ok(Some(len)) => match std::mem::replace(&mut self.state, State::Idle) {
+                            State::Body { frame, .. } => (frame, len),
+                            _ => return Ok(None), // not reached: the state was Body
+                        },
+                        Err(BodyFault::NoNul) => return Err(FrameError::NoNul),
+                        Err(BodyFault::TooLarge) => return Err(self.too_large(command, length)),
                     };
-                    let Some(len) = scan_body(input, *length, scanned, limit).map_err(|reason| match reason {
-                        BodyFault::TooLarge => too_large(),
-                        BodyFault::NoNul => FrameError::NoNul,
-                    })?
-                    else {
-                        return Ok(None);
-                    };
-                    frame.body = input.split_to(len).freeze();
+                    let frame = Frame { body: input.split_to(len).freeze(), ..frame };
                     input.advance(1); // the NUL
-                    let State::Body { frame, .. } = std::mem::replace(&mut self.state, State::Idle) else {
-                        return Ok(None); // not reached: the state was Body
+                    return Ok(Some(Decoded::Frame(frame)));
+                }
+                State::Large { left: 0 } => {
+                    let end = match input.first() {
+                        None => return Ok(None),
+                        Some(0) => Ok(Some(Decoded::End)),
+                        Some(_) => return Err(FrameError::NoNul),
                     };
-                    return Ok(Some(frame));
+                    input.advance(1);
+                    self.state = State::Idle;
+                    return end;
+                }
+                State::Large { left } => {
+                    let len = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                    *left -= len as u64;
+                    return Ok((len > 0).then(|| Decoded::Piece(input.split_to(len).freeze())));
                 }
             }
         }
     }
+
+    /// Whether a body of this length goes on in pieces.
+    fn is_large(&self, command: Command, length: u64) -> bool {
+        command == Command::Send && length > self.limits.body_bytes_max as u64 && length <= self.large_bytes_max
+    }
+
+    fn too_large(&self, command: Command, length: Option<u64>) -> FrameError {
+        let limit = self.limits.body_bytes_max;
+        if !may_have_body(self.version, command) {
+            return FrameError::UnexpectedBody(command);
+        }
+        if command != Command::Send || self.large_bytes_max <= limit as u64 {
+            return FrameError::BodyTooLarge(limit as u64);
+        }
+        match length {
+            Some(_) => FrameError::BodyTooLarge(self.large_bytes_max),
+            None => FrameError::BodyWithoutLength(limit),
+        }
+    }
+}
+
+/// 1.0 lets any frame have a body; a CONNECT never has one.
+fn may_have_body(version: Option<Version>, command: Command) -> bool {
+    command.has_body() || (version == Some(Version::V1_0) && !command.is_raw())
 }
 
 /// Skips heart-beats and the optional line ends after a frame. True: a frame begins.
@@ -178,7 +243,7 @@ fn read_head(head: &[u8], command: Command, version: Version, count: usize) -> R
     Ok(headers)
 }
 
-fn content_length(headers: &Headers) -> Result<Option<usize>, FrameError> {
+fn content_length(headers: &Headers) -> Result<Option<u64>, FrameError> {
     let Some(text) = headers.get("content-length").map(str::trim) else {
         return Ok(None);
     };
@@ -187,7 +252,7 @@ fn content_length(headers: &Headers) -> Result<Option<usize>, FrameError> {
         return Err(bad());
     }
     // More digits than fit are a length beyond every limit.
-    Ok(Some(text.parse().unwrap_or(usize::MAX)))
+    Ok(Some(text.parse().unwrap_or(u64::MAX)))
 }
 
 enum BodyFault {
@@ -196,16 +261,9 @@ enum BodyFault {
 }
 
 /// Length of the body without its NUL, once that has arrived.
-fn scan_body(
-    input: &[u8],
-    length: Option<usize>,
-    scanned: &mut usize,
-    limit: usize,
-) -> Result<Option<usize>, BodyFault> {
+fn scan_body(input: &[u8], length: Option<u64>, scanned: &mut usize, limit: usize) -> Result<Option<usize>, BodyFault> {
     if let Some(length) = length {
-        if length > limit {
-            return Err(BodyFault::TooLarge);
-        }
+        let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(BodyFault::TooLarge)?;
         return match input.get(length) {
             None => Ok(None),
             Some(0) => Ok(Some(length)),

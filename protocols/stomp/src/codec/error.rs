@@ -18,7 +18,9 @@ pub enum FrameError {
     /// Command and headers are longer than this.
     HeadTooLarge(usize),
     /// The body is longer than this.
-    BodyTooLarge(usize),
+    BodyTooLarge(u64),
+    /// The body is longer than this, which needs `content-length`.
+    BodyWithoutLength(usize),
     /// The head is not UTF-8.
     NotUtf8,
     /// A header line has no colon; its text, shortened.
@@ -48,6 +50,9 @@ impl fmt::Display for FrameError {
             Self::TooManyHeaders(limit) => write!(f, "a frame has more than {limit} headers"),
             Self::HeadTooLarge(limit) => write!(f, "the headers of a frame are longer than {limit} bytes"),
             Self::BodyTooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
+            Self::BodyWithoutLength(limit) => {
+                write!(f, "the body is longer than {limit} bytes and has no content-length, which such bodies need")
+            }
             Self::NotUtf8 => f.write_str("the headers are not UTF-8"),
             Self::NoColon(text) => write!(f, "a header line has no colon: {text:?}"),
             Self::EmptyName => f.write_str("a header has an empty name"),

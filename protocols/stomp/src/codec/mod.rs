@@ -8,7 +8,7 @@ mod frame;
 #[cfg(test)]
 mod tests;
 
-pub use decode::Decoder;
+pub use decode::{Decoded, Decoder};
 pub use encode::{begin, encode, header, recode_head};
 pub use error::FrameError;
 pub use frame::{Command, Frame, Headers, Version};

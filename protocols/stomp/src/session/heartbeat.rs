@@ -15,7 +15,13 @@ pub(super) struct Heartbeat {
     silent_after: Option<Duration>,
     last_sent: Time,
     last_heard: Time,
+    /// A body goes on: the client cannot send a heart-beat before its end.
+    within_body: bool,
 }
+
+/// A client may be silent so many times as long within a body that goes on in pieces: its source may be slow, and the
+/// gateway may not be reading while pieces await their commit.
+const BODY_GRACE: u32 = 6;
 
 impl Heartbeat {
     /// The intervals of `<cx>,<cy>` in milliseconds; `None`: the header makes no sense.
@@ -35,7 +41,12 @@ impl Heartbeat {
                 .map(|every| every.saturating_mul(config.heartbeat_grace_percent.max(100)) / 100),
             last_sent: now,
             last_heard: now,
+            within_body: false,
         }
+    }
+
+    pub(super) fn within_body(&mut self, within_body: bool) {
+        self.within_body = within_body;
     }
 
     pub(super) fn sent(&mut self, now: Time) {
@@ -52,7 +63,8 @@ impl Heartbeat {
     }
 
     fn silent_at(&self) -> Option<Time> {
-        self.silent_after.map(|after| self.last_heard.after(after))
+        let times = if self.within_body { BODY_GRACE } else { 1 };
+        self.silent_after.map(|after| self.last_heard.after(after.saturating_mul(times)))
     }
 
     /// Whether a heart-beat is to be sent.

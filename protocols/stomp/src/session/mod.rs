@@ -1,11 +1,14 @@
 //! One connection's state machine: frames in, frames out, requests to the gateway.
 
 mod ack;
+mod arriving;
 mod connect;
 mod deliver;
 mod destination;
+mod event;
 mod fault;
 mod heartbeat;
+mod input;
 mod pending;
 mod send;
 mod source;
@@ -19,10 +22,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use evergate_model::{Close, ConsumerId, Event, Formats, Output, PeerInfo, PublishError, Session, Time, Token};
+use evergate_model::{Close, ConsumerId, Event, Formats, Output, PeerInfo, Session, Time, Token};
 
 use crate::StompConfig;
 use crate::codec::{self, Command, Decoder, Frame, Headers, Version};
+use arriving::Arriving;
 use fault::Fault;
 use heartbeat::Heartbeat;
 use pending::Pending;
@@ -77,6 +81,8 @@ pub struct StompSession {
     transactions: Transactions,
     /// A frame that waits for the real name of a temporary queue, or for its transaction's.
     stalled: Option<Frame>,
+    /// The large SEND whose body is on its way.
+    arriving: Arriving,
     /// Bytes that came while nothing could be processed.
     held: BytesMut,
     /// Bytes left in the driver's buffer by the last call.
@@ -88,7 +94,7 @@ impl StompSession {
     /// soon used again, since message ids carry it.
     pub fn new(config: StompConfig, formats: Formats, conn_id: u64) -> Self {
         Self {
-            decoder: Decoder::new(config.limits.clone()),
+            decoder: Decoder::new(config.limits.clone()).with_large_bodies(config.large_body_bytes_max),
             config,
             formats,
             conn_id,
@@ -109,6 +115,7 @@ impl StompSession {
             temp_queues: HashMap::new(),
             transactions: Transactions::default(),
             stalled: None,
+            arriving: Arriving::Nothing,
             held: BytesMut::new(),
             left_over: 0,
         }
@@ -117,87 +124,6 @@ impl StompSession {
     /// Whether frames must wait for an event.
     fn is_paused(&self) -> bool {
         self.phase == Phase::Authenticating || self.stalled.is_some() || self.transactions.is_aborting()
-    }
-
-    /// Keeps what cannot be processed yet, because the driver need not call again when the answer is there.
-    fn hold(&mut self, input: &mut BytesMut, out: &mut Output) {
-        self.held.unsplit(input.split());
-        let max = match self.phase {
-            Phase::Authenticating => self.config.early_bytes_max,
-            // Waits for an answer that comes soon: room for a frame more.
-            _ => self.config.early_bytes_max + self.config.limits.body_bytes_max,
-        };
-        if self.held.len() > max {
-            self.fail(Fault::refused(format!("more than {max} bytes sent without waiting for the answer")), out);
-        }
-    }
-
-    /// Processes whole frames until there are no more, or one must wait.
-    fn process(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
-        while !self.is_paused() && matches!(self.phase, Phase::AwaitConnect | Phase::Connected) {
-            match self.decoder.decode(input) {
-                Ok(Some(frame)) => self.on_frame(now, frame, out),
-                Ok(None) => return,
-                Err(error) => self.fail(Fault::refused(error.to_string()), out),
-            }
-        }
-        if matches!(self.phase, Phase::Disconnecting | Phase::Closed) {
-            input.clear(); // nothing may follow DISCONNECT or an ERROR
-        }
-    }
-
-    fn on_frame(&mut self, now: Time, frame: Frame, out: &mut Output) {
-        let receipt = frame.headers.get("receipt").map(str::to_owned);
-        let result = self.dispatch(now, frame, out);
-        if let Err(mut fault) = result {
-            fault.receipt = fault.receipt.or(receipt);
-            self.fail(fault, out);
-        }
-    }
-
-    fn dispatch(&mut self, now: Time, frame: Frame, out: &mut Output) -> Result<(), Fault> {
-        let connecting = matches!(frame.command, Command::Connect | Command::Stomp);
-        match (self.phase, connecting) {
-            (Phase::AwaitConnect, true) => return self.on_connect(now, &frame, out),
-            (Phase::AwaitConnect, false) => {
-                // CONNECTED: the decoder lets no other through.
-                return Err(Fault::refused(format!("{} before CONNECT", frame.command.as_str())));
-            }
-            (_, true) => return Err(Fault::refused("this connection is connected already")),
-            (_, false) => {}
-        }
-        if self.pending.len() >= self.config.pending_max {
-            return Err(Fault::refused(format!("more than {} frames await their answer", self.config.pending_max)));
-        }
-        if self.transactions.must_wait(&frame) {
-            self.stalled = Some(frame);
-            return Ok(());
-        }
-        match frame.command {
-            Command::Send => self.stalled = self.on_send(now, frame, out)?,
-            Command::Subscribe => self.on_subscribe(&frame, out)?,
-            Command::Unsubscribe => self.on_unsubscribe(&frame, out)?,
-            Command::Ack | Command::Nack => self.on_ack(&frame, out)?,
-            Command::Begin => self.on_begin(&frame, out)?,
-            Command::Commit => self.on_commit(&frame, out)?,
-            Command::Abort => self.on_abort(&frame, out)?,
-            Command::Disconnect => {
-                let token = self.pending.add(frame.headers.get("receipt").map(str::to_owned));
-                self.pending.answer(token);
-                self.phase = Phase::Disconnecting;
-                self.flush_receipts(out);
-            }
-            // Handled above, or only a server may send it.
-            Command::Connect
-            | Command::Stomp
-            | Command::Connected
-            | Command::Message
-            | Command::Receipt
-            | Command::Error => {
-                return Err(Fault::refused(format!("a client cannot send {}", frame.command.as_str())));
-            }
-        }
-        Ok(())
     }
 
     /// Sends the receipts whose turn has come; closes after the last one if the client said goodbye.
@@ -216,65 +142,12 @@ impl StompSession {
 
     /// Tells the peer and closes.
     fn fail(&mut self, fault: Fault, out: &mut Output) {
+        self.abandon(out);
         fault.encode(self.version, out.wire.tail());
         self.phase = Phase::Closed;
         self.stalled = None;
         self.held.clear();
         out.close = Some(fault.close);
-    }
-
-    fn on_event(&mut self, now: Time, event: Event, out: &mut Output) -> Result<(), Fault> {
-        match event {
-            Event::Authenticated(access) if self.phase == Phase::Authenticating => {
-                self.on_authenticated(now, access, out)
-            }
-            Event::Published { token, result } => {
-                self.publishing = self.publishing.saturating_sub(1);
-                self.heartbeat.heard(now);
-                let was_reply = self.replies.remove(&token);
-                match result {
-                    // Who asked is gone, and its queue with it: as with a topic that nobody subscribes to.
-                    Err(PublishError::NotFound) if was_reply => {}
-                    Ok(_queues) => {}
-                    Err(reason) => {
-                        let mut fault = Fault::refused(format!("the message was not taken: {reason}"));
-                        fault.receipt = self.pending.take_receipt(token);
-                        return Err(fault);
-                    }
-                }
-                self.pending.answer(token);
-                Ok(())
-            }
-            Event::Attached { consumer, result } => self.on_attached(consumer, result, out),
-            Event::Detached { consumer } => {
-                self.on_detached(consumer);
-                Ok(())
-            }
-            Event::Deliver(delivery) => {
-                self.on_deliver(&delivery, out);
-                Ok(())
-            }
-            Event::Done(token) => {
-                self.on_aborted(token);
-                self.pending.answer(token);
-                Ok(())
-            }
-            Event::Begun { token, result } => self.on_begun(token, result),
-            Event::Committed { token, result } => self.on_committed(token, result),
-            Event::Drained { consumer, delivered } => {
-                self.on_drained(consumer, delivered, out);
-                Ok(())
-            }
-            Event::TakenOver { consumer } => self.on_lost(consumer, "another connection took it over"),
-            Event::Deleted { consumer } => self.on_lost(consumer, "its queue was deleted"),
-            Event::Overrun { .. } => {
-                let what = "the client does not keep up with what it subscribed to";
-                Err(Fault::refused(what).with_close(Close::Gateway(what.into())))
-            }
-            Event::Stopping { reason } => Err(Fault::refused(&*reason).with_close(Close::Gateway(reason.to_string()))),
-            // Never asked for.
-            Event::Authenticated(_) | Event::Unbound { .. } => Ok(()),
-        }
     }
 }
 

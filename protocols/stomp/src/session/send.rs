@@ -1,7 +1,7 @@
 //! SEND.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Action, Address, Encoding, Message, Output, Publish, TEMPORARY_PREFIX, Time};
+use evergate_model::{Address, Encoding, Message, Output, Publish, TEMPORARY_PREFIX, Time};
 
 use super::destination::Destination;
 use super::fault::Fault;
@@ -42,19 +42,11 @@ impl StompSession {
         let head = message_head(&frame, reply_to.as_deref());
         let receipt = frame.headers.get("receipt").map(str::to_owned);
         let token = self.pending.add(receipt);
-        self.publishing += 1;
         if meta.address.name.starts_with(TEMPORARY_PREFIX) {
             self.replies.insert(token);
         }
         let message = Message::new(meta, Encoding::Stomp, head, frame.body);
-        out.actions.push(Action::Publish(Publish {
-            token,
-            message,
-            retain: false,
-            mark: None,
-            transaction,
-            large: None,
-        }));
+        self.publish(Publish { token, message, retain: false, mark: None, transaction, large: None }, out)?;
         Ok(None)
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Client {
     pub(super) now: Time,
     pub(super) actions: Vec<Action>,
     pub(super) close: Option<Close>,
+    /// What the session has left of what it was sent.
+    pub(super) input: BytesMut,
     wire: BytesMut,
     decoder: Decoder,
     seq: u64,
@@ -30,6 +32,7 @@ impl Client {
             now: Time(1_000),
             actions: Vec::new(),
             close: None,
+            input: BytesMut::new(),
             wire: BytesMut::new(),
             decoder: Decoder::new(Limits::default()),
             seq: 0,
@@ -57,8 +60,14 @@ impl Client {
     }
 
     pub(super) fn send(&mut self, text: &str) {
-        let mut input = BytesMut::from(text);
+        self.send_bytes(text.as_bytes());
+    }
+
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) {
+        let mut input = std::mem::take(&mut self.input);
+        input.extend_from_slice(bytes);
         self.call(|session, now, out| session.received(now, &mut input, out));
+        self.input = input;
     }
 
     pub(super) fn event(&mut self, event: Event) {

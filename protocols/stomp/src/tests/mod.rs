@@ -6,6 +6,7 @@ mod conversion;
 mod destinations;
 mod harness;
 mod hostile;
+mod large_in;
 mod receipts;
 mod subscribing;
 mod transactions;
