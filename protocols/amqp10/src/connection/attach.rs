@@ -22,10 +22,12 @@ pub(super) struct Answer {
     rcv_settle_mode: u8,
     /// The client's own end: its source if it sends, its target if it receives.
     theirs: Option<Bytes>,
+    /// Our max-message-size.
+    message_bytes_max: u64,
 }
 
 impl Answer {
-    fn new(name: Arc<str>, attach: &Attach<'_>) -> Self {
+    fn new(name: Arc<str>, attach: &Attach<'_>, message_bytes_max: u64) -> Self {
         let theirs = if attach.receiver { attach.target } else { attach.source };
         Self {
             name,
@@ -33,6 +35,7 @@ impl Answer {
             // As receiver we settle first; as sender we serve a client that settles second.
             rcv_settle_mode: if attach.receiver { attach.rcv_settle_mode } else { 0 },
             theirs: theirs.map(Bytes::copy_from_slice),
+            message_bytes_max,
         }
     }
 
@@ -55,7 +58,7 @@ impl Answer {
             rcv_settle_mode: self.rcv_settle_mode,
             source: source.map(AsRef::as_ref),
             target: target.map(AsRef::as_ref),
-            message_bytes_max: context.config.message_bytes_max,
+            message_bytes_max: self.message_bytes_max,
         };
         write_attach(context.buf(out), channel, &reply);
     }
@@ -87,7 +90,7 @@ impl Channel {
             return refuse(RESOURCE_LIMIT_EXCEEDED, "too many links on this connection");
         };
         let name: Arc<str> = attach.name.as_ref().into();
-        let answer = Answer::new(name.clone(), attach);
+        let answer = Answer::new(name.clone(), attach, context.config.large_message_bytes_max);
         let place = Place { channel: self.number, handle, link: id };
         context.names.insert((name.clone(), attach.receiver), place);
         if attach.receiver {
@@ -153,6 +156,9 @@ impl Channel {
         let source = attach.source.map(Terminus::source).transpose()?.transpose()?;
         if let Some(Link::Incoming(link)) = self.links.get_mut(&handle) {
             link.coordinator = true;
+            if let Some(answer) = &mut link.answer {
+                answer.message_bytes_max = context.config.message_bytes_max;
+            }
             link.source_rejects = source.is_none_or(|source| source.may_come_to("amqp:rejected:list"));
         }
         self.incoming_ready(handle, context, out);

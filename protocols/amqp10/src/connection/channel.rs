@@ -9,8 +9,8 @@ use super::context::{Context, LinkId, Place, Publishing};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::settlement::Unsettled;
-use crate::error::{AmqpError, Fault, NOT_ALLOWED, NOT_IMPLEMENTED, UNATTACHED_HANDLE, WINDOW_VIOLATION};
-use crate::performative::{Begin, Detach, Flow, FlowReply, LinkFlow, Performative, write_detach, write_flow};
+use crate::error::{AmqpError, Fault, NOT_ALLOWED, UNATTACHED_HANDLE};
+use crate::performative::{Begin, Detach, Performative, write_detach};
 
 /// A handle in use.
 pub(super) enum Link {
@@ -46,9 +46,9 @@ pub(super) struct Channel {
     pub epoch: u32,
     /// The highest handle that the client knows what to do with.
     pub peer_handle_max: u32,
-    next_incoming_id: u32,
+    pub next_incoming_id: u32,
     /// Transfer frames that the client may still send.
-    incoming_window: u32,
+    pub incoming_window: u32,
     pub next_outgoing_id: u32,
     /// Transfer frames that we may still send.
     pub remote_window: u32,
@@ -91,15 +91,7 @@ impl Channel {
             Performative::Attach(attach) => self.attach(&attach, context, out),
             Performative::Flow(flow) => self.flow(now, &flow, context, out),
             Performative::Transfer(transfer) => {
-                // 2.5.6: a session that sends over its window is ended.
-                self.incoming_window = self.incoming_window.checked_sub(1).ok_or_else(|| {
-                    Fault::Session(AmqpError::new(WINDOW_VIOLATION, "a transfer beyond the incoming window"))
-                })?;
-                self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
-                if self.incoming_window <= context.config.incoming_window / 2 {
-                    self.incoming_window = context.config.incoming_window;
-                    self.write_flow(None, context, out);
-                }
+                self.count_transfer(context, out)?;
                 let handle = transfer.handle;
                 match self.links.get_mut(&handle) {
                     Some(Link::Incoming(link)) if link.coordinator => {
@@ -133,88 +125,6 @@ impl Channel {
             Performative::Disposition(disposition) => self.disposition(&disposition, context, out),
             Performative::Detach(detach) => self.detach(&detach, context, out),
             _ => Err(Fault::Connection(AmqpError::new(NOT_ALLOWED, "this performative has no place in a session"))),
-        }
-    }
-
-    fn flow(&mut self, now: Time, flow: &Flow, context: &mut Context, out: &mut Output) -> Result<(), Fault> {
-        // 2.5.6: the window counts from what the client has seen; before it saw our begin, from our first id.
-        let seen = flow.next_incoming_id.unwrap_or(0);
-        let on_the_way = self.next_outgoing_id.wrapping_sub(seen);
-        self.remote_window = flow.incoming_window.saturating_sub(on_the_way);
-        if flow.transactional {
-            // 4.4.3: deliveries are acquired outside transactions; their outcomes may be inside.
-            let error = AmqpError::new(NOT_IMPLEMENTED, "deliveries cannot be acquired in a transaction");
-            return Err(flow.handle.map_or(Fault::Session(error.clone()), |handle| Fault::Link(handle, error)));
-        }
-        match flow.handle {
-            None => {
-                if flow.echo {
-                    self.write_flow(None, context, out);
-                }
-            }
-            Some(handle) => match self.links.get_mut(&handle) {
-                Some(Link::Outgoing(link)) => {
-                    link.flow(flow, context, out);
-                    // Without credit there is nothing to drain.
-                    let answer = flow.echo || (flow.drain && link.limit == link.sent);
-                    self.pump(now, handle, context, out);
-                    if answer {
-                        self.answer_flow(handle, context, out);
-                    }
-                }
-                Some(Link::Incoming(_)) => {
-                    if flow.echo {
-                        self.answer_flow(handle, context, out);
-                    }
-                }
-                Some(Link::Detaching { .. } | Link::Detached) => {}
-                None => return Err(unattached(handle)),
-            },
-        }
-        // The window may have grown for those that wait.
-        for _ in 0..self.waiting.len() {
-            if self.remote_window == 0 {
-                break;
-            }
-            let Some(handle) = self.waiting.pop_front() else { break };
-            self.pump(now, handle, context, out);
-        }
-        Ok(())
-    }
-
-    /// Tells the client how a link stands.
-    pub fn answer_flow(&self, handle: u32, context: &mut Context, out: &mut Output) {
-        let link = match self.links.get(&handle) {
-            Some(Link::Incoming(link)) if link.answer.is_none() => {
-                LinkFlow { handle, delivery_count: link.delivery_count, link_credit: link.credit, drain: false }
-            }
-            Some(Link::Outgoing(link)) if link.answer.is_none() => LinkFlow {
-                handle,
-                delivery_count: link.sent as u32,
-                link_credit: u32::try_from(link.limit.saturating_sub(link.sent)).unwrap_or(u32::MAX),
-                drain: link.drain,
-            },
-            _ => return,
-        };
-        self.write_flow(Some(link), context, out);
-    }
-
-    fn write_flow(&self, link: Option<LinkFlow>, context: &mut Context, out: &mut Output) {
-        let reply = FlowReply {
-            next_incoming_id: self.next_incoming_id,
-            incoming_window: self.incoming_window,
-            next_outgoing_id: self.next_outgoing_id,
-            link,
-        };
-        write_flow(context.buf(out), self.number, &reply);
-    }
-
-    /// Gives a publisher its credit back.
-    pub fn grant(&mut self, handle: u32, context: &mut Context, out: &mut Output) {
-        if let Some(Link::Incoming(link)) = self.links.get_mut(&handle)
-            && link.replenish(context.config.link_credit)
-        {
-            self.answer_flow(handle, context, out);
         }
     }
 
@@ -265,9 +175,9 @@ impl Channel {
 
     /// The client's detach of a link that is attached.
     pub fn detach_by_client(&mut self, handle: u32, closed: bool, context: &mut Context, out: &mut Output) {
-        let Some(link) = self.links.remove(&handle) else { return };
+        let Some(mut link) = self.links.remove(&handle) else { return };
         let delete = closed && link.is_deleted_on_close();
-        match self.release(&link, context, out) {
+        match self.release(&mut link, context, out) {
             Some(id) => {
                 out.actions.push(Action::Detach { consumer: id.consumer(), delete, lifetime: None });
                 self.links.insert(handle, Link::Detaching { id, closed });
@@ -277,10 +187,10 @@ impl Channel {
     }
 
     /// Forgets a link's part in shared tables. Its id, if it has a consumer in the gateway.
-    fn release(&mut self, link: &Link, context: &mut Context, out: &mut Output) -> Option<LinkId> {
+    fn release(&mut self, link: &mut Link, context: &mut Context, out: &mut Output) -> Option<LinkId> {
         let (id, name, receiver, consumes) = match link {
             Link::Incoming(link) => {
-                context.assembly_bytes -= link.assembly_bytes();
+                link.release(context, out);
                 if link.coordinator {
                     context.abandon_transactions(link.id, out);
                 }
@@ -322,7 +232,7 @@ impl Channel {
                 return;
             }
         };
-        if let Some(id) = self.release(&link, context, out)
+        if let Some(id) = self.release(&mut link, context, out)
             && context.consumers.remove(&id.consumer()).is_some()
             && held
         {
@@ -337,8 +247,8 @@ impl Channel {
 
     /// The session ends, and all its links with it.
     pub fn end(&mut self, context: &mut Context, out: &mut Output) {
-        for link in std::mem::take(&mut self.links).into_values() {
-            if let Some(id) = self.release(&link, context, out) {
+        for mut link in std::mem::take(&mut self.links).into_values() {
+            if let Some(id) = self.release(&mut link, context, out) {
                 context.consumers.remove(&id.consumer());
                 let delete = link.node_is_deleted_on_close();
                 out.actions.push(Action::Detach { consumer: id.consumer(), delete, lifetime: None });
@@ -393,6 +303,6 @@ impl Channel {
     }
 }
 
-fn unattached(handle: u32) -> Fault {
+pub(super) fn unattached(handle: u32) -> Fault {
     Fault::Session(AmqpError::new(UNATTACHED_HANDLE, format!("no link is attached with the handle {handle}")))
 }

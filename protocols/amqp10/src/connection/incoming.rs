@@ -7,9 +7,8 @@ use evergate_model::{Action, Address, Encoding, Message, Meta, Output, Publish, 
 
 use super::attach::Answer;
 use super::context::{Context, LinkId, Place, Publishing};
-use crate::error::{
-    AmqpError, INVALID_FIELD, MESSAGE_SIZE_EXCEEDED, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED, TRANSFER_LIMIT_EXCEEDED,
-};
+use super::large::{Large, too_large};
+use crate::error::{AmqpError, INVALID_FIELD, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED, TRANSFER_LIMIT_EXCEEDED};
 use crate::message;
 use crate::performative::{TransactionRef, Transfer};
 use crate::terminus::{Terminus, relay_destination};
@@ -26,6 +25,17 @@ struct Partial {
     settled: bool,
     transaction: Option<TransactionRef>,
     bytes: BytesMut,
+    /// It grew too large for memory: its bytes have gone on.
+    large: Option<Box<Large>>,
+}
+
+impl Partial {
+    /// Its end will not come.
+    fn abandon(&self, out: &mut Output) {
+        if let Some(large) = &self.large {
+            large.abandon(out);
+        }
+    }
 }
 
 /// A delivery that is all here.
@@ -34,6 +44,8 @@ struct Whole {
     settled: bool,
     transaction: Option<TransactionRef>,
     bytes: Bytes,
+    /// All of it has gone on; `bytes` is empty.
+    large: Option<Box<Large>>,
 }
 
 /// What a frame made of its delivery.
@@ -85,8 +97,12 @@ impl Incoming {
         }
     }
 
-    pub fn assembly_bytes(&self) -> u64 {
-        self.partial.as_ref().map_or(0, |partial| partial.bytes.len() as u64)
+    /// The link goes: what has arrived in part is forgotten.
+    pub fn release(&mut self, context: &mut Context, out: &mut Output) {
+        if let Some(partial) = self.partial.take() {
+            context.assembly_bytes -= partial.bytes.len() as u64;
+            partial.abandon(out);
+        }
     }
 
     /// Raises the credit when half of it is used and answered. True: the client must be told.
@@ -109,10 +125,10 @@ impl Incoming {
         context: &mut Context,
         out: &mut Output,
     ) -> Result<bool, AmqpError> {
-        match self.assemble(transfer, payload, context)? {
+        match self.assemble(transfer, payload, context, out)? {
             Assembled::Part => Ok(false),
             Assembled::Aborted => Ok(true),
-            Assembled::Whole(whole) => self.publish(now, place, &whole, context, out),
+            Assembled::Whole(whole) => self.publish(now, place, whole, context, out),
         }
     }
 
@@ -125,7 +141,7 @@ impl Incoming {
         context: &mut Context,
         out: &mut Output,
     ) -> Result<Option<(u32, AmqpError)>, AmqpError> {
-        let Assembled::Whole(whole) = self.assemble(transfer, payload.clone(), context)? else { return Ok(None) };
+        let Assembled::Whole(whole) = self.assemble(transfer, payload.clone(), context, out)? else { return Ok(None) };
         self.pending += 1;
         let answer = context.control(place, whole.delivery_id, whole.settled, &whole.bytes, out)?;
         Ok(answer.err().map(|error| (whole.delivery_id, error)))
@@ -137,11 +153,13 @@ impl Incoming {
         transfer: &Transfer<'_>,
         payload: Bytes,
         context: &mut Context,
+        out: &mut Output,
     ) -> Result<Assembled, AmqpError> {
         let mut partial = match self.partial.take() {
             Some(partial) => {
                 context.assembly_bytes -= partial.bytes.len() as u64;
                 if transfer.delivery_id.is_some_and(|id| id != partial.delivery_id) {
+                    partial.abandon(out);
                     return Err(AmqpError::new(INVALID_FIELD, "a delivery begins before the last one ended"));
                 }
                 partial
@@ -151,15 +169,12 @@ impl Incoming {
         partial.settled |= transfer.settled;
         partial.transaction = transfer.transaction.or(partial.transaction);
         if transfer.aborted {
+            partial.abandon(out);
             return Ok(Assembled::Aborted);
         }
         let bytes = (partial.bytes.len() + payload.len()) as u64;
-        if bytes > context.config.message_bytes_max {
-            let limit = context.config.message_bytes_max;
-            return Err(AmqpError::new(
-                MESSAGE_SIZE_EXCEEDED,
-                format!("the message is larger than the limit of {limit} bytes"),
-            ));
+        if partial.large.is_some() || bytes > context.config.message_bytes_max {
+            return self.assemble_large(partial, transfer.more, payload, context, out);
         }
         if transfer.more {
             if context.assembly_bytes + bytes > context.config.assembly_bytes_max {
@@ -170,7 +185,7 @@ impl Incoming {
             self.partial = Some(partial);
             return Ok(Assembled::Part);
         }
-        let Partial { delivery_id, settled, transaction, bytes: mut before } = partial;
+        let Partial { delivery_id, settled, transaction, bytes: mut before, .. } = partial;
         let bytes = if !before.is_empty() {
             before.extend_from_slice(&payload);
             before.freeze()
@@ -179,7 +194,36 @@ impl Incoming {
         } else {
             payload
         };
-        Ok(Assembled::Whole(Whole { delivery_id, settled, transaction, bytes }))
+        Ok(Assembled::Whole(Whole { delivery_id, settled, transaction, bytes, large: None }))
+    }
+
+    /// Passes on what is too much for memory.
+    fn assemble_large(
+        &mut self,
+        partial: Partial,
+        more: bool,
+        payload: Bytes,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<Assembled, AmqpError> {
+        if self.coordinator {
+            return Err(too_large(context.config.message_bytes_max));
+        }
+        let Partial { delivery_id, settled, transaction, mut bytes, large } = partial;
+        let large = if let Some(mut large) = large {
+            large.take(payload, context, out)?;
+            large
+        } else {
+            bytes.extend_from_slice(&payload);
+            Box::new(Large::begin(&bytes.freeze(), context, out)?)
+        };
+        if more {
+            let bytes = BytesMut::new();
+            self.partial = Some(Partial { delivery_id, settled, transaction, bytes, large: Some(large) });
+            return Ok(Assembled::Part);
+        }
+        let bytes = Bytes::new();
+        Ok(Assembled::Whole(Whole { delivery_id, settled, transaction, bytes, large: Some(large) }))
     }
 
     /// The first frame of a delivery.
@@ -202,40 +246,42 @@ impl Incoming {
             .checked_sub(1)
             .ok_or_else(|| AmqpError::new(TRANSFER_LIMIT_EXCEEDED, "a delivery beyond the link's credit"))?;
         self.delivery_count = self.delivery_count.wrapping_add(1);
-        Ok(Partial { delivery_id, settled: false, transaction: None, bytes: BytesMut::new() })
+        Ok(Partial { delivery_id, settled: false, transaction: None, bytes: BytesMut::new(), large: None })
     }
 
     fn publish(
         &mut self,
         now: Time,
         place: Place,
-        whole: &Whole,
+        whole: Whole,
         context: &mut Context,
         out: &mut Output,
     ) -> Result<bool, AmqpError> {
-        let &Whole { delivery_id, settled, transaction: named, .. } = whole;
-        let incoming = message::parse(&whole.bytes, context.config.depth_max)?;
+        let Whole { delivery_id, settled, transaction: named, bytes, large } = whole;
+        let (incoming, large) = match large {
+            None => (message::parse(&bytes, context.config.depth_max)?, None),
+            Some(large) => {
+                let (front, end) = large.end(context, out)?;
+                (front, Some(end))
+            }
+        };
         let (meta, transaction) = match self.meta(now, &incoming, named, context) {
             Ok(accepted) => accepted,
-            // One bad message does not end a link that serves many.
-            Err(error) if !settled => {
+            Err(error) => {
+                out.actions.extend(large.map(|end| Action::Abandon { body: end.body }));
+                // One bad message does not end a link that serves many.
+                if settled {
+                    return Err(error);
+                }
                 context.refuse(out, place.channel, delivery_id, None, &error);
                 return Ok(true);
             }
-            Err(error) => return Err(error),
         };
         let token = context.next_token();
         context.publishing.insert(token, Publishing { place, delivery_id, settled, transaction });
         self.pending += 1;
         let message = Message::new(meta, Encoding::Amqp10, incoming.head, incoming.body);
-        out.actions.push(Action::Publish(Publish {
-            token,
-            message,
-            retain: false,
-            mark: None,
-            transaction,
-            large: None,
-        }));
+        out.actions.push(Action::Publish(Publish { token, message, retain: false, mark: None, transaction, large }));
         Ok(false)
     }
 

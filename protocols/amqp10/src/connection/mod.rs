@@ -3,8 +3,10 @@
 mod attach;
 mod channel;
 mod context;
+mod flow;
 mod handshake;
 mod incoming;
+mod large;
 mod outgoing;
 mod session;
 mod settlement;

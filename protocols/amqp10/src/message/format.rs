@@ -2,11 +2,15 @@
 
 use std::borrow::Cow;
 
-use evergate_model::{Address, Body, Format, Message, Value, View};
+use evergate_model::{Address, Body, ContentReader, Format, Message, Value, View};
 
 use super::json;
+use super::large::BodyReader;
 use super::sections::{APPLICATION_PROPERTIES, DATA, PROPERTIES, Properties, SEQUENCE, Sections, VALUE, map};
 use crate::codec::{Item, Reader};
+
+/// A footer has been checked, and is no content.
+const FOOTER_DEPTH_MAX: u32 = 0;
 
 /// Reads [`evergate_model::Encoding::Amqp10`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +31,10 @@ impl Format for Amqp10Format {
             view.content_type = Some("application/json".into());
         }
         view
+    }
+
+    fn content(&self) -> Box<dyn ContentReader> {
+        Box::new(BodyReader::new(FOOTER_DEPTH_MAX))
     }
 }
 

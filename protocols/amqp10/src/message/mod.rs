@@ -5,13 +5,15 @@ mod convert;
 mod deliver;
 mod format;
 mod json;
+mod large;
 mod sections;
 mod wishes;
 
 pub use compose::{compose, compose_json};
 pub(crate) use deliver::{Payload, encode};
 pub use format::Amqp10Format;
-pub(crate) use sections::{Incoming, control_body, parse};
+pub(crate) use large::{BodyError, BodyReader};
+pub(crate) use sections::{Incoming, control_body, parse, parse_front};
 pub(crate) use wishes::meta;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use evergate_model::Value;
 
+use super::large::read_descriptor;
 use super::wishes::Wishes;
 use crate::codec::{DecodeError, Fields, Item, Reader, validate};
 
@@ -63,7 +64,7 @@ impl<'a> Iterator for Sections<'a> {
     }
 }
 
-fn section_code(descriptor: &Value<'_>) -> Result<u8, DecodeError> {
+pub(super) fn section_code(descriptor: &Value<'_>) -> Result<u8, DecodeError> {
     const NAMES: [&str; 9] = [
         "amqp:header:list",
         "amqp:delivery-annotations:map",
@@ -87,7 +88,7 @@ fn section_code(descriptor: &Value<'_>) -> Result<u8, DecodeError> {
 }
 
 /// A message as it came in: what is read once, and the bytes that are kept.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Incoming {
     pub durable: bool,
     pub priority: Option<u8>,
@@ -107,29 +108,12 @@ pub(crate) struct Incoming {
 
 /// Checks and splits a message.
 pub(crate) fn parse(payload: &Bytes, depth_max: u32) -> Result<Incoming, DecodeError> {
-    let mut incoming = Incoming {
-        durable: false,
-        priority: None,
-        ttl: None,
-        absolute_expiry: None,
-        to: None,
-        jms_dest: None,
-        wishes: Wishes::default(),
-        head: Bytes::new(),
-        body: Bytes::new(),
-    };
+    let mut incoming = Incoming::default();
     let (mut head_at, mut body_at) = (None, None);
     let mut last = 0;
     for section in Sections::new(payload) {
         let section = section?;
-        check_order(last, section.code)?;
-        last = section.code;
-        let mut reader = Reader::new(section.value);
-        validate(&mut reader, depth_max)?;
-        if !reader.is_empty() {
-            return Err(DecodeError::BadLength);
-        }
-        incoming.read(&section)?;
+        incoming.take(&section, &mut last, depth_max)?;
         if section.code >= MESSAGE_ANNOTATIONS {
             head_at.get_or_insert(section.at);
         }
@@ -142,6 +126,36 @@ pub(crate) fn parse(payload: &Bytes, depth_max: u32) -> Result<Incoming, DecodeE
     incoming.head = payload.slice(head_at..body_at);
     incoming.body = payload.slice(body_at..);
     Ok(incoming)
+}
+
+/// Checks and splits off what stands before the body, of a message whose end is not here. `body` is what is here
+/// of it. Nothing if not even the body's beginning is here.
+pub(crate) fn parse_front(payload: &Bytes, depth_max: u32) -> Result<Option<Incoming>, DecodeError> {
+    let mut incoming = Incoming::default();
+    let mut sections = Sections::new(payload);
+    let mut head_at = None;
+    let mut last = 0;
+    loop {
+        let rest = sections.reader.rest();
+        let at = payload.len() - rest.len();
+        let Some((descriptor, _)) = read_descriptor(rest)? else { return Ok(None) };
+        if section_code(&descriptor)? >= DATA {
+            // Copied: the head outlives the rest, which is much larger.
+            incoming.head = Bytes::copy_from_slice(&payload[head_at.unwrap_or(at)..at]);
+            incoming.body = payload.slice(at..);
+            return Ok(Some(incoming));
+        }
+        match sections.next() {
+            None | Some(Err(DecodeError::Truncated)) => return Ok(None),
+            Some(section) => {
+                let section = section?;
+                incoming.take(&section, &mut last, depth_max)?;
+                if section.code >= MESSAGE_ANNOTATIONS {
+                    head_at.get_or_insert(section.at);
+                }
+            }
+        }
+    }
 }
 
 /// The amqp-value of a message that has one. What else is in the message is of no interest.
@@ -161,6 +175,18 @@ fn check_order(last: u8, code: u8) -> Result<(), DecodeError> {
 }
 
 impl Incoming {
+    /// Checks a section and reads it. `last`: the code of the one before.
+    fn take(&mut self, section: &Section<'_>, last: &mut u8, depth_max: u32) -> Result<(), DecodeError> {
+        check_order(*last, section.code)?;
+        *last = section.code;
+        let mut reader = Reader::new(section.value);
+        validate(&mut reader, depth_max)?;
+        if !reader.is_empty() {
+            return Err(DecodeError::BadLength);
+        }
+        self.read(section)
+    }
+
     fn read(&mut self, section: &Section<'_>) -> Result<(), DecodeError> {
         match section.code {
             HEADER => {

@@ -8,6 +8,7 @@ mod connection;
 mod conservation;
 mod consume;
 mod hostile;
+mod large;
 mod publish;
 mod retirement;
 mod settle;

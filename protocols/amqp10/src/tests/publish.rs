@@ -2,12 +2,12 @@
 
 use evergate_model::{Action, Address, AttachError, Attached, Event, Publish, PublishError, Session, Value};
 
-use super::client::{AttachFrame, Client, Node, data, detach, durable, flow, frame, part, transfer};
+use super::client::{AttachFrame, Client, Node, aborted, data, detach, durable, flow, frame, part, transfer};
 use crate::AmqpConfig;
 use crate::codec::FRAME_AMQP;
 use crate::performative::code;
 
-fn sender(config: AmqpConfig) -> Client {
+pub fn sender(config: AmqpConfig) -> Client {
     let mut client = Client::running(config);
     client.send(0, &AttachFrame::sender(3, Node::at("/queue/orders")).bytes());
     let replies = client.replies();
@@ -155,10 +155,7 @@ fn an_aborted_delivery_is_forgotten() {
     let mut client = sender(AmqpConfig { link_credit: 2, ..AmqpConfig::default() });
     for id in 0..5 {
         client.send(0, &part(3, Some(id), false, true, b"junk"));
-        let mut fields = vec![Value::Uint(3)];
-        fields.extend(std::iter::repeat_n(Value::Null, 8));
-        fields.push(Value::Bool(true));
-        client.send(0, &super::client::performative(code::TRANSFER, &fields));
+        client.send(0, &aborted(3));
     }
     assert!(client.replies().iter().all(|reply| reply.code == code::FLOW), "credit comes back");
     assert!(client.actions().is_empty());
@@ -168,7 +165,7 @@ fn an_aborted_delivery_is_forgotten() {
 #[test]
 fn the_message_size_limit_holds_at_its_edge() {
     let limit = data(&[0; 100]).len() as u64;
-    let config = AmqpConfig { message_bytes_max: limit, ..AmqpConfig::default() };
+    let config = AmqpConfig { message_bytes_max: limit, large_message_bytes_max: limit, ..AmqpConfig::default() };
     let mut client = sender(config.clone());
     client.send(0, &transfer(3, 0, false, &data(&[0; 100])));
     assert_eq!(published(&mut client).len(), 1);
@@ -176,7 +173,7 @@ fn the_message_size_limit_holds_at_its_edge() {
     assert_eq!(client.reply().condition(2), "amqp:link:message-size-exceeded");
     // Also when it comes in pieces, before it is whole.
     let mut client = sender(config);
-    client.send(0, &part(3, Some(0), false, true, &[0; 60]));
+    client.send(0, &part(3, Some(0), false, true, &data(&[0; 200])[..60]));
     client.send(0, &part(3, None, false, true, &[0; 60]));
     assert_eq!(client.reply().condition(2), "amqp:link:message-size-exceeded");
 }
