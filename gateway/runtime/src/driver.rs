@@ -137,7 +137,7 @@ impl Driver {
                 tokio::task::yield_now().await;
             }
             if unwritten.is_empty() {
-                self.consumers.written(&self.gateway);
+                self.consumers.written(&self.gateway, |consumer| self.session.holds_back(consumer));
             }
             let may_read = self.may_read()
                 && input.len() < input_bytes_max

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::Time;
+use crate::{ConsumerId, Time};
 
 pub use action::{Action, Credentials, Credit, LargeEnd, Outcome, Publish, Settle, Will};
 pub use attach::{Attach, AttachAccess, Binding, Lifetime, QueueSpec, Retained, StreamStart};
@@ -25,6 +25,11 @@ pub trait Session: Send {
     /// socket is not read, so that what a peer sends meanwhile stays with the peer.
     fn wants_input(&self) -> bool {
         true
+    }
+    /// Whether what was delivered to this consumer may still be in the session, behind something that takes long to
+    /// write: then it is not written yet, whatever the socket says.
+    fn holds_back(&self, _consumer: ConsumerId) -> bool {
+        false
     }
     /// Something happened in the gateway.
     fn handle(&mut self, now: Time, event: Event, out: &mut Output);

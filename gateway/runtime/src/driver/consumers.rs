@@ -112,13 +112,18 @@ impl Consumers {
         }
     }
 
-    /// Everything is written: shards may send as many bytes again. Said for half a window at a time.
-    pub fn written(&mut self, gateway: &Gateway) {
+    /// Everything is written but what the session holds back: shards may send as many bytes again. Said for half a
+    /// window at a time.
+    pub fn written(&mut self, gateway: &Gateway, is_held_back: impl Fn(ConsumerId) -> bool) {
         if !std::mem::take(&mut self.unreported) {
             return;
         }
         for (consumer, state) in &mut self.all {
             let State::Attached(place) = state else { continue };
+            if is_held_back(*consumer) {
+                self.unreported = true;
+                continue;
+            }
             if place.delivered_bytes - place.reported_bytes >= self.window_bytes / 2 {
                 place.reported_bytes = place.delivered_bytes;
                 let (queue, session, consumer) = (place.queue, self.session, *consumer);

@@ -1,8 +1,9 @@
 //! MESSAGE.
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use evergate_model::{ConsumerId, Delivery, Encoding, Message, Output};
 
+use super::outgoing::LargeMessage;
 use super::source::STREAM_OFFSET;
 use super::subscription::{AckMode, Browsing, Phase as SubscriptionPhase};
 use super::{Phase, StompSession};
@@ -17,7 +18,10 @@ impl StompSession {
         };
         let auto = subscription.mode == AckMode::Auto;
         // After UNSUBSCRIBE and DISCONNECT nothing can be acknowledged: it goes back to the queue.
-        let wanted = subscription.phase == SubscriptionPhase::Attached && (self.phase == Phase::Connected || auto);
+        // What is large would keep who says goodbye waiting.
+        let may_be_late = auto && delivery.message.meta.large().is_none();
+        let wanted =
+            subscription.phase == SubscriptionPhase::Attached && (self.phase == Phase::Connected || may_be_late);
         if !wanted {
             return;
         }
@@ -25,7 +29,9 @@ impl StompSession {
         let (message, version) = (&delivery.message, self.version);
         let (head, body) =
             message.in_encoding(Encoding::Stomp, || format::from_view(&self.formats.view(message), &message.body));
-        let wire = out.wire.tail();
+        let large = message.meta.large();
+        let mut apart = BytesMut::new();
+        let wire = if large.is_some() { &mut apart } else { self.outgoing.wire(&mut out.wire).tail() };
         codec::begin(Command::Message, wire);
         let mut header = |name: &str, value: &str| codec::header(name, value, version, wire);
         match &subscription.temporary {
@@ -39,7 +45,8 @@ impl StompSession {
         if version == Version::V1_2 && !auto {
             header("ack", &id);
         }
-        header("content-length", &body.len().to_string());
+        let length = large.map_or(body.len() as u64, |large| large.payload_bytes);
+        header("content-length", &length.to_string());
         if delivery.redelivered {
             header("redelivered", "true");
         }
@@ -62,8 +69,13 @@ impl StompSession {
         }
         codec::recode_head(head, version, wire);
         wire.put_u8(b'\n');
-        out.wire.push(body);
-        out.wire.tail().put_u8(0);
+        if large.is_some() {
+            let (head, message) = (apart.freeze(), message.clone());
+            return self.send_large(LargeMessage { consumer: delivery.consumer, head, message }, out);
+        }
+        let wire = self.outgoing.wire(&mut out.wire);
+        wire.push(body);
+        wire.tail().put_u8(0);
     }
 
     /// A browser has seen all that was there: told as ActiveMQ does.
@@ -86,7 +98,7 @@ impl StompSession {
         headers.push("message-id", "");
         headers.push("browser", "end");
         let frame = Frame { command: Command::Message, headers, body: Bytes::new() };
-        codec::encode(&frame, self.version, out.wire.tail());
+        codec::encode(&frame, self.version, self.outgoing.wire(&mut out.wire).tail());
     }
 }
 

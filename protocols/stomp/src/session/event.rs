@@ -7,6 +7,10 @@ use super::{Phase, StompSession};
 
 impl StompSession {
     pub(super) fn on_event(&mut self, now: Time, event: Event, out: &mut Output) -> Result<(), Fault> {
+        let Some(event) = self.on_reader_event(event, out) else { return Ok(()) };
+        if self.phase == Phase::Failing && !matches!(event, Event::Stopping { .. }) {
+            return Ok(());
+        }
         match event {
             Event::Authenticated(access) if self.phase == Phase::Authenticating => {
                 self.on_authenticated(now, access, out)
@@ -30,6 +34,7 @@ impl StompSession {
             }
             Event::Attached { consumer, result } => self.on_attached(consumer, result, out),
             Event::Detached { consumer } => {
+                self.outgoing.on_detached(consumer);
                 self.on_detached(consumer);
                 Ok(())
             }

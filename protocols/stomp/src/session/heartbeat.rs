@@ -62,23 +62,14 @@ impl Heartbeat {
         self.send_every.map(|every| self.last_sent.after(every))
     }
 
-    fn silent_at(&self) -> Option<Time> {
+    /// When the client has been silent for too long.
+    pub(super) fn silent_at(&self) -> Option<Time> {
         let times = if self.within_body { BODY_GRACE } else { 1 };
         self.silent_after.map(|after| self.last_heard.after(after.saturating_mul(times)))
-    }
-
-    /// Whether a heart-beat is to be sent.
-    pub(super) fn is_due(&self, now: Time) -> bool {
-        self.send_at().is_some_and(|at| at <= now)
     }
 
     /// Whether the client was silent for too long.
     pub(super) fn is_silent(&self, now: Time) -> bool {
         self.silent_at().is_some_and(|at| at <= now)
-    }
-
-    /// When to look again.
-    pub(super) fn next(&self) -> Option<Time> {
-        self.send_at().into_iter().chain(self.silent_at()).min()
     }
 }

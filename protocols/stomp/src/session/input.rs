@@ -33,7 +33,7 @@ impl StompSession {
                 Err(error) => self.fail(Fault::refused(error.to_string()), out),
             }
         }
-        if matches!(self.phase, Phase::Disconnecting | Phase::Closed) {
+        if matches!(self.phase, Phase::Disconnecting | Phase::Failing | Phase::Closed) {
             input.clear(); // nothing may follow DISCONNECT or an ERROR
         }
     }

@@ -9,6 +9,7 @@ mod event;
 mod fault;
 mod heartbeat;
 mod input;
+mod outgoing;
 mod pending;
 mod send;
 mod source;
@@ -29,6 +30,7 @@ use crate::codec::{self, Command, Decoder, Frame, Headers, Version};
 use arriving::Arriving;
 use fault::Fault;
 use heartbeat::Heartbeat;
+use outgoing::Outgoing;
 use pending::Pending;
 use subscription::Subscription;
 use transaction::Transactions;
@@ -44,6 +46,8 @@ enum Phase {
     Connected,
     /// DISCONNECT came; what was before it awaits its answers.
     Disconnecting,
+    /// An ERROR frame waits for the end of a large MESSAGE.
+    Failing,
     /// Over.
     Closed,
 }
@@ -83,6 +87,7 @@ pub struct StompSession {
     stalled: Option<Frame>,
     /// The large SEND whose body is on its way.
     arriving: Arriving,
+    outgoing: Outgoing,
     /// Bytes that came while nothing could be processed.
     held: BytesMut,
     /// Bytes left in the driver's buffer by the last call.
@@ -116,6 +121,7 @@ impl StompSession {
             transactions: Transactions::default(),
             stalled: None,
             arriving: Arriving::Nothing,
+            outgoing: Outgoing::default(),
             held: BytesMut::new(),
             left_over: 0,
         }
@@ -128,26 +134,23 @@ impl StompSession {
 
     /// Sends the receipts whose turn has come; closes after the last one if the client said goodbye.
     fn flush_receipts(&mut self, out: &mut Output) {
-        let version = self.version;
+        let (version, outgoing) = (self.version, &mut self.outgoing);
+        if matches!(self.phase, Phase::Failing | Phase::Closed) {
+            return;
+        }
         self.pending.flush(|id| {
             let headers = Headers::from_iter([("receipt-id", id.as_str())]);
             let frame = Frame { command: Command::Receipt, headers, body: Bytes::new() };
-            codec::encode(&frame, version, out.wire.tail());
+            let wire = outgoing.wire(&mut out.wire).tail();
+            let before = wire.len();
+            codec::encode(&frame, version, wire);
+            let bytes = wire.len() - before;
+            outgoing.count_receipt(bytes);
         });
-        if self.phase == Phase::Disconnecting && self.pending.is_empty() {
+        if self.phase == Phase::Disconnecting && self.pending.is_empty() && self.outgoing.is_idle() {
             self.phase = Phase::Closed;
             out.close = Some(Close::Goodbye);
         }
-    }
-
-    /// Tells the peer and closes.
-    fn fail(&mut self, fault: Fault, out: &mut Output) {
-        self.abandon(out);
-        fault.encode(self.version, out.wire.tail());
-        self.phase = Phase::Closed;
-        self.stalled = None;
-        self.held.clear();
-        out.close = Some(fault.close);
     }
 }
 
@@ -167,7 +170,7 @@ fn required<'a>(frame: &'a Frame, name: &str) -> Result<&'a str, Fault> {
 impl Session for StompSession {
     fn received(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
         self.connect_by.get_or_insert(now.after(self.config.connect_timeout));
-        if matches!(self.phase, Phase::Disconnecting | Phase::Closed) {
+        if matches!(self.phase, Phase::Disconnecting | Phase::Failing | Phase::Closed) {
             input.clear();
             return;
         }
@@ -192,7 +195,11 @@ impl Session for StompSession {
     }
 
     fn wants_input(&self) -> bool {
-        !self.is_paused()
+        !self.is_paused() && !self.outgoing.is_full()
+    }
+
+    fn holds_back(&self, consumer: ConsumerId) -> bool {
+        self.outgoing.holds_back(consumer)
     }
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Output) {
@@ -226,7 +233,7 @@ impl Session for StompSession {
                 }
             }
             Phase::Connected => {
-                if self.publishing > 0 || self.is_paused() {
+                if self.publishing > 0 || !self.wants_input() {
                     self.heartbeat.heard(now);
                 }
                 if self.heartbeat.is_silent(now) {
@@ -236,7 +243,7 @@ impl Session for StompSession {
                 self.send_heartbeat(now, out);
             }
             Phase::Disconnecting => self.send_heartbeat(now, out),
-            Phase::Authenticating | Phase::Closed => {}
+            Phase::Authenticating | Phase::Failing | Phase::Closed => {}
         }
     }
 
@@ -244,10 +251,10 @@ impl Session for StompSession {
         match self.phase {
             // Not called yet: at once, to learn the time.
             Phase::AwaitConnect => Some(self.connect_by.unwrap_or_default()),
-            Phase::Connected => self.heartbeat.next(),
+            Phase::Connected => self.heartbeat_at().into_iter().chain(self.heartbeat.silent_at()).min(),
             // The client has said all it had to say: its silence counts no more.
-            Phase::Disconnecting => self.heartbeat.send_at(),
-            Phase::Authenticating | Phase::Closed => None,
+            Phase::Disconnecting => self.heartbeat_at(),
+            Phase::Authenticating | Phase::Failing | Phase::Closed => None,
         }
     }
 
@@ -261,8 +268,13 @@ impl Session for StompSession {
 }
 
 impl StompSession {
+    /// When the next heart-beat is to be sent. Within a frame there is none: what comes of the frame says as much.
+    fn heartbeat_at(&self) -> Option<Time> {
+        self.heartbeat.send_at().filter(|_| !self.outgoing.is_within_frame())
+    }
+
     fn send_heartbeat(&mut self, now: Time, out: &mut Output) {
-        if self.heartbeat.is_due(now) {
+        if self.heartbeat_at().is_some_and(|at| at <= now) {
             out.wire.tail().put_u8(b'\n');
             self.heartbeat.sent(now);
         }

@@ -26,7 +26,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(config: StompConfig) -> Self {
-        let formats = Formats::default().with(Encoding::Stomp, &StompFormat);
+        Self::with_formats(config, Formats::default())
+    }
+
+    pub(super) fn with_formats(config: StompConfig, others: Formats) -> Self {
+        let formats = others.with(Encoding::Stomp, &StompFormat);
         Self {
             session: StompSession::new(config, formats, 7),
             now: Time(1_000),
@@ -45,18 +49,21 @@ impl Client {
     }
 
     pub(super) fn connected_with(config: StompConfig, version: &str) -> Self {
-        let mut client = Self::new(config);
-        client.send(&format!("CONNECT\naccept-version:{version}\nhost:h\nclient-id:me\n\n\0"));
-        assert!(matches!(client.actions.remove(0), Action::Authenticate(_)));
-        client.event(Event::Authenticated(Access::Granted("".into())));
+        Self::new(config).connect(version)
+    }
+
+    pub(super) fn connect(mut self, version: &str) -> Self {
+        self.send(&format!("CONNECT\naccept-version:{version}\nhost:h\nclient-id:me\n\n\0"));
+        assert!(matches!(self.actions.remove(0), Action::Authenticate(_)));
+        self.event(Event::Authenticated(Access::Granted("".into())));
         let spoken = match version {
             "1.0" => Version::V1_0,
             "1.1" => Version::V1_1,
             _ => Version::V1_2,
         };
-        client.decoder.set_version(spoken);
-        assert_eq!(client.frame().command, Command::Connected);
-        client
+        self.decoder.set_version(spoken);
+        assert_eq!(self.frame().command, Command::Connected);
+        self
     }
 
     pub(super) fn send(&mut self, text: &str) {
@@ -101,6 +108,11 @@ impl Client {
     /// Raw bytes that the client got.
     pub(super) fn bytes(&mut self) -> Bytes {
         self.wire.split().freeze()
+    }
+
+    /// The next so many of them.
+    pub(super) fn bytes_of(&mut self, count: usize) -> Bytes {
+        self.wire.split_to(count).freeze()
     }
 
     /// The next frame is an ERROR and the connection closes: its message and receipt-id.
