@@ -16,6 +16,8 @@ pub enum Bug {
     ReversePriorities,
     /// A message of a group goes to whoever has room.
     ScatterGroups,
+    /// A group changes hands although its consumer is still at work on it.
+    GroupMovesTooEarly,
     /// A full ring drops what comes instead of what is oldest.
     RingKeepsOldest,
     /// An expired message is discarded although it belongs into `_DMQ`.

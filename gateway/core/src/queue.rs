@@ -235,6 +235,7 @@ impl Queue {
 
     /// How it behaves from now on. What is there already keeps its expiry and its lane.
     pub fn change(&mut self, settings: Arc<QueueSettings>, out: &mut Out<'_>) {
+        let was_single_active = self.is_single_active();
         let before = std::mem::replace(&mut self.settings, settings);
         self.prepare();
         self.drop_identities(out);
@@ -243,6 +244,9 @@ impl Queue {
             self.ages_next = None;
         }
         self.choose_active();
+        if was_single_active != self.is_single_active() {
+            self.regroup();
+        }
     }
 
     /// Brings what the settings call for into being.

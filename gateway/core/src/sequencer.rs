@@ -98,6 +98,8 @@ impl Sequencer {
             for Waiting { logged, .. } in stream.waiting.drain(..length) {
                 if let Some(group) = logged.group {
                     stream.grouped -= 1;
+                    // A publish that reached nobody is sent again under the same id.
+                    stream.last_group = stream.last_group.filter(|last| *last != group.id);
                     self.arrived.remove(&group.id);
                 }
                 logged.record.into_iter().for_each(|record| batch.add(record));
@@ -182,6 +184,16 @@ mod tests {
 
     use super::*;
     use crate::Group;
+
+    #[test]
+    fn a_group_that_is_sent_again_right_behind_itself_is_whole_again() {
+        let mut sequencer = Sequencer::new(3, 1000);
+        for number in 1..=2 {
+            sequencer.push(StreamId(1), [mark(number, Some((5, 2)))]);
+            sequencer.push(StreamId(2), [mark(number, Some((5, 2)))]);
+            assert_eq!(sequencer.take().map(|(batch, _)| batch.marks.len()), Some(2), "time {number}");
+        }
+    }
 
     fn mark(number: u32, group: Option<(u64, u16)>) -> Logged {
         let record = Record::Mark { queue: QueueId(1), number, set: true };

@@ -372,47 +372,7 @@ fn what_may_be_discarded_goes_first() {
     assert_eq!(bench.stats().dropped_total, 2);
 }
 
-// --- groups, single active, priorities of consumers
-
-fn grouped(number: u64, group: &str) -> Arc<Message> {
-    message(number, false, "", |meta| meta.rare_mut().group_id = Some(group.into()))
-}
-
-#[test]
-fn a_group_goes_to_one_consumer_in_order_and_holds_up_no_other() {
-    let mut bench = Bench::new(LIMITS);
-    bench.consumer(1, 1);
-    bench.consumer(2, 3);
-    for (number, group) in [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "a"), (6, "b")] {
-        bench.publish_message(grouped(number, group));
-    }
-    assert_eq!(bench.delivered(), [(1, 1), (2, 2), (2, 4), (2, 6)]);
-    bench.credit(1, 2, false);
-    assert_eq!(bench.delivered(), [(1, 3)]);
-    // Its owner leaves: another has the group from now on, from where it stopped.
-    bench.credit(2, 10, false);
-    bench.detach(1, true);
-    assert_eq!(numbers(&mut bench), [1, 3, 5]);
-}
-
-#[test]
-fn a_group_at_rest_moves_to_a_consumer_that_joins_and_one_at_work_stays() {
-    let mut bench = Bench::new(LIMITS);
-    bench.consumer(1, 100);
-    for (number, group) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
-        bench.publish_message(grouped(number, group));
-    }
-    bench.settle(settle(1, 2, 4, Outcome::Accept));
-    bench.delivered();
-    bench.consumer(2, 100);
-    for (number, group) in [(5, "a"), (6, "b"), (7, "c"), (8, "d")] {
-        bench.publish_message(grouped(number, group));
-    }
-    let mut to: Vec<u32> = bench.delivered().iter().map(|(consumer, _)| *consumer).collect();
-    assert_eq!(to.remove(0), 1);
-    to.sort_unstable();
-    assert_eq!(to, [1, 2, 2]);
-}
+// --- single active, priorities of consumers
 
 #[test]
 fn only_the_active_consumer_is_served_until_it_leaves() {

@@ -180,7 +180,15 @@ impl Client {
         }
         let rng = &mut *around.rng;
         let to_queue = rng.one_in(3);
-        let address = if to_queue { Address::queue(some_queue(rng)) } else { Address::topic(rng.pick(&TOPICS)) };
+        // The one that goes when it is idle, more often where that is what is looked at.
+        let to_mail = around.node.fault == Some(Fault::RetireOvertakes) && rng.one_in(2);
+        let address = if to_mail {
+            Address::queue("mail")
+        } else if to_queue {
+            Address::queue(some_queue(rng))
+        } else {
+            Address::topic(rng.pick(&TOPICS))
+        };
         let durable = !rng.one_in(4);
         let free = self.numbers.iter().position(|number| *number == Number::Free);
         // Who is refused has set no number.

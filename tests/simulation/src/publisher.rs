@@ -181,6 +181,15 @@ impl Publisher {
         Err(format!("{} publishes or commits of {:?} were never answered", self.unanswered(), self.session))
     }
 
+    /// Sends on what can be sent on, though nobody hears the answers: the gateway does not know yet that the client
+    /// is gone. What it marks is dropped, as if another connection had taken over.
+    pub fn pump_half_open(&mut self, node: &mut Node, journal: &mut SimJournal) {
+        let around = Surroundings { routes: &node.routes, client_id: "", taken_over: true, memory_is_exhausted: false };
+        self.inner.pump(around, &mut self.out);
+        self.carry_out(node, journal);
+        self.out.answers.clear();
+    }
+
     /// Notes where each message goes.
     fn note_routes(&mut self, node: &Node, model: &Model) -> Check {
         let mut routed: BTreeMap<Token, Vec<(QueueId, bool)>> = BTreeMap::new();

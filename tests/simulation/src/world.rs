@@ -211,6 +211,10 @@ impl World {
             }
             15 if self.rng.one_in(4) && !self.half_open.is_empty() => {
                 let index = self.rng.index(self.half_open.len());
+                self.half_open[index].1.pump_half_open(&mut self.node, &mut self.journal);
+            }
+            16 if self.rng.one_in(4) && !self.half_open.is_empty() => {
+                let index = self.rng.index(self.half_open.len());
                 let (session, publisher) = self.half_open.swap_remove(index);
                 publisher.end(&mut self.node, &mut self.journal);
                 self.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: true });

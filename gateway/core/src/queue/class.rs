@@ -49,6 +49,8 @@ pub struct Class {
     cursors: [Seq; LANES],
     /// For each lane: the first that was passed by because it is for a consumer of another class.
     skipped: [Option<Seq>; LANES],
+    /// How many of those wait for a bucket of message groups to change hands.
+    pub waits: usize,
     /// What was looked at, is wanted, and waits: given back, or its time has come.
     returned: BTreeSet<Place>,
     /// Scheduled messages that it was sent copies of: once read back, they look like those that it was not.
@@ -71,6 +73,7 @@ impl Class {
             since: None,
             cursors: [Seq(0); LANES],
             skipped: [None; LANES],
+            waits: 0,
             returned: BTreeSet::new(),
             copied: BTreeSet::new(),
             turns: BTreeSet::new(),
@@ -105,6 +108,7 @@ impl Class {
 
     /// Groups have other consumers now: it looks again at what it skipped.
     pub fn rewind(&mut self) {
+        self.waits = 0;
         for (cursor, skipped) in self.cursors.iter_mut().zip(&mut self.skipped) {
             *cursor = skipped.take().map_or(*cursor, |first| first.min(*cursor));
         }

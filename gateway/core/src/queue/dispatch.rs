@@ -42,7 +42,13 @@ impl Queue {
         self.round += 1;
         while let Some(id) = self.next_class() {
             match self.find(id, now, out) {
-                Found::Ready(place, only) => self.hand_out(id, place, only, out),
+                Found::Ready(place, only) => {
+                    self.hand_out(id, place, only, out);
+                    if self.has_moved_group() {
+                        // Others may find something of what they had skipped.
+                        self.classes.values_mut().for_each(|class| class.dry_in = 0);
+                    }
+                }
                 found => {
                     if let Found::Paged(key, paged) = found {
                         self.read_back(key, &paged, out);
@@ -63,9 +69,10 @@ impl Queue {
     }
 
     /// The class whose turn it is, of those that may still find something.
-    fn next_class(&self) -> Option<ClassId> {
+    fn next_class(&mut self) -> Option<ClassId> {
+        let favoured = self.favoured_class();
         let may_find = |id: &ClassId| self.classes.get(id).is_some_and(|class| class.dry_in != self.round);
-        self.turns.iter().map(|(_, id)| *id).find(may_find)
+        favoured.or_else(|| self.turns.iter().map(|(_, id)| *id).find(may_find))
     }
 
     /// What a class gets next: of the highest priority; of equals the oldest.
@@ -145,6 +152,7 @@ impl Queue {
         out.effects.push(ShardEffect::Tell(key.session, event));
         self.served(key);
         if takes && is_settled {
+            self.group_is_settled(key, place);
             self.stats.settled_total += 1;
             self.remove_at(place, out);
         } else if !takes && self.is_over_memory() {

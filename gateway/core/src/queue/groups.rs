@@ -3,6 +3,11 @@
 //! Groups are counted by bucket, so that a million of them cost no more than a thousand. A bucket belongs to
 //! the consumer that its first message went to. A message whose consumer has no room waits beside the line
 //! for it; those of other groups pass.
+//!
+//! What the owner does not select it never gets. Whoever selects it gets the whole bucket, once the owner holds
+//! nothing of it; until then all of the bucket waits, so that the owner cannot keep it for ever.
+
+use std::collections::BTreeSet;
 
 use super::class::{Class, ClassId, Mode};
 use super::{Out, Queue};
@@ -19,6 +24,11 @@ const PINNED_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Groups {
     buckets: Vec<Bucket>,
+    /// Classes that a bucket was freed for: each is served once before the others, whatever its priority. They
+    /// would take the bucket back.
+    favoured: BTreeSet<ClassId>,
+    /// A bucket was taken over since something was handed out.
+    has_moved: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +36,8 @@ struct Bucket {
     owner: Option<ConsumerKey>,
     /// Messages that the owner holds, or that wait beside the line for it.
     busy: u32,
+    /// This class gets it once the owner holds nothing of it.
+    claimed_by: Option<ClassId>,
 }
 
 /// Who may be sent a message.
@@ -51,7 +63,7 @@ fn bucket_of(group: &str) -> usize {
 
 impl Groups {
     fn new() -> Self {
-        Self { buckets: vec![Bucket::default(); BUCKETS] }
+        Self { buckets: vec![Bucket::default(); BUCKETS], favoured: BTreeSet::new(), has_moved: false }
     }
 }
 
@@ -72,13 +84,17 @@ impl Queue {
             return Recipient::Any;
         }
         let groups = self.groups.get_or_insert_with(|| Box::new(Groups::new()));
-        let owner = groups.buckets[number].owner.and_then(|key| self.consumers.get_mut(&key));
+        let bucket = groups.buckets[number];
+        let owner = bucket.owner.and_then(|key| self.consumers.get_mut(&key));
         let Some(owner) = owner else { return self.choose_owner(id, number) };
+        if bucket.claimed_by.is_some() {
+            return self.wait_for_bucket(id, place);
+        }
         if owner.class != id {
-            let (class, entry) = (self.classes.get(&owner.class), self.line.get(place));
+            let (key, class, entry) = (owner.key, self.classes.get(&owner.class), self.line.get(place));
             let wants = class.zip(entry).is_some_and(|(class, entry)| class.wants(entry, &self.config.formats));
             if !wants {
-                return Recipient::Any;
+                return self.claim(id, number, key, place);
             }
             self.pass(id, place);
             if let Some(class) = self.classes.get_mut(&id) {
@@ -101,6 +117,74 @@ impl Queue {
         Recipient::Elsewhere
     }
 
+    /// The owner does not want this one, and the class does: the bucket changes hands as soon as it may.
+    fn claim(&mut self, id: ClassId, number: usize, owner: ConsumerKey, place: Place) -> Recipient {
+        if self.classes.get(&id).is_none_or(|class| class.turns.is_empty()) {
+            return Recipient::Any;
+        }
+        self.unpin_all_of(number, owner);
+        let Some(groups) = &mut self.groups else { return Recipient::Any };
+        if groups.buckets[number].busy > 0 && self.config.bug != Some(Bug::GroupMovesTooEarly) {
+            groups.buckets[number].claimed_by = Some(id);
+            return self.wait_for_bucket(id, place);
+        }
+        self.free_bucket(number);
+        self.choose_owner(id, number);
+        // Of what was skipped while the bucket was another's, the oldest goes first.
+        self.groups.iter_mut().for_each(|groups| groups.has_moved = true);
+        Recipient::Elsewhere
+    }
+
+    /// Whether a bucket was taken over since this was asked last.
+    pub(super) fn has_moved_group(&mut self) -> bool {
+        self.groups.as_mut().is_some_and(|groups| std::mem::take(&mut groups.has_moved))
+    }
+
+    /// A class that is served once before the others.
+    pub(super) fn favoured_class(&mut self) -> Option<ClassId> {
+        while let Some(id) = self.groups.as_mut()?.favoured.pop_first() {
+            if self.classes.get(&id).is_some_and(|class| class.listed.is_some()) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Looked at again when the bucket has changed hands.
+    fn wait_for_bucket(&mut self, id: ClassId, place: Place) -> Recipient {
+        match self.classes.get_mut(&id) {
+            Some(class) if class.waits < PINNED_MAX => {
+                class.waits += 1;
+                class.skip(place);
+            }
+            _ => return Recipient::Blocked,
+        }
+        self.pass(id, place);
+        Recipient::Elsewhere
+    }
+
+    /// What waits beside the line for credit does not keep a bucket: it stands in the line again.
+    fn unpin_all_of(&mut self, number: usize, owner: ConsumerKey) {
+        let Some(consumer) = self.consumers.get(&owner) else { return };
+        let (id, pinned) = (consumer.class, consumer.pinned.iter().copied());
+        let concerned: Vec<Place> = pinned.filter(|place| self.bucket_at(*place) == Some(number)).collect();
+        for place in concerned {
+            self.unpin(place);
+            self.classes.get_mut(&id).into_iter().for_each(|class| class.skip(place));
+        }
+    }
+
+    /// The bucket is nobody's.
+    fn free_bucket(&mut self, number: usize) {
+        let Some(groups) = &mut self.groups else { return };
+        let bucket = std::mem::take(&mut groups.buckets[number]);
+        if let Some(owner) = bucket.owner.and_then(|key| self.consumers.get_mut(&key)) {
+            owner.buckets -= 1;
+        }
+        groups.favoured.extend(bucket.claimed_by);
+        self.classes.values_mut().for_each(Class::rewind);
+    }
+
     /// The consumer of the class that has room and the fewest buckets gets the bucket.
     fn choose_owner(&mut self, id: ClassId, number: usize) -> Recipient {
         let turns = self.classes.get(&id).into_iter().flat_map(|class| &class.turns);
@@ -108,7 +192,7 @@ impl Queue {
         let Some((_, key)) = keys.min() else { return Recipient::Any };
         if let (Some(consumer), Some(groups)) = (self.consumers.get_mut(&key), &mut self.groups) {
             consumer.buckets += 1;
-            groups.buckets[number] = Bucket { owner: Some(key), busy: 0 };
+            groups.buckets[number] = Bucket { owner: Some(key), ..Bucket::default() };
         }
         Recipient::Only(key)
     }
@@ -126,10 +210,12 @@ impl Queue {
     /// A consumer no longer holds an entry.
     pub(super) fn group_is_settled(&mut self, key: ConsumerKey, place: Place) {
         let Some(number) = self.groups.as_ref().and_then(|_| self.bucket_at(place)) else { return };
-        if let Some(groups) = &mut self.groups
-            && groups.buckets[number].owner == Some(key)
-        {
-            groups.buckets[number].busy = groups.buckets[number].busy.saturating_sub(1);
+        let Some(bucket) = self.groups.as_mut().map(|groups| &mut groups.buckets[number]) else { return };
+        if bucket.owner == Some(key) {
+            bucket.busy = bucket.busy.saturating_sub(1);
+            if bucket.busy == 0 && bucket.claimed_by.is_some() {
+                self.free_bucket(number);
+            }
         }
     }
 
@@ -175,6 +261,32 @@ impl Queue {
         for place in pinned {
             self.offer(place, false);
         }
+        self.classes.values_mut().for_each(Class::rewind);
+    }
+
+    /// Others are served from now on: what waits beside the line stands in it again, and who holds something of a
+    /// group has it.
+    pub(super) fn regroup(&mut self) {
+        self.unpinning.clear();
+        let all: Vec<ConsumerKey> = self.consumers.keys().copied().collect();
+        let mut groups = Groups::new();
+        for key in all {
+            let Some(consumer) = self.consumers.get_mut(&key) else { continue };
+            consumer.buckets = 0;
+            let (pinned, held) = (std::mem::take(&mut consumer.pinned), consumer.held.clone());
+            pinned.into_iter().for_each(|place| self.offer(place, false));
+            for (seq, lane) in held {
+                let Some(number) = self.bucket_at(Place { lane, seq }) else { continue };
+                let bucket = &mut groups.buckets[number];
+                if bucket.owner.is_none() {
+                    bucket.owner = Some(key);
+                    self.consumers.get_mut(&key).into_iter().for_each(|consumer| consumer.buckets += 1);
+                }
+                bucket.busy += u32::from(bucket.owner == Some(key));
+            }
+        }
+        let is_any = groups.buckets.iter().any(|bucket| bucket.owner.is_some());
+        self.groups = is_any.then(|| Box::new(groups));
         self.classes.values_mut().for_each(Class::rewind);
     }
 
