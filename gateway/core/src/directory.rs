@@ -30,6 +30,7 @@ use policies::Policies;
 pub use command::{DirectoryCommand, DirectoryConfig, DirectoryLimits, QueueDefinition};
 pub use manage::{ManageError, ManageReply, ManageRequest, QueueEntry};
 pub use publish::{ShardPart, split_by_shard};
+pub(crate) use queues::StoredQueue;
 pub(crate) use storage::{
     POLICIES_KEY, decode_binding, decode_policies, decode_queue, decode_transaction, delete_binding, delete_queue_row,
     put_definition,
@@ -211,6 +212,7 @@ impl Directory {
             DirectoryCommand::Fence { session, token } => publish::fence(self.shards, session, token, &mut out),
             DirectoryCommand::Manage { session, token, request } => self.manage(session, token, *request, &mut out),
             DirectoryCommand::Retired { queue, attempt, result } => self.retired(queue, attempt, result, &mut out),
+            DirectoryCommand::Release { name } => self.release(&name, &mut out),
             DirectoryCommand::Durable(position) => {
                 self.durable = position;
                 while self.deferred.front().is_some_and(|(at, _)| *at <= position) {

@@ -3,6 +3,7 @@
 //!
 //! Pure: what must happen is written to [`Out`]; who drives it carries that out while it holds the routes.
 
+mod bodies;
 mod transactions;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -14,6 +15,8 @@ use crate::directory::{DirectoryCommand, split_by_shard};
 use crate::effect::{Group, SessionEvent, SessionId, ShardId};
 use crate::routes::{RouteCache, Routes, Target};
 use crate::shard::ShardCommand;
+use bodies::Bodies;
+pub use bodies::BodyLimits;
 pub use transactions::TransactionLimits;
 use transactions::Transactions;
 
@@ -28,6 +31,8 @@ pub struct Waiting {
     pub retain: bool,
     /// A number to set in the same commit.
     pub mark: Option<(ShardId, QueueId, u32)>,
+    /// Its body went ahead in pieces: it waits until they are committed.
+    pub body: Option<Token>,
 }
 
 /// Something that a publisher wants to happen.
@@ -129,6 +134,7 @@ pub struct Publisher {
     /// Retained publishes and commits that the directory has not routed yet. What follows must not overtake them.
     with_directory: usize,
     transactions: Transactions,
+    bodies: Bodies,
     routed: RouteCache,
     targets: Vec<Target>,
 }
@@ -145,6 +151,7 @@ impl Publisher {
             in_flight: HashMap::new(),
             with_directory: 0,
             transactions: Transactions::new(limits),
+            bodies: Bodies::default(),
             routed: RouteCache::default(),
             targets: Vec::new(),
         }
@@ -183,6 +190,11 @@ impl Publisher {
                         self.bytes -= waiting.message.size_bytes();
                         continue;
                     }
+                    if let Some(error) = self.body_failed(&waiting) {
+                        self.bytes -= waiting.message.size_bytes();
+                        out.published(waiting.token, Err(error));
+                        continue;
+                    }
                     if self.may_go(&waiting, around, &blocked, out) {
                         self.send(around.client_id, waiting, out);
                         continue;
@@ -216,6 +228,7 @@ impl Publisher {
         let Surroundings { routes, client_id, .. } = around;
         let address = &waiting.message.meta.address;
         if around.memory_is_exhausted
+            || waiting.body.is_some_and(|body| self.bodies.is_pending(body))
             || (self.with_directory > 0 && !waiting.retain)
             || (!blocked.is_empty() && blocked.contains(address))
         {
@@ -247,10 +260,11 @@ impl Publisher {
     }
 
     fn send(&mut self, client_id: &str, waiting: Waiting, out: &mut Out) {
-        let Waiting { token, message, retain, mark } = waiting;
+        let Waiting { token, message, retain, mark, .. } = waiting;
         let answer = Some((self.session, token));
         let size_bytes = message.size_bytes();
-        out.counts.published += 1;
+        let is_piece = self.bodies.is_piece(token);
+        out.counts.published += u64::from(!is_piece);
         let unanswered =
             |parts: u32, again: Option<Waiting>| Unanswered { size_bytes, parts, reached: 0, error: None, again };
         if retain {
@@ -264,11 +278,12 @@ impl Publisher {
         let parts = split_by_shard(&self.targets, mark);
         if parts.is_empty() {
             self.bytes -= size_bytes;
-            out.published(token, Ok(0));
+            self.answer(token, size_bytes, Ok(0), out);
             return;
         }
-        let to_queue = message.meta.address.kind == AddressKind::Queue;
-        let again = to_queue.then(|| Waiting { token, message: message.clone(), retain, mark });
+        // The queue of a body has no successor.
+        let to_queue = message.meta.address.kind == AddressKind::Queue && !is_piece;
+        let again = to_queue.then(|| Waiting { token, message: message.clone(), retain, mark, body: None });
         if to_queue && let Some(target) = self.targets.first() {
             self.in_flight.entry(message.meta.address.name.clone()).or_insert((target.queue, 0)).1 += 1;
         }
@@ -343,7 +358,22 @@ impl Publisher {
             return;
         }
         self.bytes -= done.size_bytes;
-        out.published(token, done.error.map_or(Ok(done.reached), Err));
+        self.answer(token, done.size_bytes, done.error.map_or(Ok(done.reached), Err), out);
+    }
+
+    fn answer(&mut self, token: Token, size_bytes: u64, result: Result<u32, PublishError>, out: &mut Out) {
+        if !self.bodies.is_piece(token) {
+            return out.published(token, result);
+        }
+        // One that reached nothing is not kept.
+        let result = result.and_then(|reached| if reached > 0 { Ok(()) } else { Err(PublishError::Unavailable) });
+        self.bodies.answered(token, size_bytes, result.err());
+    }
+
+    /// Why a message cannot be published whose body went ahead. The body is the message's from now on.
+    fn body_failed(&mut self, waiting: &Waiting) -> Option<PublishError> {
+        let body = waiting.body.filter(|body| !self.bodies.is_pending(*body))?;
+        self.bodies.take(body).err()
     }
 
     /// A message to that queue is answered.
@@ -358,15 +388,21 @@ impl Publisher {
 
     /// The directory says why there is no such queue: every message for it is refused.
     fn refuse_all(&mut self, address: &Address, error: &PublishError, out: &mut Out) {
-        let bytes = &mut self.bytes;
+        let mut refused = Vec::new();
         self.waiting.retain(|next| match next {
             InLine::Message(waiting) if waiting.message.meta.address == *address => {
-                *bytes -= waiting.message.size_bytes();
-                out.published(waiting.token, Err(error.clone()));
+                refused.push((waiting.token, waiting.message.size_bytes(), waiting.body));
                 false
             }
             _ => true,
         });
+        for (token, size_bytes, body) in refused {
+            self.bytes -= size_bytes;
+            if let Some(body) = body {
+                self.abandon_body(body);
+            }
+            self.answer(token, size_bytes, Err(error.clone()), out);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One queue: its line of messages, its consumers, and who gets what next.
 
 mod admin;
+mod bodies;
 pub mod class;
 mod consumers;
 mod dedup;
@@ -24,9 +25,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
-use evergate_model::{Consumers, Formats, Message, OnFull, QueueId, QueueKind, QueueSettings, Seq, Time};
+use evergate_model::{Consumers, Formats, LargeBody, Message, OnFull, QueueId, QueueKind, QueueSettings, Seq, Time};
 
 pub use admin::{Peeked, PeekedState, Reserve};
+pub use bodies::{Bodies, BodyRow};
 use class::{Class, ClassId, Mode, Rank};
 pub use dedup::{DedupRow, in_order};
 use entry::{Entry, State};
@@ -102,6 +104,8 @@ pub struct Out<'a> {
     pub effects: &'a mut Vec<ShardEffect>,
     /// Reads that must wait until what was logged so far is committed.
     pub later: &'a mut Vec<ShardEffect>,
+    /// Bodies that must stay until what was logged so far is committed.
+    pub released: &'a mut Vec<Arc<LargeBody>>,
 }
 
 /// A line of messages and its consumers.
@@ -158,6 +162,8 @@ pub struct Queue {
     latest: Option<Box<latest::Latest>>,
     /// What identities came within the window of duplicate detection.
     dedup: Option<Box<dedup::Dedup>>,
+    /// Which messages have a body that is not in memory.
+    pub bodies: Bodies,
     /// On a stream: when the oldest message goes.
     ages_next: Option<Time>,
     peeks: Vec<admin::Peek>,
@@ -210,6 +216,7 @@ impl Queue {
             unpinning: BTreeSet::new(),
             latest: None,
             dedup: None,
+            bodies: Bodies::default(),
             ages_next: None,
             peeks: Vec::new(),
             marks: BTreeSet::new(),
@@ -262,12 +269,17 @@ impl Queue {
     pub fn stats(&self) -> QueueStats {
         QueueStats {
             messages: self.line.count,
-            bytes: self.line.bytes,
+            bytes: self.bytes(),
             resident_bytes: self.line.resident_bytes,
             consumers: self.consumers.len() as u64,
             unsettled: self.unsettled,
             ..self.stats
         }
+    }
+
+    /// Bytes of its messages, wherever they are.
+    fn bytes(&self) -> u64 {
+        self.line.bytes + self.bodies.bytes
     }
 
     pub fn marks(&self) -> Vec<u32> {
@@ -320,6 +332,7 @@ impl Queue {
             let (message, queue) = (message.clone(), place.lane.stored_as(self.id));
             out.records.push(Record::Enqueue { message, queue, seq: place.seq });
         }
+        self.hold_body(place, &message, stored, out);
         self.remember(&message, place, stored, now, out);
         if message.meta.is_discardable() {
             self.discardable.insert(place);
@@ -364,7 +377,7 @@ impl Queue {
         self.unwatch(place, &entry);
         if entry.state == State::Leaving {
             self.leaving -= 1;
-            self.leaving_bytes -= entry.message.size_bytes();
+            self.leaving_bytes -= entry.message.all_bytes();
         }
         if entry.aside {
             self.classes.values_mut().for_each(|class| class.drop_returned(place));
@@ -381,6 +394,7 @@ impl Queue {
             }
             self.log_settle(place, out);
         }
+        self.release_bodies(place, place.seq, out);
     }
 
     fn log_settle(&self, place: Place, out: &mut Out<'_>) {

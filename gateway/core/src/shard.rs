@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{
-    AttachError, Attached, Event, Formats, Message, PublishError, QueueId, QueueSettings, Seq, Settle, Time, Token,
+    AttachError, Attached, Event, Formats, LargeBody, Message, PublishError, QueueId, QueueSettings, Seq, Settle, Time,
+    Token,
 };
 
 pub use self::command::{ConsumerWants, ShardCommand, ShardTarget};
@@ -59,6 +60,9 @@ pub struct Shard {
     draining: Vec<(QueueId, ConsumerKey, Seq)>,
     transactions: transaction::Transactions,
     records: Vec<Record>,
+    /// Bodies that no message of a queue has any more, and those of them that wait until that is committed.
+    released: Vec<Arc<LargeBody>>,
+    leaving: VecDeque<(Position, Arc<LargeBody>)>,
 }
 
 impl Shard {
@@ -80,6 +84,8 @@ impl Shard {
             draining: Vec::new(),
             transactions: transaction::Transactions::default(),
             records: Vec::new(),
+            released: Vec::new(),
+            leaving: VecDeque::new(),
         }
     }
 
@@ -98,6 +104,13 @@ impl Shard {
     pub(crate) fn recover_identities(&mut self, row: DedupRow) {
         if let Some(queue) = self.queues.get_mut(&row.queue) {
             queue.recover_identities(row);
+        }
+    }
+
+    /// Takes over which message of a queue has a body that is not in memory, as a restart found it.
+    pub(crate) fn recover_body(&mut self, id: QueueId, stored_as: QueueId, seq: Seq, body: Arc<LargeBody>) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.bodies.recover(stored_as, seq, body);
         }
     }
 
@@ -246,7 +259,8 @@ impl Shard {
             // It may have been deleted since the session looked at the routes.
             let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
             reached += 1;
-            let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
+            let mut out =
+                Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
             match queue.enqueue(now, message.clone(), target.durable, target.retained, false, &mut out) {
                 Enqueued::Stored(place) => {
                     let position = Position(self.logged.0 + self.records.len() as u64);
@@ -299,7 +313,8 @@ impl Shard {
                 // Taken over: the messages are back in the queue, so «done» would not be true. It is told `TakenOver`.
                 return;
             }
-            let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
+            let mut out =
+                Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
             found.settle(key, (settle.first, settle.last), &settle.outcome, now, &mut out);
             self.records.extend(settle.mark.and_then(|number| found.mark(number, true)));
         }
@@ -347,12 +362,14 @@ impl Shard {
             let stored = queue.stored_as().into_iter();
             self.records.extend(stored.flat_map(|id| [Record::Purge { queue: id }, delete_queue_row(id)]));
             self.records.extend(queue.delete_identities());
-            self.log(None, log);
+            self.records.extend(queue.bodies.delete_rows(id));
         }
         effects.push(ShardEffect::Full(id, false));
         if let Some(at) = queue.noted_timeout() {
             self.timeouts.remove(&(at, id));
         }
+        self.released.extend(queue.bodies.into_all());
+        self.log(None, log);
     }
 
     fn press(&mut self, pressed: bool, effects: &mut Vec<ShardEffect>) {
@@ -382,6 +399,9 @@ impl Shard {
                 effects.push(ShardEffect::Tell(session, event));
             }
         }
+        while self.leaving.front().is_some_and(|(at, _)| *at <= position) {
+            self.leaving.pop_front();
+        }
         while self.reads.front().is_some_and(|(at, _)| *at <= position) {
             effects.extend(self.reads.pop_front().map(|(_, read)| read));
         }
@@ -406,7 +426,7 @@ impl Shard {
         change: impl FnOnce(&mut Queue, &mut Out<'_>),
     ) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
-        let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
+        let mut out = Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
         change(queue, &mut out);
         queue.dispatch(now, &mut out);
         queue.note_idle(now);
@@ -447,6 +467,12 @@ impl Shard {
         }
         self.logged.0 += self.records.len() as u64;
         log.extend(self.records.drain(..).map(|record| Logged { record: Some(record), group }));
+        // Another stream's deletion may be committed before what stands here behind half a group.
+        if self.logged <= self.durable {
+            self.released.clear();
+        } else {
+            self.leaving.extend(self.released.drain(..).map(|body| (self.logged, body)));
+        }
     }
 
     /// Answers once all that was logged so far is committed.
@@ -470,10 +496,10 @@ impl Shard {
 
     /// Answers the drains that nothing holds up any more.
     fn answer_drains(&mut self, now: Time, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
-        let Self { queues, records, later, .. } = self;
+        let Self { queues, records, later, released, .. } = self;
         self.draining.retain(|(id, key, before)| {
             let Some(queue) = queues.get_mut(id) else { return false };
-            let mut out = Out { records, effects, later };
+            let mut out = Out { records, effects, later, released };
             if queue.has_more_for(*key, *before, now, &mut out) {
                 return true;
             }

@@ -266,7 +266,7 @@ impl Line {
 }
 
 fn waiting(number: u64, address: Address) -> Waiting {
-    Waiting { token: Token(number), message: held(number, address).message, retain: false, mark: None }
+    Waiting { token: Token(number), message: held(number, address).message, retain: false, mark: None, body: None }
 }
 
 #[test]

@@ -6,8 +6,22 @@ use std::sync::Arc;
 /// The queues that hold the pieces of large bodies are named so. Clients do not reach them by name.
 pub const BODY_PREFIX: &str = "$body/";
 
-/// Told the name of a body's queue when nothing refers to the body any more.
-pub type OnRelease = Arc<dyn Fn(&Arc<str>) + Send + Sync>;
+/// Told the name of a body's queue when nothing refers to the body any more. By default nobody is.
+#[derive(Clone, Default)]
+pub struct OnRelease(Option<Arc<dyn Fn(&Arc<str>) + Send + Sync>>);
+
+impl OnRelease {
+    /// Calls `told` with the name. It may be called from anywhere, so it only passes the name on.
+    pub fn new(told: impl Fn(&Arc<str>) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(told)))
+    }
+}
+
+impl fmt::Debug for OnRelease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRelease")
+    }
+}
 
 /// The body of a message that is not in memory. Its pieces are the messages of a queue, in order; see
 /// [`Attach::body`](crate::Attach::body) for how they are read. Shared by all who hold the message; when the last of
@@ -19,25 +33,26 @@ pub struct LargeBody {
     pub bytes: u64,
     /// Bytes of the content, without the framing of the publisher's encoding: what other protocols deliver.
     pub payload_bytes: u64,
-    on_release: Option<OnRelease>,
+    on_release: OnRelease,
 }
 
 impl LargeBody {
     /// A body whose pieces are deleted by `on_release`.
     pub fn new(queue: Arc<str>, bytes: u64, payload_bytes: u64, on_release: OnRelease) -> Self {
-        Self { queue, bytes, payload_bytes, on_release: Some(on_release) }
+        Self { queue, bytes, payload_bytes, on_release }
     }
 
     /// As a store reads it back: it names the body and keeps nothing alive.
     pub fn named(queue: Arc<str>, bytes: u64, payload_bytes: u64) -> Self {
-        Self { queue, bytes, payload_bytes, on_release: None }
+        Self { queue, bytes, payload_bytes, on_release: OnRelease::default() }
     }
 }
 
 impl Drop for LargeBody {
     fn drop(&mut self) {
-        if let Some(on_release) = &self.on_release {
-            on_release(&self.queue);
+        // A task that panics lets go of what is still stored.
+        if let Some(told) = self.on_release.0.as_ref().filter(|_| !std::thread::panicking()) {
+            told(&self.queue);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One connection: its socket, its protocol session, and the way between the session and the core.
 
+mod bodies;
 mod consumers;
 mod requests;
 mod takeover;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connections::{Connection, ConnectionFigures, add};
+pub(crate) use crate::driver::bodies::Releases;
 use crate::driver::consumers::Consumers;
 pub(crate) use crate::driver::takeover::Gates;
 use crate::driver::takeover::{DirectoryLine, FENCE};
@@ -202,7 +204,9 @@ impl Driver {
         }
         let (messages, bytes) = self.publisher.load();
         let config = &self.gateway.config;
-        messages < config.publish_window_messages && bytes < config.publish_window_bytes
+        messages < config.publish_window_messages
+            && bytes < config.publish_window_bytes
+            && self.publisher.piece_bytes() < config.large_message_window_bytes
     }
 
     /// Carries what the session put out to where it goes. Carrying a request may put out more.

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::connections::{Connections, add};
 use crate::core_tasks;
-use crate::driver::Gates;
+use crate::driver::{Gates, Releases};
 use crate::house::{self, HouseRequest};
 use crate::journal_task::{self, JournalFigures};
 use crate::mailbox::Mailbox;
@@ -127,8 +127,10 @@ pub struct Gateway {
 
 impl Gateway {
     /// Recovers the journal and starts every task but the listeners. The error is a text for people.
-    pub async fn start(config: GatewayConfig, mut journal: Box<dyn Journal>) -> Result<(Arc<Self>, Tasks), String> {
+    pub async fn start(mut config: GatewayConfig, mut journal: Box<dyn Journal>) -> Result<(Arc<Self>, Tasks), String> {
         let clock = Clock::start();
+        let releases = Arc::new(Releases::default());
+        config.directory.on_release = releases.on_release();
         let recovered = journal.recover().await.map_err(|error| error.to_string())?;
         let shard_config = ShardConfig { id: ShardId(0), limits: config.queue, formats: config.formats, bug: None };
         let core =
@@ -165,6 +167,7 @@ impl Gateway {
             wills: Mutex::new(HashMap::new()),
             config,
         });
+        releases.connect(&gateway);
         let mut owners = Vec::new();
         for (index, shard) in core.shards.into_iter().enumerate() {
             owners.push(tokio::spawn(core_tasks::run_shard(gateway.clone(), index, shard)));
@@ -270,6 +273,10 @@ impl Gateway {
     /// Why it is stopping, if it is.
     pub fn stopping(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.stopping.subscribe()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.borrow().is_some()
     }
 
     /// Why it failed, if it did.

@@ -68,7 +68,7 @@ pub async fn run(gateway: Arc<Gateway>) {
                 }
             };
             let message = gateway.admit(*message);
-            publisher.submit(Waiting { token, message, retain, mark: None });
+            publisher.submit(Waiting { token, message, retain, mark: None, body: None });
         }
         mailbox.take(&mut events);
         for event in events.drain(..) {

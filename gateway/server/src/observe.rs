@@ -9,7 +9,7 @@ use evergate_admin::{
     ConnectionRow, ConnectionState, DestinationKind, DestinationRow, JournalTotals, Memory, Node, Observe, Snapshot,
     Totals,
 };
-use evergate_model::ADMIN_NAME;
+use evergate_model::{ADMIN_NAME, BODY_PREFIX};
 use evergate_runtime::Gateway;
 use parking_lot::Mutex;
 
@@ -45,8 +45,8 @@ impl Observer {
             let stats = self.gateway.queue_stats().await;
             let rows: Vec<DestinationRow> = stats
                 .into_iter()
-                // It holds requests, not anybody's messages.
-                .filter(|(name, _)| **name != *ADMIN_NAME)
+                // They hold requests, and pieces of messages that stand elsewhere.
+                .filter(|(name, _)| **name != *ADMIN_NAME && !name.starts_with(BODY_PREFIX))
                 .map(|(name, stats)| DestinationRow {
                     kind: kind_of(&name),
                     name: name.to_string(),

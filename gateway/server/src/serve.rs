@@ -149,6 +149,8 @@ fn gateway_config(config: &Config, queues: Vec<QueueDefinition>) -> GatewayConfi
         },
         formats: protocols::formats(),
         directory: DirectoryConfig {
+            // The runtime's.
+            on_release: evergate_model::OnRelease::default(),
             limits: DirectoryLimits {
                 queues_max: limits.queues_max as usize,
                 retained_max: limits.retained_max as usize,

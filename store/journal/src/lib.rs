@@ -93,12 +93,22 @@ pub enum Table {
     /// Identities of messages, for duplicate detection: one row a queue and commit. By queue id and the place
     /// of the first. Written by [`Record::Identity`].
     Dedup = 7,
+    /// Messages whose body is not in memory, and where it is. By queue id and place.
+    Body = 8,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 7] =
-        [Self::Queue, Self::Binding, Self::Retained, Self::Counter, Self::Policy, Self::Transaction, Self::Dedup];
+    pub const ALL: [Self; 8] = [
+        Self::Queue,
+        Self::Binding,
+        Self::Retained,
+        Self::Counter,
+        Self::Policy,
+        Self::Transaction,
+        Self::Dedup,
+        Self::Body,
+    ];
 
     /// The table stored as `number`.
     pub fn from_number(number: i16) -> Option<Self> {

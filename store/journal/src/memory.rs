@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evergate_model::{Message, QueueId, Seq};
 
+use crate::codec;
 use crate::index::live_ranges;
 use crate::load::Loading;
 use crate::{Batch, Journal, JournalError, JournalReader, Loaded, Recovered, RecoveredQueue, Table};
@@ -107,7 +108,7 @@ impl MemoryJournal {
             && first <= last
         {
             for (seq, message) in queue.live.range(first..=last) {
-                if !loading.take(*seq, message.clone()) {
+                if !loading.take(*seq, as_stored(message)) {
                     break;
                 }
             }
@@ -179,7 +180,7 @@ impl Committed {
             for (id, seq) in &stored.targets {
                 let queue = self.queues.entry(*id).or_default();
                 queue.next_seq = queue.next_seq.max(seq.0.saturating_add(1));
-                queue.live.insert(*seq, stored.message.clone());
+                queue.live.insert(*seq, as_stored(&stored.message));
             }
         }
         for (id, first, last) in &batch.settled {
@@ -231,6 +232,14 @@ impl Committed {
             state: self.state.iter().map(|((table, key), value)| (*table, key.clone(), value.clone())).collect(),
         }
     }
+}
+
+/// A message as other stores give it back: one that has a large body names it, and does not keep it alive.
+fn as_stored(message: &Arc<Message>) -> Arc<Message> {
+    if message.meta.large().is_none() {
+        return message.clone();
+    }
+    codec::decode_message(&codec::encode_message(message).into()).map_or_else(|_| message.clone(), Arc::new)
 }
 
 #[async_trait]

@@ -53,6 +53,8 @@ struct Draft {
     group: Option<u64>,
     discardable: bool,
     number: Option<u32>,
+    /// Bytes of its body, if that goes ahead in pieces.
+    large: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -130,7 +132,7 @@ impl Client {
             .map(|(id, _)| *id)
             .collect();
         let chosen = (!consumers.is_empty()).then(|| around.rng.pick(&consumers));
-        match (around.rng.below(120), chosen) {
+        match (around.rng.below(121), chosen) {
             (0..30, _) => self.publish(around),
             (30..37, _) if consumers.len() < 4 => self.attach(around),
             (37..55, Some(consumer)) => self.grant(around, consumer),
@@ -142,6 +144,7 @@ impl Client {
             (98..105, _) => self.begin(around),
             (105..115, _) => self.end_transaction(around),
             (115..120, _) => self.ask_again(around),
+            (120, _) => self.abandon_body(around),
             _ => {}
         }
         Ok(())
@@ -207,7 +210,9 @@ impl Client {
             group: rng.one_in(6).then(|| rng.below(4)),
             discardable: !durable && rng.one_in(6),
             number,
+            large: rng.one_in(16).then(|| rng.below(200)),
         };
+        let draft = Draft { large: draft.large.filter(|_| !draft.retain), ..draft };
         self.last_number += 1;
         let key = Key { producer: self.index, number: self.last_number };
         if let Some(transaction) = self.open_transaction()
@@ -227,6 +232,12 @@ impl Client {
         }
         self.send(around, Some(key), &draft, number.is_some());
         self.unconfirmed.insert(key, draft);
+    }
+
+    /// Sends some of a body, and no message.
+    fn abandon_body(&mut self, around: &mut Around<'_>) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.abandon_body(around.node, around.rng.below(300));
     }
 
     fn send(&mut self, around: &mut Around<'_>, key: Option<Key>, draft: &Draft, marked: bool) {
@@ -260,7 +271,10 @@ impl Client {
             rare.dedup_id = dedup_id.map(|key| format!("{} {}", key.producer, key.number).into());
         }
         let body = key.map_or(Bytes::new(), |key| key.body(draft.padding));
-        let message = around.node.admit(Message::new(meta, Encoding::Plain, Bytes::new(), body));
+        let mut message = Message::new(meta, Encoding::Plain, Bytes::new(), body);
+        let body = draft.large.map(|bytes| connection.send_body(around.node, bytes, &mut message));
+        let body = body.filter(|_| around.node.fault != Some(Fault::BodyLeftBehind));
+        let message = around.node.admit(message);
         if let Some(key) = key {
             let Draft { address, durable, retain, .. } = draft.clone();
             let expires = draft.expires_at.is_some();
@@ -285,12 +299,12 @@ impl Client {
         if let (Some(transaction), Some(key)) = (transaction, key) {
             around.model.holds(transaction, key);
             let token = connection.token(Pending::Held);
-            let waiting = Waiting { token, message, retain: false, mark: None };
+            let waiting = Waiting { token, message, retain: false, mark: None, body };
             connection.publisher.publish_in(around.journal, transaction, waiting);
             return;
         }
         let token = connection.token(Pending::Publish(key));
-        connection.publisher.submit(Waiting { token, message, retain: draft.retain, mark });
+        connection.publisher.submit(Waiting { token, message, retain: draft.retain, mark, body });
     }
 
     /// What was not confirmed on the last connection: sent again or given up. `marks`: the numbers set on

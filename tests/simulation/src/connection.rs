@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use evergate_core::{DirectoryCommand, SessionEvent, SessionId, ShardCommand, ShardId};
 use evergate_model::{
-    Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Delivery, Event, Filter, Lifetime, Outcome,
-    QueueId, QueueSpec, Retained, Selector, Seq, Settle, StreamStart, Token, TransactionError, TransactionId,
+    Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Delivery, Event, Filter, LargeEnd, Lifetime,
+    Message, Outcome, QueueId, QueueSpec, Retained, Selector, Seq, Settle, StreamStart, Token, TransactionError,
+    TransactionId,
 };
 
 use crate::journal::SimJournal;
@@ -149,6 +150,28 @@ impl Connection {
         let settle = Settle { transaction: Some(transaction), ..settle };
         self.publisher.settle_in(node, journal, transaction, settle, Some((shard, queue)));
         Some(Settled { queue, places, outcome: outcome.clone() })
+    }
+
+    /// Passes on a body in pieces, and makes the message one that has it. Returns the body's number.
+    pub fn send_body(&mut self, node: &mut Node, bytes: u64, message: &mut Message) -> Token {
+        let body = self.begin_body(node, bytes);
+        message.head = std::mem::take(&mut message.body);
+        let end = LargeEnd { body, payload_bytes: bytes };
+        self.publisher.end_body(node, end, message);
+        body
+    }
+
+    /// Passes on a body that no message follows.
+    pub fn abandon_body(&mut self, node: &mut Node, bytes: u64) {
+        let body = self.begin_body(node, bytes);
+        self.publisher.abandon_body(body);
+    }
+
+    fn begin_body(&mut self, node: &mut Node, bytes: u64) -> Token {
+        self.last_token += 1;
+        let body = Token(self.last_token);
+        self.publisher.add_to_body(node, body, bytes);
+        body
     }
 
     pub fn token(&mut self, pending: Pending) -> Token {
@@ -350,7 +373,10 @@ impl Connection {
 
     fn event(&mut self, node: &mut Node, model: &mut Model, event: Event) -> Result<Option<Told>, String> {
         match event {
-            Event::Deliver(delivery) => self.delivered(node, model, &delivery),
+            Event::Deliver(delivery) => {
+                node.check_body(&delivery.message)?;
+                self.delivered(node, model, &delivery);
+            }
             Event::Drained { consumer, delivered } => {
                 if let Some(state) = self.consumers.get_mut(&consumer) {
                     if state.received != delivered {

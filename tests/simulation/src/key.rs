@@ -1,4 +1,5 @@
-//! What identifies a message to the model: who published it, and its number there. It is in the body.
+//! What identifies a message to the model: who published it, and its number there. It is in the body, or in the head of a
+//! message whose body is large.
 
 use bytes::Bytes;
 use evergate_model::Message;
@@ -21,8 +22,10 @@ impl Key {
 
     /// The key of a message; `None` for one that clears a retained message.
     pub fn of(message: &Message) -> Option<Self> {
-        let producer = u32::from_le_bytes(message.body.get(..4)?.try_into().ok()?);
-        let number = u64::from_le_bytes(message.body.get(4..12)?.try_into().ok()?);
+        // Where the body went ahead in pieces, the key is in the head.
+        let bytes = if message.meta.large().is_some() { &message.head } else { &message.body };
+        let producer = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
+        let number = u64::from_le_bytes(bytes.get(4..12)?.try_into().ok()?);
         Some(Self { producer, number })
     }
 }

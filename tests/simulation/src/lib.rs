@@ -10,6 +10,7 @@ mod model;
 mod node;
 mod promises;
 mod publisher;
+mod released;
 mod rng;
 mod traits;
 mod transaction;

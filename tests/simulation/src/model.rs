@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use evergate_core::{ConsumerWants, SessionId};
-use evergate_model::{Address, AddressKind, ConsumerId, Delivery, Filter, QueueId, Seq, Settle, Time, TransactionId};
+use evergate_model::{
+    Address, AddressKind, BODY_PREFIX, ConsumerId, Delivery, Filter, QueueId, Seq, Settle, Time, TransactionId,
+};
 
 use crate::key::Key;
 use crate::promises::{More, Wishes};
@@ -152,7 +154,8 @@ impl Model {
     }
 
     pub fn created(&mut self, id: QueueId, name: &str, durable: bool) {
-        let permanent = durable && !name.starts_with("$session/");
+        // Bodies go when nobody refers to them; that they are there as long as somebody does, deliveries show.
+        let permanent = durable && !name.starts_with("$session/") && !name.starts_with(BODY_PREFIX);
         let queue = Queue { name: name.into(), durable, permanent, since_start: self.starts, ..Queue::default() };
         self.queues.insert(id, queue);
     }

@@ -9,10 +9,14 @@ use evergate_core::{
     Shard, ShardCommand, ShardEffect, ShardId, StreamId,
 };
 use evergate_journal::{Record, Table};
-use evergate_model::{Event, MemoryBudget, Message, MessageId, Outcome, QueueId, Seq, Time, TransactionId};
+use evergate_model::{
+    BODY_PREFIX, Event, LargeBody, MemoryBudget, Message, MessageId, OVERHEAD_BYTES, Outcome, QueueId, Seq, Time,
+    TransactionId,
+};
 
 use crate::journal::{Pledge, SimJournal};
 use crate::model::{Check, Model};
+use crate::released::Released;
 
 /// A planted bug, to show that the simulator finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub enum Fault {
     RetireOvertakes,
     /// One in the core itself.
     Core(Bug),
+    /// A message does not wait for the pieces of its body.
+    BodyLeftBehind,
     /// Shards hear that a batch is durable when its commit begins.
     DurableTooEarly,
     /// One settle in four never reaches the journal.
@@ -65,6 +71,8 @@ pub struct Node {
     pub dead_letters: VecDeque<(ShardId, QueueId, Seq, Box<Message>)>,
     pub mailboxes: BTreeMap<SessionId, VecDeque<SessionEvent>>,
     pub memory: Arc<MemoryBudget>,
+    /// Bodies that nobody refers to any more, for the directory to be told.
+    released: Released,
     next_message: MessageId,
     settles: u64,
     /// Groups that are transactions.
@@ -72,7 +80,12 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(now: Time, core: evergate_core::RecoveredCore, batch_bytes_max: u64, memory: Arc<MemoryBudget>) -> Self {
+    pub fn new(
+        now: Time,
+        (core, released): (evergate_core::RecoveredCore, Released),
+        batch_bytes_max: u64,
+        memory: Arc<MemoryBudget>,
+    ) -> Self {
         let shards = core.shards.len();
         let channels = || (0..shards).map(|_| VecDeque::new()).collect();
         Self {
@@ -90,6 +103,7 @@ impl Node {
             dead_letters: VecDeque::new(),
             mailboxes: BTreeMap::new(),
             memory,
+            released,
             next_message: core.counters.first_message(),
             settles: 0,
             transactions: BTreeSet::new(),
@@ -103,6 +117,20 @@ impl Node {
         message.meta.ingress = self.now;
         message.permit = Some(self.memory.take(message.size_bytes()));
         Arc::new(message)
+    }
+
+    /// A body without any bytes yet.
+    pub fn new_body(&mut self) -> LargeBody {
+        self.next_message.0 += 1;
+        LargeBody::new(format!("{BODY_PREFIX}{}", self.next_message.0).into(), 0, 0, self.released.on_release())
+    }
+
+    /// Whoever is handed a message with a large body must find all of it.
+    pub fn check_body(&self, message: &Message) -> Check {
+        let Some(body) = message.meta.large().filter(|body| body.bytes > 0) else { return Ok(()) };
+        let stats = self.shards.iter().flat_map(Shard::stats).find(|(name, _)| **name == body.queue);
+        let there = stats.map_or(0, |(_, stats)| stats.bytes - stats.messages * OVERHEAD_BYTES);
+        if there == body.bytes { Ok(()) } else { Err(format!("of {body:?} there are only {there} bytes")) }
     }
 
     /// An id for a transaction.
@@ -136,6 +164,7 @@ impl Node {
     /// Whether nothing is under way.
     pub fn is_idle(&self, journal: &SimJournal) -> bool {
         self.to_directory.is_empty()
+            && self.released.is_empty()
             && self.controls.iter().chain(&self.publishes).all(VecDeque::is_empty)
             && self.loads.is_empty()
             && self.dead_letters.is_empty()
@@ -164,6 +193,8 @@ impl Node {
 
     /// The directory takes one command.
     pub fn run_directory(&mut self, journal: &mut SimJournal, model: &mut Model) {
+        let released = self.released.take().into_iter();
+        self.to_directory.extend(released.map(|name| DirectoryCommand::Release { name }));
         let due = self.directory.next_timeout().is_some_and(|at| at <= self.now);
         let Some(command) = self.to_directory.pop_front().or_else(|| due.then_some(DirectoryCommand::Tick)) else {
             return;

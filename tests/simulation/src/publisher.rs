@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evergate_core::{
-    DirectoryCommand, PublisherEffect, PublisherOut, SessionEvent, SessionId, ShardCommand, ShardId, Surroundings,
-    TransactionLimits, Waiting,
+    BodyLimits, DirectoryCommand, PublisherEffect, PublisherOut, SessionEvent, SessionId, ShardCommand, ShardId,
+    Surroundings, TransactionLimits, Waiting,
 };
-use evergate_model::{Address, Event, QueueId, Settle, Token, TransactionId};
+use evergate_model::{Address, Event, LargeEnd, Message, QueueId, Settle, Token, TransactionId};
 
 use crate::journal::SimJournal;
 use crate::model::{Check, Model};
@@ -70,6 +70,28 @@ impl Publisher {
         let (address, durable) = (message.meta.address.clone(), message.meta.durable);
         self.sent.insert(*token, Sent { address, durable, routed: false, targets: Vec::new() });
         self.inner.submit(waiting);
+    }
+
+    /// Passes on some bytes of a body.
+    pub fn add_to_body(&mut self, node: &mut Node, body: Token, bytes: u64) {
+        let begin = || node.new_body();
+        let limits = BodyLimits { piece_bytes: 50, bytes_max: 280 };
+        let bytes = vec![7; bytes as usize].into();
+        for piece in self.inner.add_to_body(body, &bytes, limits, begin) {
+            self.inner.submit_piece(body, node.admit(piece));
+        }
+    }
+
+    /// All of a body is there.
+    pub fn end_body(&mut self, node: &mut Node, end: LargeEnd, message: &mut Message) {
+        if let Some(last) = self.inner.end_body(end, message) {
+            self.inner.submit_piece(end.body, node.admit(last));
+        }
+    }
+
+    /// No message follows.
+    pub fn abandon_body(&mut self, body: Token) {
+        self.inner.abandon_body(body);
     }
 
     /// Publishes and commits that were sent on and not answered.

@@ -11,7 +11,8 @@ use evergate_core::{
 use evergate_journal::memory::CommitFault;
 use evergate_journal::{Batch, Table};
 use evergate_model::{
-    Address, Encoding, Formats, MemoryBudget, Message, Meta, Outcome, QueueId, QueueSettings, Seq, Time, Token,
+    Address, BODY_PREFIX, Encoding, Formats, MemoryBudget, Message, Meta, Outcome, QueueId, QueueSettings, Seq, Time,
+    Token,
 };
 
 use crate::client::{Around, Client, TOPICS};
@@ -20,6 +21,7 @@ use crate::journal::SimJournal;
 use crate::model::{Check, DEAD_LETTERS, Model};
 use crate::node::{Fault, Node};
 use crate::publisher::{Answer, Publisher};
+use crate::released::Released;
 use crate::rng::Rng;
 use crate::traits::{self, Numbers, PECULIAR, PLAIN};
 use crate::transaction::Fate;
@@ -295,7 +297,7 @@ impl World {
             let token = Token(self.last_token);
             self.origins.insert(token, (shard, queue, seq));
             let message = self.node.admit(*message);
-            self.house.submit(Waiting { token, message, retain: false, mark: None });
+            self.house.submit(Waiting { token, message, retain: false, mark: None, body: None });
         }
         let mut answers = self.house.pump(&mut self.node, &mut self.journal, &self.model, "")?;
         if let Some(event) = self.node.mailboxes.get_mut(&HOUSE).and_then(std::collections::VecDeque::pop_front) {
@@ -406,7 +408,7 @@ impl World {
             meta.durable = true;
             let clear = Message::new(meta, Encoding::Plain, bytes::Bytes::new(), bytes::Bytes::new());
             let (message, token) = (self.node.admit(clear), last.token(Pending::Publish(None)));
-            last.publisher.submit(Waiting { token, message, retain: true, mark: None });
+            last.publisher.submit(Waiting { token, message, retain: true, mark: None, body: None });
         }
         let options = AttachOptions { durable: true, window_bytes: 1 << 40, ..AttachOptions::default() };
         let others = [DEAD_LETTERS, "$subscription/1", "$subscription/2", "$subscription/3"];
@@ -443,6 +445,9 @@ impl World {
             if stats.messages + stats.bytes + stats.resident_bytes + stats.unsettled + stats.consumers > 0 {
                 return Err(format!("{name} should be empty: {stats:?}"));
             }
+            if name.starts_with(BODY_PREFIX) {
+                return Err(format!("nobody refers to {name}"));
+            }
         }
         if self.journal.store.live_count() > 0 {
             return Err(format!("the journal still holds {} messages", self.journal.store.live_count()));
@@ -477,7 +482,7 @@ fn start(
     shards: u16,
     config: ShardConfig,
     defaults: &QueueSettings,
-) -> Result<RecoveredCore, String> {
+) -> Result<(RecoveredCore, Released), String> {
     let recovered = journal.store.recover_now();
     let rows = recovered.state.iter().filter(|(table, ..)| *table == Table::Queue);
     let found: BTreeSet<QueueId> = rows.filter_map(|(_, key, _)| key.parse().ok().map(QueueId)).collect();
@@ -488,7 +493,9 @@ fn start(
         // Queues that go when they are empty give planted bugs less time to show.
         policies.retain(|policy| policy.auto_delete_after_ms.is_none());
     }
+    let released = Released::default();
     let directory = DirectoryConfig {
+        on_release: released.on_release(),
         limits: DirectoryLimits { queues_max: 100, retained_max: 100, outcomes },
         defaults: defaults.clone(),
         policies,
@@ -500,5 +507,5 @@ fn start(
         batch.add(record);
     }
     journal.store.apply(&batch).map_err(|error| error.to_string())?;
-    Ok(core)
+    Ok((core, released))
 }

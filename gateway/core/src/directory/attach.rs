@@ -240,7 +240,7 @@ impl Directory {
         Left::Deleted
     }
 
-    fn delete_now(&mut self, id: QueueId, out: &mut Out<'_>) {
+    pub(super) fn delete_now(&mut self, id: QueueId, out: &mut Out<'_>) {
         if let Some(info) = self.forget(id, out) {
             self.send_behind(info.line(), ShardCommand::Delete { queue: id }, out);
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Attach, Binding, ConsumerId, Filter, Lifetime, Message, Policy, QueueId, QueueSettings, Retained, Time, Token,
-    TransactionId,
+    Attach, Binding, ConsumerId, Filter, Lifetime, Message, OnRelease, Policy, QueueId, QueueSettings, Retained, Time,
+    Token, TransactionId,
 };
 
 use super::manage::ManageRequest;
@@ -129,6 +129,11 @@ pub enum DirectoryCommand {
         /// Why not: since when it has been idle; `None`: it is not.
         result: Result<(), Option<Time>>,
     },
+    /// No message refers to the body in the queue of this name any more.
+    Release {
+        /// The queue's name.
+        name: Arc<str>,
+    },
     /// The directory's records up to here are committed.
     Durable(Position),
     /// `next_timeout()` has passed.
@@ -151,6 +156,8 @@ pub struct DirectoryLimits {
 pub struct DirectoryConfig {
     /// Its limits.
     pub limits: DirectoryLimits,
+    /// Told of bodies that nobody refers to any more: it sends `DirectoryCommand::Release`.
+    pub on_release: OnRelease,
     /// How a queue behaves of which no policy says otherwise.
     pub defaults: QueueSettings,
     /// Policies of the configuration. Those of operators come behind them.

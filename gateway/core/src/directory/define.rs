@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evergate_model::{Address, Binding, Filter, Lifetime, Policy, QueueId, Time, Token};
+use evergate_model::{Address, BODY_PREFIX, Binding, Filter, Lifetime, Policy, QueueId, Time, Token};
 
 use super::manage::{ManageError, ManageReply, QueueEntry};
 use super::{Directory, Out, QueueDefinition, QueueInfo, storage};
@@ -167,8 +167,11 @@ impl Directory {
     /// Up to `limit` queues whose name matches, behind `after`, by name.
     pub(super) fn list_queues(&self, matches: Option<&Filter>, after: Option<&str>, limit: usize) -> ManageReply {
         let limit = limit.min(LIST_MAX);
-        let concerns =
-            |name: &str| matches.is_none_or(|filter| filter.matches(name)) && after.is_none_or(|it| name > it);
+        let concerns = |name: &str| {
+            !name.starts_with(BODY_PREFIX)
+                && matches.is_none_or(|filter| filter.matches(name))
+                && after.is_none_or(|it| name > it)
+        };
         let mut first: BTreeMap<&Arc<str>, QueueId> = BTreeMap::new();
         let mut more = false;
         for (name, id) in self.names.iter().filter(|(name, _)| concerns(name)) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use evergate_model::{Filter, Policy, QueueSettings};
+use evergate_model::{BODY_PREFIX, Filter, Policy, QueueSettings};
 
 /// Combinations of policies whose outcome is remembered: queues that go by the same settings share them.
 const KNOWN_MAX: usize = 1024;
@@ -12,6 +12,8 @@ const KNOWN_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Policies {
     defaults: Arc<QueueSettings>,
+    /// The pieces of large bodies are no matter of policy: what holds for their messages holds for them.
+    of_bodies: Arc<QueueSettings>,
     /// Of the configuration.
     fixed: Vec<Compiled>,
     /// Added by operators while the gateway ran; kept in the journal.
@@ -34,7 +36,9 @@ fn compiled(policies: Vec<Policy>) -> Vec<Compiled> {
 impl Policies {
     pub fn new(defaults: QueueSettings, fixed: Vec<Policy>) -> Self {
         let defaults = Arc::new(defaults);
-        Self { defaults, fixed: compiled(fixed), added: Vec::new(), known: HashMap::new() }
+        let of_bodies =
+            Arc::new(QueueSettings { messages_max: u64::MAX, bytes_max: u64::MAX, ..QueueSettings::default() });
+        Self { defaults, of_bodies, fixed: compiled(fixed), added: Vec::new(), known: HashMap::new() }
     }
 
     /// Replaces those of operators.
@@ -62,6 +66,9 @@ impl Policies {
 
     /// What the queue of this name goes by.
     pub fn settings_of(&mut self, name: &str) -> Arc<QueueSettings> {
+        if name.starts_with(BODY_PREFIX) {
+            return self.of_bodies.clone();
+        }
         let all = || self.fixed.iter().chain(&self.added);
         let matching: Vec<u16> =
             all().zip(0..).filter(|(compiled, _)| compiled.filter.matches(name)).map(|(_, index)| index).collect();

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evergate_model::{Address, Binding, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings, Time};
+use evergate_model::{
+    Address, BODY_PREFIX, Binding, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings, TEMPORARY_PREFIX,
+    Time,
+};
 
 use super::{Directory, Out, QueueInfo, shard_of, storage};
 use crate::effect::Position;
@@ -18,6 +21,11 @@ pub struct StoredQueue {
     pub lifetime: Lifetime,
     /// Its own settings.
     pub own: Option<Policy>,
+}
+
+/// Whether messages are published to the queue by its name.
+fn is_routed(name: &str) -> bool {
+    !Address::is_private_queue(name) || name.starts_with(BODY_PREFIX)
 }
 
 impl QueueInfo {
@@ -59,7 +67,7 @@ impl Directory {
             bindings,
             ..QueueInfo::new(name.clone(), self.shards, true, lifetime)
         };
-        if !Address::is_private_queue(&name) {
+        if is_routed(&name) {
             routes.add_queue(name.clone(), info.target(id));
         }
         for binding in &info.bindings {
@@ -83,13 +91,21 @@ impl Directory {
             return Ok(());
         }
         // Only an attach makes those; one that is gone stays so.
-        if name.starts_with('$') || !self.may_come_into_being(name) {
+        if !is_routed(name) || name.starts_with(TEMPORARY_PREFIX) || !self.may_come_into_being(name) {
             return Err(PublishError::NotFound);
         }
         self.check_room().map_err(PublishError::Limit)?;
         self.create(name.clone(), true, Lifetime::Permanent, None, out);
         self.log(out);
         Ok(())
+    }
+
+    /// Nobody refers to this body any more.
+    pub(super) fn release(&mut self, name: &str, out: &mut Out<'_>) {
+        if let Some(id) = self.names.get(name).copied() {
+            self.delete_now(id, out);
+            self.log(out);
+        }
     }
 
     /// Whether policy lets a queue of this name be made because somebody uses it. The gateway's own, and
@@ -122,7 +138,7 @@ impl Directory {
         };
         out.routes.set_may_refuse(id, settings.on_full == OnFull::Reject);
         out.shard(info.shard, ShardCommand::Create { queue: id, name: name.clone(), durable, settings });
-        if !Address::is_private_queue(&name) {
+        if is_routed(&name) {
             out.routes.add_queue(name.clone(), info.target(id));
         }
         self.names.insert(name, id);

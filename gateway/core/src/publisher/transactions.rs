@@ -41,6 +41,8 @@ pub(super) struct Transactions {
 struct Open {
     begun_at: Time,
     publishes: Vec<HeldPublish>,
+    /// Bodies of theirs that went ahead in pieces.
+    bodies: Vec<Token>,
     bytes: u64,
     /// Deliveries settled in it.
     settled: u64,
@@ -74,6 +76,7 @@ impl Publisher {
         let open = Open {
             begun_at: now,
             publishes: Vec::new(),
+            bodies: Vec::new(),
             bytes: 0,
             settled: 0,
             awaited: 0,
@@ -95,15 +98,17 @@ impl Publisher {
         memory_is_exhausted: bool,
         out: &mut Out,
     ) {
-        let Waiting { token, message, retain, mark } = waiting;
+        let Waiting { token, message, retain, mark, body } = waiting;
         let limits = self.transactions.limits;
         let Some(open) = self.transactions.open.get_mut(&transaction).filter(|open| !open.in_line) else {
+            body.into_iter().for_each(|body| self.abandon_body(body));
             out.published(token, Err(PublishError::Transaction(TransactionError::Unknown)));
             return;
         };
         if open.failed.is_none() {
             open.bytes += message.size_bytes();
             open.publishes.push(HeldPublish { message, mark });
+            open.bodies.extend(body);
             let broken = if retain {
                 Some("a message with the retain flag cannot be published in a transaction".to_owned())
             } else if memory_is_exhausted {
@@ -114,6 +119,8 @@ impl Publisher {
             if let Some(text) = broken {
                 self.fail(transaction, text, out);
             }
+        } else if let Some(body) = body {
+            self.abandon_body(body);
         }
         let failed = self.transactions.open.get(&transaction).and_then(|open| open.failed.clone());
         match failed {
@@ -208,10 +215,12 @@ impl Publisher {
         if around.taken_over && open.publishes.iter().any(|publish| publish.mark.is_some()) {
             self.fail(transaction, "another connection took over the session".to_owned(), out);
         }
+        self.take_bodies(transaction, out);
         let Some(open) = self.transactions.open.get(&transaction) else { return true };
         if open.failed.is_none() {
             let is_held_up = |publish: &HeldPublish| blocked.contains(&publish.message.meta.address);
             let must_wait = open.awaited > 0
+                || !open.bodies.is_empty()
                 || open.publishes.iter().any(is_held_up)
                 || !has_room(&open.publishes, around, &mut self.routed, &mut self.targets);
             if must_wait || self.asks_for_room(transaction, around, out) {
@@ -243,6 +252,23 @@ impl Publisher {
         true
     }
 
+    /// Looks which bodies of the transaction are whole now. It cannot commit without those that could not be kept.
+    fn take_bodies(&mut self, transaction: TransactionId, out: &mut Out) {
+        let Some(open) = self.transactions.open.get_mut(&transaction) else { return };
+        let bodies = &mut self.bodies;
+        let mut error = None;
+        open.bodies.retain(|body| {
+            let is_pending = bodies.is_pending(*body);
+            if !is_pending && let Err(why) = bodies.take(*body) {
+                error = Some(why);
+            }
+            is_pending
+        });
+        if let Some(error) = error {
+            self.fail(transaction, error.to_string(), out);
+        }
+    }
+
     /// Asks the shards of queues that refuse messages whether they would take these, once. False: there are none.
     fn asks_for_room(&mut self, transaction: TransactionId, around: Surroundings<'_>, out: &mut Out) -> bool {
         let Some(open) = self.transactions.open.get_mut(&transaction) else { return false };
@@ -257,7 +283,7 @@ impl Publisher {
             for target in self.targets.iter().filter(may_refuse) {
                 let (messages, bytes) = wants.entry((target.shard, target.queue)).or_default();
                 *messages += 1;
-                *bytes += message.size_bytes();
+                *bytes += message.all_bytes();
             }
         }
         let mut by_shard: BTreeMap<ShardId, Vec<(QueueId, u64, u64)>> = BTreeMap::new();
@@ -341,9 +367,11 @@ impl Publisher {
         open.failed = Some(text);
         open.publishes = Vec::new();
         open.bytes = 0;
+        let bodies = std::mem::take(&mut open.bodies);
         for shard in std::mem::take(&mut open.shards) {
             out.effects.push(PublisherEffect::Control(shard, ShardCommand::Rollback { transaction }));
         }
+        bodies.into_iter().for_each(|body| self.abandon_body(body));
         out.directory(DirectoryCommand::Ended { transaction });
     }
 }

@@ -38,7 +38,7 @@ impl Queue {
         let before = std::mem::replace(&mut entry.state, State::Leaving);
         let is_aside = entry.aside;
         self.leaving += 1;
-        self.leaving_bytes += entry.message.size_bytes();
+        self.leaving_bytes += entry.message.all_bytes();
         if let State::Waiting(until) = before {
             self.timers.remove(&(until, place));
         }
@@ -54,7 +54,7 @@ impl Queue {
         let Some(entry) = self.line.get(place).filter(|entry| entry.state == State::Leaving) else { return };
         let (was_redelivered, until) = (entry.redelivered, entry.message.meta.deliver_at().filter(|at| *at > now));
         self.leaving -= 1;
-        self.leaving_bytes -= entry.message.size_bytes();
+        self.leaving_bytes -= entry.message.all_bytes();
         self.give_back(place, false, None, now, out);
         if let Some(entry) = self.line.get_mut(place) {
             entry.redelivered = was_redelivered;

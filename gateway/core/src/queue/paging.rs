@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Message, QueueId, Seq, Time};
+use evergate_model::{BODY_PREFIX, Message, QueueId, Seq, Time};
 
 use super::entry::{Entry, State};
 use super::line::{Item, Paged};
@@ -12,6 +12,8 @@ use crate::lane::{Lane, Place};
 
 /// While so many messages are on their way to `_DMQ`, no more are read back for their time.
 const LEAVING_MAX: u64 = 4096;
+/// What of a large body is kept in memory.
+const BODY_RESIDENT_BYTES_MAX: u64 = 1 << 20;
 
 impl Queue {
     /// The commit that holds this place is through. What does not fit into memory now leaves it.
@@ -51,7 +53,9 @@ impl Queue {
 
     pub(super) fn resident_bytes_max(&self) -> u64 {
         let limits = &self.config.limits;
-        if self.pressed { limits.pressed_bytes_max } else { limits.resident_bytes_max }
+        let max = if self.pressed { limits.pressed_bytes_max } else { limits.resident_bytes_max };
+        // Readers of a body go through it from first to last: nothing is read twice.
+        if self.name.starts_with(BODY_PREFIX) { max.min(BODY_RESIDENT_BYTES_MAX) } else { max }
     }
 
     pub(super) fn is_over_memory(&self) -> bool {
@@ -130,6 +134,7 @@ impl Queue {
             if self.settled_in_range.remove(&place) {
                 continue;
             }
+            let message = self.with_body(place, message);
             let was_scheduled = message.meta.deliver_at().is_some();
             let redelivered = seq < self.recovered_before;
             let entry = Entry { stored: true, redelivered, ..self.entry(now, message) };

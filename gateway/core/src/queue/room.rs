@@ -14,7 +14,7 @@ impl Queue {
     fn has_no_room(&self) -> bool {
         let settings = &self.settings;
         let waiting = self.line.count - self.leaving;
-        waiting >= settings.messages_max || self.line.bytes - self.leaving_bytes >= self.bytes_max()
+        waiting >= settings.messages_max || self.bytes() - self.leaving_bytes >= self.bytes_max()
     }
 
     /// What cannot leave memory is too much: transient messages, and those not committed or not settled yet.
@@ -103,7 +103,7 @@ impl Queue {
         let (settings, line) = (&self.settings, &self.line);
         (self.is_stream() || settings.on_full == OnFull::DropOldest)
             && (line.count - self.leaving - paged.range.count >= settings.messages_max
-                || line.bytes - paged.range.bytes >= self.bytes_max())
+                || self.bytes() - paged.range.bytes >= self.bytes_max())
     }
 
     /// The oldest of all lanes that nobody holds.
@@ -135,12 +135,14 @@ impl Queue {
             // The oldest of a stream goes: nobody consumes it.
             _ if self.is_stream() => self.trimming || has_no_memory,
             OnFull::Block | OnFull::Reject | OnFull::Disconnect => {
-                is_above(line.count, settings.messages_max) || is_above(line.bytes, settings.bytes_max) || has_no_memory
+                is_above(line.count, settings.messages_max)
+                    || is_above(self.bytes(), settings.bytes_max)
+                    || has_no_memory
             }
             OnFull::DropOldest => self.trimming || has_no_memory,
             OnFull::DeadLetterOldest => {
                 let is_over = line.count - self.leaving > settings.messages_max
-                    || line.bytes - self.leaving_bytes > settings.bytes_max.saturating_mul(2);
+                    || self.bytes() - self.leaving_bytes > settings.bytes_max.saturating_mul(2);
                 self.trimming || has_no_memory || is_over || self.leaving >= settings.messages_max.max(1)
             }
         };

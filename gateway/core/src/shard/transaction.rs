@@ -125,7 +125,8 @@ impl Shard {
             self.records.extend(pledge.mark.and_then(|number| queue.mark(number, true)));
             if pledge.outcome == Outcome::Accept {
                 touched.push(pledge.queue);
-                let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
+                let mut out =
+                    Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
                 for place in pledge.places {
                     queue.apply_outcome(pledge.key, place, &Outcome::Accept, now, &mut out);
                 }
@@ -141,7 +142,8 @@ impl Shard {
             for target in targets {
                 let queue = self.queues.get_mut(&target.queue);
                 let Some(queue) = queue else { continue };
-                let mut out = Out { records: &mut self.records, effects, later: &mut self.later };
+                let mut out =
+                    Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
                 let enqueued = queue.enqueue(now, message.clone(), target.durable, target.retained, true, &mut out);
                 if let Enqueued::Stored(place) = enqueued {
                     places.push((target.queue, place));

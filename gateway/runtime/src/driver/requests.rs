@@ -17,8 +17,8 @@ impl Driver {
         let session = self.id;
         match action {
             Action::Publish(publish) => self.publish(publish),
-            // No session sends these yet.
-            Action::Piece { .. } | Action::Abandon { .. } => {}
+            Action::Piece { body, bytes } => self.add_to_body(body, &bytes),
+            Action::Abandon { body } => self.publisher.abandon_body(body),
             Action::Credit(credit) => {
                 // Credit for a consumer that is gone concerns nobody.
                 self.consumers.forward(&self.gateway, credit.consumer, action);
@@ -97,8 +97,13 @@ impl Driver {
     }
 
     fn publish(&mut self, publish: Publish) {
-        let Publish { token, message, retain, mark, transaction, large: _ } = publish;
-        if let Err(error) = self.check(&message) {
+        let Publish { token, mut message, retain, mark, transaction, large } = publish;
+        if let Some(end) = large {
+            self.end_body(end, &mut message);
+        }
+        let body = large.map(|end| end.body);
+        if let Err(error) = self.check(&message, retain) {
+            body.into_iter().for_each(|body| self.publisher.abandon_body(body));
             if let Some(transaction) = transaction {
                 self.publisher.refused_in(transaction, &error, &mut self.published);
             }
@@ -111,7 +116,7 @@ impl Driver {
             Some((shard, queue, number))
         });
         let message = self.gateway.admit(message);
-        let waiting = Waiting { token, message, retain, mark };
+        let waiting = Waiting { token, message, retain, mark, body };
         match transaction {
             None => self.publisher.submit(waiting),
             Some(transaction) => {
@@ -121,9 +126,11 @@ impl Driver {
         }
     }
 
-    fn check(&self, message: &Message) -> Result<(), PublishError> {
+    fn check(&self, message: &Message, retain: bool) -> Result<(), PublishError> {
         let limit_bytes = self.gateway.config.message_bytes_max;
-        if (message.head.len() + message.body.len()) as u64 > limit_bytes {
+        let in_memory = (message.head.len() + message.body.len()) as u64;
+        // Retained messages are held in memory.
+        if in_memory > limit_bytes || (retain && message.meta.large().is_some()) {
             return Err(PublishError::TooLarge { limit_bytes });
         }
         if message.meta.address.is_reserved() && !self.is_request(message) {

@@ -1,0 +1,115 @@
+//! Bodies of messages that are too large for memory: which messages of a queue have one, in memory or not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evergate_journal::{Record, StateChange, Table, codec};
+use evergate_model::{LargeBody, Message, QueueId, Seq};
+
+use super::{Out, Queue};
+use crate::lane::{Lane, Place};
+
+/// Of one queue. Each keeps its body alive, also while its message is not in memory.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    all: BTreeMap<Place, Held>,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    body: Arc<LargeBody>,
+    /// The journal has a row of it.
+    stored: bool,
+}
+
+/// A row of [`Table::Body`]: a message in a queue, and where its body is.
+#[derive(Debug)]
+pub struct BodyRow {
+    pub queue: QueueId,
+    pub seq: Seq,
+    pub body: LargeBody,
+}
+
+impl BodyRow {
+    /// Reads a row. `None`: it is not of this release's form.
+    pub fn decode(key: &str, value: &Bytes) -> Option<Self> {
+        let (queue, seq) = key.split_once(' ')?;
+        let body = codec::Reader::new(value.clone()).large().ok()?;
+        Some(Self { queue: QueueId(queue.parse().ok()?), seq: Seq(seq.parse().ok()?), body })
+    }
+
+    /// The record that deletes it.
+    pub fn delete(&self) -> Record {
+        row(self.queue, self.seq, None)
+    }
+}
+
+impl Bodies {
+    /// Takes over a row that a restart found.
+    pub fn recover(&mut self, stored_as: QueueId, seq: Seq, body: Arc<LargeBody>) {
+        let (_, lane) = Lane::split(stored_as);
+        self.bytes += body.bytes;
+        self.all.insert(Place { lane, seq }, Held { body, stored: true });
+    }
+
+    /// The records that delete every row, as the queue goes.
+    pub fn delete_rows(&self, id: QueueId) -> impl Iterator<Item = Record> {
+        let stored = self.all.iter().filter(|(_, held)| held.stored);
+        stored.map(move |(place, _)| row(place.lane.stored_as(id), place.seq, None))
+    }
+
+    /// Every body.
+    pub fn into_all(self) -> impl Iterator<Item = Arc<LargeBody>> {
+        self.all.into_values().map(|held| held.body)
+    }
+}
+
+impl Queue {
+    /// A message came.
+    pub(super) fn hold_body(&mut self, place: Place, message: &Message, stored: bool, out: &mut Out<'_>) {
+        let Some(body) = message.meta.large() else { return };
+        if stored {
+            let mut value = Vec::new();
+            codec::put_large(&mut value, body);
+            out.records.push(row(place.lane.stored_as(self.id), place.seq, Some(value.into())));
+        }
+        self.bodies.bytes += body.bytes;
+        self.bodies.all.insert(place, Held { body: body.clone(), stored });
+    }
+
+    /// A message that was read back only names its body: it keeps it alive from now on.
+    pub(super) fn with_body(&self, place: Place, mut message: Arc<Message>) -> Arc<Message> {
+        if message.meta.large().is_some()
+            && let Some(held) = self.bodies.all.get(&place)
+            // Just read: nobody else has it yet.
+            && let Some(own) = Arc::get_mut(&mut message)
+        {
+            own.meta.rare_mut().large = Some(held.body.clone());
+        }
+        message
+    }
+
+    /// The messages of these places are gone. Their bodies go when that is committed.
+    pub(super) fn release_bodies(&mut self, first: Place, last: Seq, out: &mut Out<'_>) {
+        if self.bodies.all.is_empty() {
+            return;
+        }
+        let last = Place { seq: last, ..first };
+        let gone: Vec<Place> = self.bodies.all.range(first..=last).map(|(place, _)| *place).collect();
+        for place in gone {
+            let Some(Held { body, stored }) = self.bodies.all.remove(&place) else { continue };
+            self.bodies.bytes -= body.bytes;
+            if stored {
+                out.records.push(row(place.lane.stored_as(self.id), place.seq, None));
+            }
+            out.released.push(body);
+        }
+    }
+}
+
+fn row(stored_as: QueueId, seq: Seq, value: Option<Bytes>) -> Record {
+    Record::State(StateChange { table: Table::Body, key: format!("{} {}", stored_as.0, seq.0).into(), value })
+}

@@ -1,0 +1,58 @@
+//! Bodies that are too large for memory: what the session passes on in pieces becomes messages of the body's queue.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evergate_core::{BodyLimits, DirectoryCommand};
+use evergate_model::{BODY_PREFIX, LargeBody, LargeEnd, Message, OnRelease, Token};
+
+use super::Driver;
+use crate::gateway::Gateway;
+
+/// Small enough that a reader holds two without thinking, large enough that what each costs does not matter.
+const PIECE_BYTES: usize = 128 << 10;
+
+impl Driver {
+    pub(super) fn add_to_body(&mut self, body: Token, bytes: &Bytes) {
+        let gateway = &self.gateway;
+        let begin = || {
+            let name = format!("{BODY_PREFIX}{:x}", gateway.next_message_id().0);
+            LargeBody::new(name.into(), 0, 0, gateway.config.directory.on_release.clone())
+        };
+        let limits = BodyLimits { piece_bytes: PIECE_BYTES, bytes_max: gateway.config.large_message_bytes_max };
+        for piece in self.publisher.add_to_body(body, bytes, limits, begin) {
+            self.publisher.submit_piece(body, self.gateway.admit(piece));
+        }
+    }
+
+    /// All of it is there: its last piece goes, and the message is told where it is.
+    pub(super) fn end_body(&mut self, end: LargeEnd, message: &mut Message) {
+        if let Some(last) = self.publisher.end_body(end, message) {
+            self.publisher.submit_piece(end.body, self.gateway.admit(last));
+        }
+    }
+}
+
+/// Tells the directory of a running gateway which bodies may go. While it stops nobody is told: a message that is
+/// dropped then is still stored, and a restart finds out which bodies are wanted.
+#[derive(Debug, Default)]
+pub struct Releases(std::sync::OnceLock<std::sync::Weak<Gateway>>);
+
+impl Releases {
+    /// What bodies are given.
+    pub fn on_release(self: &Arc<Self>) -> OnRelease {
+        let releases = self.clone();
+        OnRelease::new(move |name| {
+            let gateway = releases.0.get().and_then(std::sync::Weak::upgrade);
+            if let Some(gateway) = gateway.filter(|gateway| !gateway.is_stopping()) {
+                gateway.directory.push(DirectoryCommand::Release { name: name.clone() });
+            }
+        })
+    }
+
+    /// The gateway runs.
+    pub fn connect(&self, gateway: &Arc<Gateway>) {
+        // Called once.
+        let _ = self.0.set(Arc::downgrade(gateway));
+    }
+}
