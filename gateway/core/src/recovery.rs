@@ -1,14 +1,16 @@
 //! From what the journal recovered to a directory, routes and shards that serve.
 
+mod bodies;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use evergate_journal::{Record, Recovered, RecoveredQueue, StateChange, Table, codec};
-use evergate_model::{BODY_PREFIX, Binding, LargeBody, MessageId, QueueId, Time};
+use evergate_model::{Binding, MessageId, QueueId, Time};
 
 use crate::directory::{
-    Directory, DirectoryConfig, POLICIES_KEY, QueueDefinition, StoredQueue, decode_binding, decode_policies,
-    decode_queue, decode_transaction, delete_binding, delete_queue_row, put_definition, shard_of,
+    Directory, DirectoryConfig, POLICIES_KEY, QueueDefinition, decode_binding, decode_policies, decode_queue,
+    decode_transaction, delete_binding, delete_queue_row, put_definition, shard_of,
 };
 use crate::lane::Lane;
 use crate::queue::{BodyRow, DedupRow, in_order};
@@ -101,15 +103,7 @@ pub fn recover(
     let value = Some(start.to_string().into_bytes().into());
     let mut records = vec![Record::State(StateChange { table: Table::Counter, key: STARTS_KEY.into(), value })];
 
-    let known: HashSet<QueueId> = queues.iter().map(|queue| queue.id).collect();
-    bodies.retain(|row| {
-        let is_known = known.contains(&Lane::split(row.queue).0);
-        if !is_known {
-            records.push(row.delete());
-        }
-        is_known
-    });
-    records.extend(forget_bodies(&mut queues, &bodies));
+    records.extend(bodies::keep_known(&mut queues, &mut bodies));
 
     let mut routes = Routes::new(shard_config.formats);
     let definitions = std::mem::take(&mut config.queues);
@@ -153,18 +147,7 @@ pub fn recover(
             None => records.push(row.delete()),
         }
     }
-    // One body, however many messages have it.
-    let mut shared: HashMap<Arc<str>, Arc<LargeBody>> = HashMap::new();
-    for BodyRow { queue, seq, body } in bodies {
-        let LargeBody { bytes, payload_bytes, .. } = body;
-        let body = shared.entry(body.queue.clone()).or_insert_with_key(|name| {
-            Arc::new(LargeBody::new(name.clone(), bytes, payload_bytes, on_release.clone()))
-        });
-        let (id, _) = Lane::split(queue);
-        if let Some(shard) = places.get(&id) {
-            owners[*shard].recover_body(id, queue, seq, body.clone());
-        }
-    }
+    bodies::hand_over(bodies, &on_release, |queue| places.get(&queue).copied(), &mut owners);
     directory.recover_retained(retained);
     directory.recover_outcomes(outcomes);
     let (mut log, mut effects) = (Vec::new(), Vec::new());
@@ -173,19 +156,4 @@ pub fn recover(
     }
     records.extend(log.into_iter().filter_map(|logged| logged.record));
     Ok(RecoveredCore { directory, routes, shards: owners, records, counters })
-}
-
-/// Takes out the queues of bodies that no message refers to: a publisher that was cut off, or a message that was
-/// settled just before the end.
-fn forget_bodies(queues: &mut Vec<StoredQueue>, bodies: &[BodyRow]) -> Vec<Record> {
-    let wanted: HashSet<&str> = bodies.iter().map(|row| &*row.body.queue).collect();
-    let mut records = Vec::new();
-    queues.retain(|queue| {
-        let stays = !queue.name.starts_with(BODY_PREFIX) || wanted.contains(&*queue.name);
-        if !stays {
-            records.push(delete_queue_row(queue.id));
-        }
-        stays
-    });
-    records
 }

@@ -8,7 +8,9 @@ pub const BODY_PREFIX: &str = "$body/";
 
 /// Told the name of a body's queue when nothing refers to the body any more. By default nobody is.
 #[derive(Clone, Default)]
-pub struct OnRelease(Option<Arc<dyn Fn(&Arc<str>) + Send + Sync>>);
+pub struct OnRelease(Option<Arc<Told>>);
+
+type Told = dyn Fn(&Arc<str>) + Send + Sync;
 
 impl OnRelease {
     /// Calls `told` with the name. It may be called from anywhere, so it only passes the name on.

@@ -35,7 +35,7 @@ pub(super) struct Bodies {
 #[derive(Debug)]
 struct Body {
     /// Until its message takes it.
-    body: Option<LargeBody>,
+    large: Option<LargeBody>,
     /// What is no whole piece yet.
     rest: BytesMut,
     /// Pieces that are not answered.
@@ -93,9 +93,9 @@ impl Publisher {
         limits: BodyLimits,
         begin: impl FnOnce() -> LargeBody,
     ) -> Vec<Message> {
-        let new = || Body { body: Some(begin()), rest: BytesMut::new(), unanswered: 0, error: None, abandoned: false };
+        let new = || Body { large: Some(begin()), rest: BytesMut::new(), unanswered: 0, error: None, abandoned: false };
         let incoming = self.bodies.all.entry(body).or_insert_with(new);
-        let Some(large) = &mut incoming.body else { return Vec::new() };
+        let Some(large) = &mut incoming.large else { return Vec::new() };
         large.bytes += bytes.len() as u64;
         let limit_bytes = limits.bytes_max;
         if large.bytes > limit_bytes {
@@ -129,7 +129,7 @@ impl Publisher {
     /// submitted with the same number in `Waiting::body`.
     pub fn end_body(&mut self, end: LargeEnd, message: &mut Message) -> Option<Message> {
         let incoming = self.bodies.all.get_mut(&end.body)?;
-        let mut large = incoming.body.take()?;
+        let mut large = incoming.large.take()?;
         large.payload_bytes = end.payload_bytes;
         let rest = std::mem::take(&mut incoming.rest).freeze();
         let last = (!rest.is_empty()).then(|| piece(&large.queue, rest));
