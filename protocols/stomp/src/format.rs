@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Body, Format, Message, Value, View};
+use evergate_model::{Body, Encoding, Format, Message, Meta, Value, View};
 
 use crate::codec::{self, Version, head_lines};
 
@@ -95,6 +95,12 @@ fn is_set(view: &View<'_>, name: &str) -> bool {
 /// Whether bodies of this content type are text. A body without content type stays bytes.
 fn is_text(content_type: &str) -> bool {
     content_type.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"))
+}
+
+/// A message in STOMP's encoding.
+pub fn compose(meta: Meta, view: &View<'_>) -> Message {
+    let (head, body) = from_view(view, &Bytes::new());
+    Message::new(meta, Encoding::Stomp, head, body)
 }
 
 /// Head and body of a view in `Encoding::Stomp`.

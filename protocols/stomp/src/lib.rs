@@ -10,5 +10,5 @@ mod session;
 mod tests;
 
 pub use config::{Limits, StompConfig};
-pub use format::StompFormat;
+pub use format::{StompFormat, compose};
 pub use session::StompSession;

@@ -169,6 +169,11 @@ impl MqttSession {
             self.settle(&delivery, outcome, out);
             return Sent::Yes;
         }
+        if let Some(body) = message.meta.large() {
+            let (client_id, to, bytes) = (&self.identity.client_id, &message.meta.address, body.payload_bytes);
+            tracing::info!(%client_id, %to, bytes, "dropped: the message is too large for MQTT");
+            return self.drop_too_large(&delivery, "too large for MQTT", out);
+        }
         let flags = Flags::of(&message);
         let qos = flags.qos.min(wanted.qos); // [MQTT-3.8.4-8]
         let packet_id = match qos {
@@ -201,15 +206,7 @@ impl MqttSession {
         if publish_len(&head, self.version, body.len()) > self.client.packet_bytes_max
             || topic_len > usize::from(u16::MAX)
         {
-            // Not sent, and done with as if it had been. [MQTT-3.1.2-25] What came from a queue that
-            // others use too must not vanish without a trace.
-            let outcome = if delivery.consumer == OWN {
-                Outcome::Accept
-            } else {
-                Outcome::Reject { reason: "larger than the MQTT client's maximum packet size".into() }
-            };
-            self.settle(&delivery, outcome, out);
-            return Sent::Yes;
+            return self.drop_too_large(&delivery, "larger than the MQTT client's maximum packet size", out);
         }
         put_publish(out.wire.tail(), &head, self.version, body.len());
         out.wire.push(body);
@@ -222,6 +219,15 @@ impl MqttSession {
             Qos::ExactlyOnce => Stage::Pubrec,
         };
         self.in_flight.insert(packet_id, Flight { consumer: delivery.consumer, seq: Some(delivery.seq), stage });
+        Sent::Yes
+    }
+
+    /// Not sent, and done with as if it had been. [MQTT-3.1.2-25] What came from a queue that others use too must not
+    /// vanish without a trace.
+    fn drop_too_large(&mut self, delivery: &Delivery, reason: &str, out: &mut Output) -> Sent {
+        let outcome =
+            if delivery.consumer == OWN { Outcome::Accept } else { Outcome::Reject { reason: reason.into() } };
+        self.settle(delivery, outcome, out);
         Sent::Yes
     }
 

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use evergate_admin::operations::{Operation, OperationError, arguments};
 use evergate_core::Reserve;
-use evergate_model::{Address, Formats, Message, Seq, Value as Property};
+use evergate_model::{Address, Encoding, Formats, Message, Seq, Value as Property};
 use evergate_runtime::{Gateway, Moved};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -173,7 +174,18 @@ fn edited(
     }
     let mut meta = message.meta.clone();
     meta.address = address;
-    let mut edited = evergate_amqp10::compose(meta, &view);
+    let keeps_large_body = body.is_none() && meta.large().is_some();
+    if !keeps_large_body && let Some(rare) = &mut meta.rare {
+        rare.large = None;
+    }
+    let mut edited = match message.encoding {
+        // The pieces stay in their encoding. Nobody else's bodies are as large.
+        Encoding::Stomp if keeps_large_body => evergate_stomp::compose(meta, &view),
+        _ => evergate_amqp10::compose(meta, &view),
+    };
+    if keeps_large_body {
+        edited.body = Bytes::new();
+    }
     edited.annotations.clone_from(&message.annotations);
     edited
 }
@@ -203,4 +215,45 @@ fn address(text: &str) -> Result<Address, OperationError> {
         return Err(invalid("the gateway's own names take no messages".into()));
     }
     Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use evergate_model::{Annotation, LargeBody, Meta};
+
+    use super::*;
+
+    #[test]
+    fn an_edited_large_message_keeps_its_body_unless_it_gets_another() {
+        let formats = crate::protocols::formats();
+        let properties = json!({ "colour": "red", "old": null });
+        let properties = properties.as_object().unwrap();
+        let large = |source: Encoding| {
+            let mut view = evergate_model::View::new(evergate_model::Body::Binary(b"".into()));
+            view.application.push(("old".into(), Property::String("x".into())));
+            let mut meta = Meta::new(Address::queue("_DMQ"));
+            meta.rare_mut().large = Some(Arc::new(LargeBody::named("$body/1".into(), 12, 10)));
+            let mut message = match source {
+                Encoding::Stomp => evergate_stomp::compose(meta, &view),
+                _ => evergate_amqp10::compose(meta, &view),
+            };
+            message.body = Bytes::new();
+            message.annotations.push(Annotation { name: "a".into(), value: "b".into() });
+            message
+        };
+        for encoding in [Encoding::Stomp, Encoding::Amqp10] {
+            let message = large(encoding);
+            let kept = edited(&message, Address::queue("q"), None, properties, &formats);
+            // What reads the pieces goes by the encoding.
+            assert_eq!((kept.encoding, kept.body.len()), (encoding, 0));
+            assert!(Arc::ptr_eq(kept.meta.large().unwrap(), message.meta.large().unwrap()));
+            assert_eq!((&*kept.meta.address.name, &kept.annotations), ("q", &message.annotations));
+            let view = formats.view(&kept);
+            assert_eq!(view.application, [("colour".into(), Property::String("red".into()))]);
+
+            let replaced = edited(&message, Address::queue("q"), Some("new"), properties, &formats);
+            assert_eq!(replaced.meta.large(), None);
+            assert_eq!(formats.view(&replaced).body.bytes(), b"new");
+        }
+    }
 }

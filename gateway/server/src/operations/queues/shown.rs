@@ -7,6 +7,7 @@ use evergate_model::{Body, Formats, Value as Property, View};
 use serde_json::{Map, Value, json};
 
 /// Place, state, history, properties, and the first `body_bytes` bytes of the body: as text where it is, else in base64.
+/// Of a body that is too large for memory only its length.
 pub fn shown(peeked: &Peeked, formats: &Formats, body_bytes: usize) -> Value {
     let message = &peeked.message;
     let meta = &message.meta;
@@ -29,15 +30,19 @@ pub fn shown(peeked: &Peeked, formats: &Formats, body_bytes: usize) -> Value {
         "priority": meta.priority,
         "arrived_ms": meta.ingress.0,
         "expires_ms": meta.expires_at.map(|at| at.0),
-        "bytes": message.size_bytes(),
+        "bytes": message.all_bytes(),
         "notes": notes,
         "properties": properties(&view),
     });
     let bytes = view.body.bytes();
     row["body_bytes"] = bytes.len().into();
-    match text(&view.body, body_bytes) {
-        Some(text) => row["body"] = text.into(),
-        None => row["body_base64"] = STANDARD.encode(&bytes[..bytes.len().min(body_bytes)]).into(),
+    match (meta.large(), text(&view.body, body_bytes)) {
+        (Some(large), _) => {
+            row["large"] = true.into();
+            row["body_bytes"] = large.payload_bytes.into();
+        }
+        (None, Some(text)) => row["body"] = text.into(),
+        (None, None) => row["body_base64"] = STANDARD.encode(&bytes[..bytes.len().min(body_bytes)]).into(),
     }
     // What is not there is left out.
     if let Value::Object(fields) = &mut row {
@@ -74,5 +79,29 @@ fn json(value: &Property<'_>) -> Value {
         Property::Timestamp(_) => value.to_text().into(),
         Property::Ulong(number) => (*number).into(),
         other => other.as_integer().map_or_else(|| other.to_text().into(), Value::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use evergate_model::{Address, Encoding, LargeBody, Message, Meta, OVERHEAD_BYTES, Seq};
+
+    use super::*;
+
+    #[test]
+    fn of_a_large_body_the_real_size_is_shown_and_nothing_else() {
+        let mut meta = Meta::new(Address::queue("q"));
+        meta.rare_mut().large = Some(Arc::new(LargeBody::named("$body/1".into(), 5_000_000_010, 5_000_000_000)));
+        let message = Arc::new(Message::new(meta, Encoding::Stomp, Bytes::from_static(b"a:b\n"), Bytes::new()));
+        let peeked = Peeked { seq: Seq(7), message, failed_count: 0, state: PeekedState::Ready };
+        let row = shown(&peeked, &crate::protocols::formats(), 4096);
+        assert_eq!(row["bytes"], 5_000_000_010 + 4 + OVERHEAD_BYTES);
+        assert_eq!(row["body_bytes"], 5_000_000_000_u64);
+        assert_eq!(row["large"], true);
+        assert!(row.get("body").is_none() && row.get("body_base64").is_none());
+        assert_eq!(row["properties"]["application"]["a"], "b");
     }
 }

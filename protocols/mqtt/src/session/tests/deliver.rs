@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_model::{
-    Action, Address, Annotation, Attached, ConsumerId, Delivery, Encoding, Event, Message, Meta, Outcome, Seq, Settle,
-    Time, Token,
+    Action, Address, Annotation, Attached, ConsumerId, Delivery, Encoding, Event, LargeBody, Message, Meta, Outcome,
+    Seq, Settle, Time, Token,
 };
 
-use super::gateway::{Peer, connect, delivery, filter, message, plain};
+use super::gateway::{Peer, connect, delivery, filter, message, plain, subscribe};
 use crate::MqttConfig;
 use crate::codec::{AckKind, MessageProperties, Packet, PropertyValue, Publish, Qos, ReasonCode, Version, id};
 
@@ -263,6 +263,41 @@ fn mqtt_3_1_2_25_a_delivery_too_large_for_the_client_is_done_with_unsent() {
     assert_eq!(peer.take(), []);
     let settled = settles(&mut peer);
     assert_eq!((settled.len(), settled[0].first, &settled[0].outcome), (1, Seq(2), &Outcome::Accept));
+}
+
+#[test]
+fn a_message_that_no_packet_can_hold_is_done_with_unsent_and_becomes_a_dead_letter_where_others_consume_too() {
+    let large = |durable: bool| {
+        let mut meta = Meta { durable, ..Meta::new(Address::topic("a")) };
+        meta.rare_mut().large = Some(Arc::new(LargeBody::named("$body/1".into(), 1 << 30, 1 << 30)));
+        Arc::new(Message::new(meta, Encoding::Stomp, Bytes::new(), Bytes::new()))
+    };
+    for version in [Version::V4, Version::V5] {
+        let mut peer = subscriber(version, Qos::AtLeastOnce);
+        for (seq, durable) in [(1, true), (2, false)] {
+            peer.deliver(0, seq, &large(durable));
+            assert_eq!(peer.take(), []);
+            let settled = settles(&mut peer);
+            assert_eq!((settled.len(), settled[0].first, &settled[0].outcome), (1, Seq(seq), &Outcome::Accept));
+        }
+        // What follows is delivered.
+        peer.deliver(0, 3, &message("a", Qos::AtLeastOnce));
+        published(peer.one());
+        assert_eq!(settles(&mut peer).len(), 0);
+
+        peer.send(&subscribe(vec![filter("$queue/q", Qos::AtLeastOnce)]));
+        let attach = peer.take_actions().into_iter().find_map(|action| match action {
+            Action::Attach(attach) => Some(attach.consumer),
+            _ => None,
+        });
+        let consumer = attach.expect("an Attach");
+        peer.event(Event::Attached { consumer, result: Ok(Attached::default()) });
+        peer.take();
+        peer.deliver(consumer.0, 1, &large(true));
+        assert_eq!(peer.take(), []);
+        let settled = settles(&mut peer);
+        assert_eq!(settled[0].outcome, Outcome::Reject { reason: "too large for MQTT".into() });
+    }
 }
 
 #[test]
