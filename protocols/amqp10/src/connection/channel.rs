@@ -122,7 +122,11 @@ impl Channel {
                     None => Err(unattached(handle)),
                 }
             }
-            Performative::Disposition(disposition) => self.disposition(&disposition, context, out),
+            Performative::Disposition(disposition) => {
+                let result = self.disposition(&disposition, context, out);
+                self.serve(now, context, out);
+                result
+            }
             Performative::Detach(detach) => self.detach(&detach, context, out),
             _ => Err(Fault::Connection(AmqpError::new(NOT_ALLOWED, "this performative has no place in a session"))),
         }
@@ -198,6 +202,9 @@ impl Channel {
             }
             Link::Outgoing(link) => {
                 self.unsettled.retain(|_, unsettled| unsettled.link != link.id);
+                if let Some(stream) = &mut link.stream {
+                    stream.detach(out);
+                }
                 (link.id, &link.name, true, true)
             }
             Link::Detaching { .. } | Link::Detached => return None,

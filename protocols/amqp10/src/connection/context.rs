@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use evergate_model::{ConsumerId, Formats, Outcome, Output, Token, TransactionId};
+use evergate_model::{ConsumerId, Formats, Message, Outcome, Output, Token, TransactionId};
 
 use super::transactions::Transactions;
 use crate::config::AmqpConfig;
@@ -36,6 +36,14 @@ pub(super) struct Publishing {
     pub delivery_id: u32,
     pub settled: bool,
     pub transaction: Option<TransactionId>,
+}
+
+/// A reader of a large body.
+pub(super) struct Reading {
+    /// The link that the body goes to.
+    pub place: Place,
+    /// Keeps the body, until the reader is detached.
+    pub _message: Arc<Message>,
 }
 
 /// Settled deliveries whose commit the consumer wants to hear of.
@@ -73,6 +81,8 @@ pub(super) struct Context {
     pub publishing: HashMap<Token, Publishing>,
     pub settling: HashMap<Token, Settling>,
     pub consumers: HashMap<ConsumerId, Place>,
+    /// Those that read bodies in pieces. Their ids are links' ids that no link has.
+    pub readers: HashMap<ConsumerId, Reading>,
     /// Links by name and the client's role: attaching a name again steals it (2.6.1).
     pub names: HashMap<(Arc<str>, bool), Place>,
     pub transactions: Transactions,
@@ -94,6 +104,7 @@ impl Context {
             publishing: HashMap::new(),
             settling: HashMap::new(),
             consumers: HashMap::new(),
+            readers: HashMap::new(),
             names: HashMap::new(),
             transactions: Transactions::default(),
             last_token: 0,

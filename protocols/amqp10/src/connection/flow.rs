@@ -65,13 +65,7 @@ impl Channel {
             },
         }
         // The window may have grown for those that wait.
-        for _ in 0..self.waiting.len() {
-            if self.remote_window == 0 {
-                break;
-            }
-            let Some(handle) = self.waiting.pop_front() else { break };
-            self.pump(now, handle, context, out);
-        }
+        self.serve(now, context, out);
         Ok(())
     }
 

@@ -8,9 +8,11 @@ mod handshake;
 mod incoming;
 mod large;
 mod outgoing;
+mod sending;
 mod session;
 mod settlement;
 mod source;
+mod stream;
 mod transactions;
 
 use std::collections::HashMap;
@@ -291,5 +293,14 @@ impl AmqpSession {
     /// Bytes of messages that have arrived in part.
     pub(crate) fn assembly_bytes(&self) -> u64 {
         self.context.assembly_bytes
+    }
+
+    /// Bytes of large bodies on their way to clients.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let live = self.channels.values().filter_map(|slot| match slot {
+            Slot::Live(channel) => Some(channel),
+            Slot::Ending => None,
+        });
+        live.flat_map(|channel| channel.links.values()).map(channel::Link::held_bytes).sum()
     }
 }

@@ -1,4 +1,4 @@
-//! A link on which the client receives: credit, deliveries cut into frames, settlement.
+//! A link on which the client receives: its credit, and what the gateway counts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,14 +10,11 @@ use evergate_model::{
 use super::attach::Answer;
 use super::channel::{Channel, Link};
 use super::context::{Context, LinkId, Place};
-use super::settlement::Unsettled;
+use super::stream::Stream;
 use crate::filters::Filters;
-use crate::message::{Payload, encode};
-use crate::performative::{Attach, Flow, TransferHead, write_transfer};
+use crate::message::Payload;
+use crate::performative::{Attach, Flow};
 use crate::terminus::{Terminus, address_of};
-
-/// Bytes of a transfer frame that are not the message: frame header, descriptor, list, its fields.
-const TRANSFER_OVERHEAD_BYTES: usize = 64;
 
 #[allow(clippy::struct_excessive_bools)] // independent facts, each with its own comment
 pub(super) struct Outgoing {
@@ -37,28 +34,30 @@ pub(super) struct Outgoing {
     pub browse: bool,
     /// Deliveries tell their place in the stream, for a consumer that may begin there next time.
     pub tells_place: bool,
-    message_bytes_max: u64,
+    pub message_bytes_max: u64,
     /// Our delivery-count, from 0. On the wire its low half.
     pub sent: u64,
     /// The delivery-count up to which the client gave credit.
     pub limit: u64,
     /// What the gateway has counted beyond our delivery-count: deliveries given back unsent count there,
     /// credit used up by a drain counts here.
-    ahead: i64,
+    pub ahead: i64,
     /// The limit told to the gateway.
     issued: u64,
     /// Deliveries that wait for the session's window.
-    held: VecDeque<Delivery>,
-    /// A delivery of which the rest waits for it.
-    partial: Option<Payload>,
-    unsettled: u32,
+    pub held: VecDeque<Delivery>,
+    /// What was begun to be sent, and waits for it.
+    pub partial: Option<Payload>,
+    /// The delivery that is being sent has a body that comes in pieces.
+    pub stream: Option<Box<Stream>>,
+    pub unsettled: u32,
     /// The client's last flow said drain.
     pub drain: bool,
     /// That was not answered.
-    drain_asked: bool,
+    pub drain_asked: bool,
     /// Drains that the gateway has not answered; the last answer counts.
     drains: u32,
-    drained: bool,
+    pub drained: bool,
 }
 
 impl Outgoing {
@@ -81,6 +80,7 @@ impl Outgoing {
             issued: 0,
             held: VecDeque::new(),
             partial: None,
+            stream: None,
             unsettled: 0,
             drain: false,
             drain_asked: false,
@@ -159,6 +159,15 @@ impl Outgoing {
         }
     }
 
+    /// Whether there is something to send now.
+    pub fn is_ready(&self) -> bool {
+        self.partial.is_some()
+            || match &self.stream {
+                Some(stream) => stream.is_ready(),
+                None => !self.held.is_empty() && self.sent < self.limit,
+            }
+    }
+
     /// Settled deliveries make room for more.
     pub fn settled_some(&mut self, count: u32, context: &Context, out: &mut Output) {
         self.unsettled = self.unsettled.saturating_sub(count);
@@ -169,12 +178,12 @@ impl Outgoing {
     }
 }
 
-fn settle(consumer: ConsumerId, seq: Seq, outcome: Outcome) -> Action {
+pub(super) fn settle(consumer: ConsumerId, seq: Seq, outcome: Outcome) -> Action {
     Action::Settle(Settle::new(consumer, seq, seq, outcome))
 }
 
 impl Channel {
-    fn outgoing(&mut self, place: Place) -> Option<&mut Outgoing> {
+    pub(super) fn outgoing(&mut self, place: Place) -> Option<&mut Outgoing> {
         match self.links.get_mut(&place.handle) {
             Some(Link::Outgoing(link)) if link.id == place.link => Some(link),
             _ => None,
@@ -216,78 +225,5 @@ impl Channel {
         }
         link.drained = true;
         self.pump(now, place.handle, context, out);
-    }
-
-    /// Sends what a link holds, as far as credit and window go.
-    pub(super) fn pump(&mut self, now: Time, handle: u32, context: &mut Context, out: &mut Output) {
-        let number = self.number;
-        let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return };
-        if link.answer.is_some() {
-            return;
-        }
-        loop {
-            if link.partial.is_none() && (link.held.is_empty() || link.sent >= link.limit) {
-                break;
-            }
-            if self.remote_window == 0 {
-                if !self.waiting.contains(&handle) {
-                    self.waiting.push_back(handle);
-                }
-                return;
-            }
-            let settled = link.settled;
-            let mut first = None;
-            let mut payload = if let Some(payload) = link.partial.take() {
-                payload
-            } else {
-                let Some(delivery) = link.held.pop_front() else { break };
-                let payload = encode(&delivery, link.tells_place, &context.formats, now);
-                if payload.len() as u64 > link.message_bytes_max {
-                    link.ahead += 1;
-                    let outcome = Outcome::Modify { failed: false, undeliverable_here: true };
-                    if !settled && !link.browse {
-                        out.actions.push(settle(link.id.consumer(), delivery.seq, outcome));
-                    }
-                    link.issue_credit(context, out);
-                    continue;
-                }
-                let id = self.deliveries;
-                self.deliveries += 1;
-                link.sent += 1;
-                if !settled {
-                    link.unsettled += 1;
-                    let unsettled =
-                        Unsettled { link: link.id, handle, seq: delivery.seq, browse: link.browse, retired: None };
-                    self.unsettled.insert(id, unsettled);
-                }
-                first = Some((id as u32, id));
-                payload
-            };
-            let room = context.frame_bytes_max - TRANSFER_OVERHEAD_BYTES;
-            let part = payload.len().min(room);
-            let more = payload.len() > part;
-            let head = TransferHead { handle, delivery: first, settled, more };
-            write_transfer(context.buf(out), number, &head, part);
-            payload.write_front(part, &mut out.wire);
-            self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
-            self.remote_window -= 1;
-            if more {
-                link.partial = Some(payload);
-            }
-        }
-        if link.drained && link.held.is_empty() {
-            self.finish_drain(handle, context, out);
-        }
-    }
-
-    /// 2.6.7: what credit is left is used up, and the client told.
-    fn finish_drain(&mut self, handle: u32, context: &mut Context, out: &mut Output) {
-        let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return };
-        let unused = link.limit.saturating_sub(link.sent);
-        link.sent = link.limit;
-        link.ahead -= i64::try_from(unused).unwrap_or(i64::MAX);
-        link.drained = false;
-        link.drain_asked = false;
-        self.answer_flow(handle, context, out);
     }
 }

@@ -35,7 +35,12 @@ impl AmqpSession {
                 }
             }
             Event::Attached { consumer, result } => {
-                let Some(place) = self.context.consumers.get(&consumer).copied() else { return };
+                let Some(place) = self.context.consumers.get(&consumer).copied() else {
+                    return match result {
+                        Ok(_) => self.reader_attached(consumer, out),
+                        Err(_) => self.reader_lost(now, consumer, out),
+                    };
+                };
                 if let Some((channel, context)) = self.channel(place.channel) {
                     channel.attached(now, place, result, context, out);
                 } else if result.is_err() {
@@ -43,13 +48,16 @@ impl AmqpSession {
                 }
             }
             Event::Detached { consumer } => {
+                self.context.readers.remove(&consumer);
                 let Some(place) = self.context.consumers.remove(&consumer) else { return };
                 if let Some((channel, context)) = self.channel(place.channel) {
                     channel.detached(place, context, out);
                 }
             }
             Event::Deliver(delivery) => {
-                let Some(place) = self.context.consumers.get(&delivery.consumer).copied() else { return };
+                let Some(place) = self.context.consumers.get(&delivery.consumer).copied() else {
+                    return self.piece(now, &delivery, out);
+                };
                 if let Some((channel, context)) = self.channel(place.channel) {
                     channel.deliver(now, place, delivery, context, out);
                 }
@@ -75,11 +83,11 @@ impl AmqpSession {
             Event::Unbound { .. } => {}
             Event::TakenOver { consumer } => {
                 let error = AmqpError::new(crate::error::STOLEN, "the link was attached elsewhere");
-                self.lost(consumer, &error, out);
+                self.lost(now, consumer, &error, out);
             }
             Event::Deleted { consumer } => {
                 let error = AmqpError::new(crate::error::RESOURCE_DELETED, "the queue was deleted");
-                self.lost(consumer, &error, out);
+                self.lost(now, consumer, &error, out);
             }
             Event::Overrun { .. } => {
                 let what = "the client does not keep up with what its links receive";
@@ -93,8 +101,10 @@ impl AmqpSession {
         }
     }
 
-    fn lost(&mut self, consumer: evergate_model::ConsumerId, error: &AmqpError, out: &mut Output) {
-        let Some(place) = self.context.consumers.remove(&consumer) else { return };
+    fn lost(&mut self, now: Time, consumer: evergate_model::ConsumerId, error: &AmqpError, out: &mut Output) {
+        let Some(place) = self.context.consumers.remove(&consumer) else {
+            return self.reader_lost(now, consumer, out);
+        };
         if let Some((channel, context)) = self.channel(place.channel) {
             channel.lost(place, error, context, out);
         }

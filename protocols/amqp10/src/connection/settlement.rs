@@ -103,6 +103,10 @@ impl Channel {
     ) {
         let (number, epoch) = (self.number, self.epoch);
         let Some(Link::Outgoing(link)) = self.links.get_mut(&run.handle) else { return };
+        // The client wants no more of a delivery that it settles before its end.
+        if link.give_up(run.ids, out) && !self.waiting.contains(&run.handle) {
+            self.waiting.push_back(run.handle);
+        }
         let outcome = outcome.cloned().unwrap_or_else(|| link.source.default_outcome());
         let settling = Settling { channel: number, epoch, first: run.ids.0 as u32, last: run.ids.1 as u32, outcome };
         if run.browse {

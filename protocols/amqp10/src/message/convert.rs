@@ -11,11 +11,13 @@ use crate::codec::{
 };
 
 /// Head and body. The body section's own header ends the head, so that the publisher's bytes can follow it
-/// without a copy.
+/// without a copy. A body that goes in pieces brings its own, see [`super::Framing`].
 pub(super) fn convert(message: &Message, view: &View<'_>) -> (Bytes, Bytes) {
     let mut head = BytesMut::with_capacity(256);
     put_front(&mut head, message, view);
-    put_body_header(&mut head, &view.body);
+    if message.meta.large().is_none() {
+        put_body_header(&mut head, &view.body);
+    }
     (head.freeze(), share(&message.body, view.body.bytes()))
 }
 

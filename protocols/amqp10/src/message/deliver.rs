@@ -1,5 +1,7 @@
 //! A message on its way to a consumer: a fresh header before the publisher's bytes.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use evergate_model::{Delivery, Encoding, Formats, Meta, Time, Value, Wire};
 
@@ -17,28 +19,36 @@ const STREAM_OFFSET: &str = "x-stream-offset";
 /// A message that was there before the subscription.
 const RETAINED: &str = "x-opt-retained";
 
-/// A message's bytes in three pieces: ours, then the publisher's head and body.
-#[derive(Debug)]
+/// Bytes of a message that are to be sent.
+#[derive(Debug, Default)]
 pub(crate) struct Payload {
-    pieces: [Bytes; 3],
+    /// Ours, then the publisher's head and body.
+    message: [Bytes; 3],
+    /// A piece of a large body.
+    piece: VecDeque<Bytes>,
 }
 
 impl Payload {
+    pub fn piece(piece: VecDeque<Bytes>) -> Self {
+        Self { piece, ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
-        self.pieces.iter().map(Bytes::len).sum()
+        self.message.iter().chain(&self.piece).map(Bytes::len).sum()
     }
 
     /// Takes up to `bytes_max` from the front to the wire.
     pub fn write_front(&mut self, mut bytes_max: usize, wire: &mut Wire) {
-        for piece in &mut self.pieces {
-            let part = piece.split_to(piece.len().min(bytes_max));
+        for bytes in self.message.iter_mut().chain(&mut self.piece) {
+            let part = bytes.split_to(bytes.len().min(bytes_max));
             bytes_max -= part.len();
             wire.push(&part);
         }
     }
 }
 
-/// The message as this delivery carries it. `tells_place`: with its place in the stream.
+/// The message as this delivery carries it, without a body that goes in pieces. `tells_place`: with its place in the
+/// stream.
 pub(crate) fn encode(delivery: &Delivery, tells_place: bool, formats: &Formats, now: Time) -> Payload {
     let message = &*delivery.message;
     let (head, body) = message.in_encoding(Encoding::Amqp10, || convert(message, &formats.view(message)));
@@ -46,11 +56,11 @@ pub(crate) fn encode(delivery: &Delivery, tells_place: bool, formats: &Formats, 
     put_header(&mut first, delivery, now);
     let mut head = head.clone();
     let foreign = message.encoding != Encoding::Amqp10;
-    let wishes = foreign && message.meta.rare.is_some();
+    let wishes = foreign && has_wishes(&message.meta);
     if tells_place || delivery.retained || wishes || !message.annotations.is_empty() {
         put_annotations(&mut first, delivery, tells_place, &mut head);
     }
-    Payload { pieces: [first.freeze(), head, body.clone()] }
+    Payload { message: [first.freeze(), head, body.clone()], piece: VecDeque::new() }
 }
 
 fn put_header(buf: &mut BytesMut, delivery: &Delivery, now: Time) {
@@ -100,6 +110,11 @@ fn put_annotations(buf: &mut BytesMut, delivery: &Delivery, tells_place: bool, h
     }
     list.close();
     let _ = head.split_to(taken);
+}
+
+/// Whether [`put_wishes`] has something to write.
+fn has_wishes(meta: &Meta) -> bool {
+    meta.rare.is_some() && (meta.deliver_at().is_some() || meta.dedup_id().is_some() || meta.is_discardable())
 }
 
 /// What a publisher of another protocol asked for, in our words. An AMQP publisher's are in its bytes.

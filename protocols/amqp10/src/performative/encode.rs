@@ -53,6 +53,8 @@ pub(crate) struct TransferHead {
     pub delivery: Option<(u32, u64)>,
     pub settled: bool,
     pub more: bool,
+    /// The delivery ends here, and is not whole.
+    pub aborted: bool,
 }
 
 /// We promise to send no more than the peer's own window, so ours is as wide as can be.
@@ -164,7 +166,12 @@ pub(crate) fn write_transfer(buf: &mut BytesMut, channel: u16, transfer: &Transf
             list.null().null().null();
         }
     }
-    list.flag(transfer.settled).flag(transfer.more).close();
+    list.flag(transfer.settled).flag(transfer.more);
+    if transfer.aborted {
+        list.null().null().null(); // rcv-settle-mode, state, resume
+        list.flag(true);
+    }
+    list.close();
     end_frame(buf, start, payload_bytes);
 }
 

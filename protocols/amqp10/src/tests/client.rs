@@ -69,7 +69,10 @@ pub struct Client {
 
 impl Client {
     pub fn new(config: AmqpConfig) -> Self {
-        let formats = Formats::default().with(evergate_model::Encoding::Amqp10, &crate::Amqp10Format);
+        Self::with_formats(config, Formats::default().with(evergate_model::Encoding::Amqp10, &crate::Amqp10Format))
+    }
+
+    pub fn with_formats(config: AmqpConfig, formats: Formats) -> Self {
         Self {
             session: AmqpSession::new(config, formats, 7),
             now: Time(1_000_000),

@@ -1,5 +1,6 @@
 //! State-machine tests: a client's bytes on one side, the gateway's events on the other.
 
+mod bodies;
 mod client;
 mod controller;
 mod gateway;
@@ -12,9 +13,10 @@ mod large;
 mod publish;
 mod retirement;
 mod settle;
+mod stream;
 mod subscription;
 mod terminus;
 mod transactions;
 mod wishes;
 
-pub(crate) use client::show;
+pub(crate) use client::{data, show};
