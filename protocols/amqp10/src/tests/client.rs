@@ -363,14 +363,6 @@ pub fn part(handle: u32, id: Option<u32>, settled: bool, more: bool, message: &[
     buf
 }
 
-/// The end of a delivery that will not be whole.
-pub fn aborted(handle: u32) -> BytesMut {
-    let mut fields = vec![Value::Uint(handle)];
-    fields.extend(std::iter::repeat_n(Value::Null, 8));
-    fields.push(Value::Bool(true));
-    performative(code::TRANSFER, &fields)
-}
-
 /// The client's word, as receiver, with an outcome without fields.
 pub fn disposition(first: u32, last: Option<u32>, settled: bool, outcome: Option<u8>) -> BytesMut {
     let mut buf = BytesMut::new();

@@ -1,9 +1,10 @@
 //! Messages too large for memory, from a client: what is passed on, and when it is refused.
 
+use bytes::BytesMut;
 use evergate_model::{Action, Encoding, Event, Format, LargeEnd, Publish, Session, Token, Value};
 use proptest::prelude::*;
 
-use super::client::{AttachFrame, Client, Node, aborted, data, detach, durable, part, performative, transfer};
+use super::client::{AttachFrame, Client, Node, data, detach, durable, part, performative, transfer};
 use super::controller::{COORDINATOR, ID, controlling, declared, id_of, posting, sending};
 use super::publish::sender;
 use crate::performative::code;
@@ -16,6 +17,14 @@ const LIMIT: u64 = 1000;
 
 pub fn small_limits() -> AmqpConfig {
     AmqpConfig { message_bytes_max: MEMORY, large_message_bytes_max: LIMIT, ..AmqpConfig::default() }
+}
+
+/// The end of a delivery that will not be whole.
+pub fn aborted(handle: u32) -> BytesMut {
+    let mut fields = vec![Value::Uint(handle)];
+    fields.extend(std::iter::repeat_n(Value::Null, 8));
+    fields.push(Value::Bool(true));
+    performative(code::TRANSFER, &fields)
 }
 
 /// What the gateway was asked.
@@ -237,7 +246,7 @@ fn a_body_that_ends_too_early_is_a_decode_error() {
 
 #[test]
 fn whatever_ends_a_delivery_before_its_time_abandons_the_pieces() {
-    let ends: [(&str, bytes::BytesMut, usize); 4] = [
+    let ends: [(&str, BytesMut, usize); 4] = [
         ("abort", aborted(3), 0),
         ("detach", detach(3, true), 1),
         ("end", performative(code::END, &[]), 1),

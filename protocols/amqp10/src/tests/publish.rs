@@ -2,7 +2,8 @@
 
 use evergate_model::{Action, Address, AttachError, Attached, Event, Publish, PublishError, Session, Value};
 
-use super::client::{AttachFrame, Client, Node, aborted, data, detach, durable, flow, frame, part, transfer};
+use super::client::{AttachFrame, Client, Node, data, detach, durable, flow, frame, part, transfer};
+use super::large::aborted;
 use crate::AmqpConfig;
 use crate::codec::FRAME_AMQP;
 use crate::performative::code;
