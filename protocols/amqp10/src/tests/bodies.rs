@@ -36,7 +36,7 @@ impl Bodies {
         let name: Arc<str> = format!("$body/{}", self.pieces.len()).into();
         self.pieces.insert(name.clone(), body.chunks(size).map(Bytes::copy_from_slice).collect());
         let released = self.released.clone();
-        let on_release = Arc::new(move |_: &Arc<str>| {
+        let on_release = OnRelease::new(move |_: &Arc<str>| {
             released.fetch_add(1, Ordering::Relaxed);
         });
         let mut meta = Meta::new(Address::queue("orders"));
