@@ -105,6 +105,14 @@ impl Channel {
         }
     }
 
+    /// Whether deliveries to a link wait here, for the client's window or behind a large one.
+    pub(super) fn holds_back(&self, place: Place) -> bool {
+        match self.links.get(&place.handle) {
+            Some(Link::Outgoing(link)) => link.id == place.link && (link.partial.is_some() || !link.held.is_empty()),
+            _ => false,
+        }
+    }
+
     /// 2.6.7: what credit is left is used up, and the client told.
     fn finish_drain(&mut self, handle: u32, context: &mut Context, out: &mut Output) {
         let Some(Link::Outgoing(link)) = self.links.get_mut(&handle) else { return };

@@ -1,10 +1,10 @@
 //! The contract with the gateway: bytes, events and time come in here.
 
 use bytes::BytesMut;
-use evergate_model::{Close, Event, Output, PeerInfo, Session, Time};
+use evergate_model::{Close, ConsumerId, Event, Output, PeerInfo, Session, Time};
 
-use super::AmqpSession;
 use super::handshake::Phase;
+use super::{AmqpSession, Slot};
 use crate::error::{AmqpError, FORCED, RESOURCE_LIMIT_EXCEEDED};
 
 impl AmqpSession {
@@ -101,7 +101,7 @@ impl AmqpSession {
         }
     }
 
-    fn lost(&mut self, now: Time, consumer: evergate_model::ConsumerId, error: &AmqpError, out: &mut Output) {
+    fn lost(&mut self, now: Time, consumer: ConsumerId, error: &AmqpError, out: &mut Output) {
         let Some(place) = self.context.consumers.remove(&consumer) else {
             return self.reader_lost(now, consumer, out);
         };
@@ -136,6 +136,14 @@ impl Session for AmqpSession {
             self.stash = all;
         }
         self.note_writes(now, out);
+    }
+
+    fn holds_back(&self, consumer: ConsumerId) -> bool {
+        let Some(place) = self.context.consumers.get(&consumer) else { return false };
+        match self.channels.get(&place.channel) {
+            Some(Slot::Live(channel)) => channel.holds_back(*place),
+            _ => false,
+        }
     }
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Output) {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use evergate_model::{
-    Action, Address, AttachError, Attached, ConsumerId, Delivery, Encoding, Event, LargeBody, Message, Meta, Seq,
-    Settle,
+    Action, Address, AttachError, Attached, ConsumerId, Delivery, Encoding, Event, LargeBody, Message, Meta, OnRelease,
+    Seq, Settle,
 };
 
 use super::client::Client;

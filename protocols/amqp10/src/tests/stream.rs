@@ -1,7 +1,9 @@
 //! Messages too large for memory, to clients.
 
 use bytes::BytesMut;
-use evergate_model::{Action, ConsumerId, Encoding, Event, Format, Formats, Message, Outcome, Seq, Value, View};
+use evergate_model::{
+    Action, ConsumerId, Encoding, Event, Format, Formats, Message, Outcome, Seq, Session, Value, View,
+};
 
 use super::bodies::{Bodies, deliver};
 use super::client::{
@@ -312,4 +314,18 @@ fn a_drain_is_answered_when_the_delivery_is_whole() {
     let last = replies.last().unwrap();
     assert_eq!((last.code, last.field(6), last.field(8)), (code::FLOW, Value::Uint(0), Value::Bool(true)));
     assert!(replies.iter().rev().skip(1).all(|reply| reply.code == code::TRANSFER));
+}
+
+#[test]
+fn what_waits_behind_a_large_message_counts_as_not_written() {
+    let (mut client, consumer, mut bodies) = streaming(&orders());
+    assert!(!client.session.holds_back(consumer));
+    client.event(delivery(consumer, 2, b"the next"));
+    assert!(client.session.holds_back(consumer));
+    bodies.run(&mut client);
+    assert!(!client.session.holds_back(consumer));
+    // Likewise behind a closed window.
+    client.send(0, &window_flow(0, None));
+    client.event(delivery(consumer, 3, b"the last"));
+    assert!(client.session.holds_back(consumer));
 }
