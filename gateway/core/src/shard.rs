@@ -1,6 +1,7 @@
 //! A shard: one owner of many queues. `apply` is pure: what happens depends on the commands alone.
 
 mod command;
+mod emptying;
 mod retire;
 mod transaction;
 
@@ -9,8 +10,8 @@ use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{
-    AttachError, Attached, Event, Formats, LargeBody, Message, PublishError, QueueId, QueueSettings, Seq, Settle, Time,
-    Token,
+    AttachError, Attached, BODY_PREFIX, Event, Formats, LargeBody, Message, PublishError, QueueId, QueueSettings, Seq,
+    Settle, Time, Token,
 };
 
 pub use self::command::{ConsumerWants, ShardCommand, ShardTarget};
@@ -63,6 +64,7 @@ pub struct Shard {
     /// Bodies that no message of a queue has any more, and those of them that wait until that is committed.
     released: Vec<Arc<LargeBody>>,
     leaving: VecDeque<(Position, Arc<LargeBody>)>,
+    emptying: emptying::Emptying,
 }
 
 impl Shard {
@@ -86,6 +88,7 @@ impl Shard {
             records: Vec::new(),
             released: Vec::new(),
             leaving: VecDeque::new(),
+            emptying: emptying::Emptying::default(),
         }
     }
 
@@ -358,7 +361,9 @@ impl Shard {
             let event = Event::Deleted { consumer: consumer.key.consumer };
             self.tell_after(consumer.attached, consumer.key.session, event, effects);
         }
-        if queue.durable {
+        if queue.name.starts_with(BODY_PREFIX) {
+            self.emptying.add(id, queue.next_seq());
+        } else if queue.durable {
             let stored = queue.stored_as().into_iter();
             self.records.extend(stored.flat_map(|id| [Record::Purge { queue: id }, delete_queue_row(id)]));
             self.records.extend(queue.delete_identities());
@@ -369,6 +374,15 @@ impl Shard {
             self.timeouts.remove(&(at, id));
         }
         self.released.extend(queue.bodies.into_all());
+        self.log(None, log);
+        self.empty_bodies(log);
+    }
+
+    /// A little more of the bodies that are deleted goes.
+    fn empty_bodies(&mut self, log: &mut Vec<Logged>) {
+        let logged = self.logged;
+        let records = self.emptying.step(self.durable, |count| Position(logged.0 + count as u64));
+        self.records.extend(records);
         self.log(None, log);
     }
 
@@ -406,6 +420,7 @@ impl Shard {
             effects.extend(self.reads.pop_front().map(|(_, read)| read));
         }
         self.settle_deferred(now, position, log, effects);
+        self.empty_bodies(log);
         touched.sort_unstable();
         touched.dedup();
         for id in touched {
