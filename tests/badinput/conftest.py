@@ -14,6 +14,7 @@ ENVIRONMENT = {
     "EVERGATE__LIMITS__HANDSHAKE_SECONDS": str(HANDSHAKE_SECONDS),
     # A connection may hold so much unread: with less of it, growth shows.
     "EVERGATE__LIMITS__MESSAGE_BYTES_MAX": "4MiB",
+    "EVERGATE__LIMITS__LARGE_MESSAGE_BYTES_MAX": "4MiB",
     # The allocator gives back at once what is freed, so that the size tells what is held.
     "MIMALLOC_PURGE_DELAY": "0",
 }

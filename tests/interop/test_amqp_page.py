@@ -2,9 +2,9 @@
 
 import pytest
 
-from interop.pages import examples, output
+from lib.pages import examples, output
 
 
-@pytest.mark.parametrize("program, printed", examples("amqp.md"))
-def test_an_example_prints_what_the_page_says(gateway, program, printed):
-    assert output(gateway, program) == printed
+@pytest.mark.parametrize("example", examples("protocols/amqp.md"))
+def test_an_example_prints_what_the_page_says(gateway, example):
+    assert output(gateway, example.program) == example.printed

@@ -117,7 +117,7 @@ def test_a_full_queue_holds_up_one_link_of_a_connection_and_not_the_others(start
 
 
 def test_messages_up_to_the_limit_pass_and_one_byte_more_is_refused(start):
-    gateway = start(message_bytes_max=MIB)
+    gateway = start(message_bytes_max=MIB, large_message_bytes_max=MIB)
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     reasons = []
     client.on_publish = lambda _, __, packet_id, reason, ___: reasons.append(reason.value)
