@@ -19,6 +19,9 @@ const TAG_BYTES_MAX: usize = 32;
 /// A message shorter than this is copied out of the read buffer, so that it does not keep all of it.
 const COPY_BELOW_BYTES: usize = 4096;
 
+/// A body that begins so early in its message says how long it is before much of it is in memory.
+const EARLY_BYTES: usize = 64 * 1024;
+
 /// A delivery of which more is to come.
 struct Partial {
     delivery_id: u32,
@@ -177,11 +180,15 @@ impl Incoming {
             return self.assemble_large(partial, transfer.more, payload, context, out);
         }
         if transfer.more {
+            let is_early = partial.bytes.len() < EARLY_BYTES;
+            partial.bytes.extend_from_slice(&payload);
+            if is_early && message::announced_bytes(&partial.bytes) > context.config.message_bytes_max {
+                return self.assemble_large(partial, true, Bytes::new(), context, out);
+            }
             if context.assembly_bytes + bytes > context.config.assembly_bytes_max {
                 return Err(AmqpError::new(RESOURCE_LIMIT_EXCEEDED, "too many messages arrive in part at once"));
             }
             context.assembly_bytes += bytes;
-            partial.bytes.extend_from_slice(&payload);
             self.partial = Some(partial);
             return Ok(Assembled::Part);
         }

@@ -146,6 +146,8 @@ struct Header {
     code: u8,
     /// Where the value begins.
     value_at: usize,
+    /// Where its content begins.
+    content_at: usize,
     text: bool,
     /// Bytes of the value after its length.
     length: u32,
@@ -166,12 +168,32 @@ fn read_header(bytes: &[u8]) -> Result<Option<Header>, BodyError> {
         _ => return Err(BodyError::Kind),
     };
     // Of the pairs of codes for one type the second has the longer length (part 1, 1.2).
-    let length = match (kind & 0x10, length) {
-        (0, [length]) => u32::from(*length),
-        (0x10, &[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
+    let (width, length) = match (kind & 0x10, length) {
+        (0, [length, ..]) => (1, u32::from(*length)),
+        (0x10, &[a, b, c, d, ..]) => (4, u32::from_be_bytes([a, b, c, d])),
         _ => return Ok(None),
     };
-    Ok(Some(Header { code, value_at: bytes.len() - value.len(), text, length }))
+    let value_at = bytes.len() - value.len();
+    Ok(Some(Header { code, value_at, content_at: value_at + 1 + width, text, length }))
+}
+
+/// How long a message is at least, of which these bytes are the beginning: to the end of the body section that begins
+/// here. Zero if none does, or if it is no message.
+pub(crate) fn announced_bytes(message: &[u8]) -> u64 {
+    let mut rest = message;
+    while let Ok(Some((descriptor, _))) = read_descriptor(rest) {
+        if section_code(&descriptor).is_ok_and(|code| code >= DATA) {
+            let Ok(Some(header)) = read_header(rest) else { return 0 };
+            let at = message.len() - rest.len() + header.content_at;
+            return at as u64 + u64::from(header.length);
+        }
+        let mut reader = Reader::new(rest);
+        if reader.raw().is_err() {
+            return 0;
+        }
+        rest = reader.rest();
+    }
+    0
 }
 
 /// Reads a descriptor; nothing while it is incomplete. What follows it, too.

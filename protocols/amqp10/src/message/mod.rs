@@ -14,7 +14,7 @@ pub use compose::{compose, compose_json};
 pub(crate) use deliver::{Payload, encode};
 pub use format::Amqp10Format;
 pub(crate) use framing::Framing;
-pub(crate) use large::{BodyError, BodyReader};
+pub(crate) use large::{BodyError, BodyReader, announced_bytes};
 pub(crate) use sections::{Incoming, control_body, parse, parse_front};
 pub(crate) use wishes::meta;
 

@@ -121,9 +121,26 @@ fn a_message_at_the_largest_limit_goes_through_and_one_byte_more_is_abandoned() 
 }
 
 #[test]
+fn a_body_that_says_how_large_it_is_goes_on_from_its_first_byte() {
+    let message = [&performative(0x73, &[Value::text("id")])[..], &data(&[3; 93])].concat();
+    let head_bytes = message.len() - 101;
+    for size in 1..message.len() {
+        let mut client = sender(small_limits());
+        for (n, chunk) in message.chunks(size).enumerate() {
+            let here = message.len().min((n + 1) * size);
+            client.send(0, &part(3, Some(0), false, here < message.len(), chunk));
+            let is_known = here >= head_bytes + 8;
+            assert_eq!(client.session_assembly_bytes(), if is_known { 0 } else { here as u64 }, "{size}");
+        }
+        assert_eq!(Asked::of(&mut client).bytes(), data(&[3; 93]), "{size}");
+    }
+}
+
+#[test]
 fn pieces_go_on_with_their_frames_and_nothing_is_kept() {
     let mut client = sender(AmqpConfig { message_bytes_max: 1000, ..AmqpConfig::default() });
-    let message = data(&vec![9; 1 << 20]);
+    // Of several sections, so that the first does not say it.
+    let message = data(&[9; 100]).repeat(1 << 13);
     for (n, chunk) in message.chunks(500).enumerate() {
         client.send(0, &part(3, Some(0), false, true, chunk));
         let asked = Asked::of(&mut client);
@@ -136,7 +153,7 @@ fn pieces_go_on_with_their_frames_and_nothing_is_kept() {
     }
     client.send(0, &part(3, Some(0), false, false, &[]));
     let asked = Asked::of(&mut client);
-    assert_eq!((asked.pieces.len(), asked.published[0].large.unwrap().payload_bytes), (0, 1 << 20));
+    assert_eq!((asked.pieces.len(), asked.published[0].large.unwrap().payload_bytes), (0, 100 << 13));
 }
 
 #[test]
