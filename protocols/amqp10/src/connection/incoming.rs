@@ -182,7 +182,11 @@ impl Incoming {
         if transfer.more {
             let is_early = partial.bytes.len() < EARLY_BYTES;
             partial.bytes.extend_from_slice(&payload);
-            if is_early && message::announced_bytes(&partial.bytes) > context.config.message_bytes_max {
+            let announced = if is_early { message::announced_bytes(&partial.bytes) } else { 0 };
+            if announced > context.config.message_bytes_max {
+                if announced > context.config.large_message_bytes_max {
+                    return Err(too_large(context.config.large_message_bytes_max));
+                }
                 return self.assemble_large(partial, true, Bytes::new(), context, out);
             }
             if context.assembly_bytes + bytes > context.config.assembly_bytes_max {

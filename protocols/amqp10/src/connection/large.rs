@@ -22,6 +22,10 @@ pub(super) struct Large {
 impl Large {
     /// Takes over a delivery that has grown too large. `bytes`: all that is here of it.
     pub fn begin(bytes: &Bytes, context: &mut Context, out: &mut Output) -> Result<Self, AmqpError> {
+        let limit = context.config.large_message_bytes_max;
+        if bytes.len() as u64 > limit {
+            return Err(too_large(limit));
+        }
         let depth_max = context.config.depth_max;
         let Some(mut front) = message::parse_front(bytes, depth_max)? else {
             let limit = context.config.message_bytes_max;

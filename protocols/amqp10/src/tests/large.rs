@@ -112,12 +112,17 @@ fn a_message_at_the_largest_limit_goes_through_and_one_byte_more_is_abandoned() 
     send_in_parts(&mut client, &data(&[1; 992]), 64);
     assert_eq!(Asked::of(&mut client).large().1.payload_bytes, 992);
 
-    let mut client = sender(small_limits());
-    send_in_parts(&mut client, &data(&[1; 993]), 64);
-    let reply = client.reply();
-    assert_eq!((reply.code, reply.condition(2)), (code::DETACH, "amqp:link:message-size-exceeded".into()));
-    let asked = Asked::of(&mut client);
-    assert_eq!((asked.published.len(), asked.abandoned), (0, vec![asked.pieces[0].0]));
+    // One whose length is not known from its beginning, and one that says it.
+    for (message, pieces) in [([data(&[1; 92]), data(&[1; 893])].concat(), true), (data(&[1; 993]), false)] {
+        let mut client = sender(small_limits());
+        send_in_parts(&mut client, &message, 64);
+        let reply = client.reply();
+        assert_eq!((reply.code, reply.condition(2)), (code::DETACH, "amqp:link:message-size-exceeded".into()));
+        let asked = Asked::of(&mut client);
+        let begun = asked.pieces.first().map(|(body, _)| *body);
+        assert_eq!((asked.published.len(), begun.is_some()), (0, pieces));
+        assert_eq!(asked.abandoned, Vec::from_iter(begun));
+    }
 }
 
 #[test]
