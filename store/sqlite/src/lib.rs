@@ -2,9 +2,10 @@
 //!
 //! The messages of a commit are packed into rows. A row is deleted when its last message is settled;
 //! until then the settled places of it are rows of their own. An index in memory knows where each live
-//! place is, so the file needs no index of messages. SQLite blocks, so it has two threads: one writes,
-//! one reads.
+//! place is, so the file needs no index of messages. SQLite blocks, so it has three threads: one writes,
+//! one reads, one moves the log to the file.
 
+mod checkpointer;
 mod lock;
 mod pack;
 mod plan;
@@ -21,6 +22,7 @@ use evergate_journal::index::Index;
 use evergate_journal::{Batch, Journal, JournalError, JournalReader, Recovered};
 use parking_lot::Mutex;
 
+use crate::checkpointer::Checkpointer;
 use crate::lock::DirectoryLock;
 use crate::plan::Planner;
 use crate::reader::Reader;
@@ -34,7 +36,7 @@ pub const FILE_NAME: &str = "journal.sqlite3";
 pub struct Options {
     /// About how many bytes of messages go into one row.
     pub pack_bytes: usize,
-    /// Pages in the write-ahead log before a commit moves them to the file.
+    /// Pages in the write-ahead log at which it is to begin anew.
     pub checkpoint_pages: u32,
     /// The file's page size; only of use when the file is new.
     pub page_bytes: u32,
@@ -67,10 +69,11 @@ impl SqliteJournal {
         let lock = DirectoryLock::take(directory)?;
         let path: PathBuf = directory.join(FILE_NAME);
         let connection = schema::open_writer(&path, options)?;
+        let mover = schema::open_checkpointer(&path)?;
         let index = SharedIndex::default();
         Ok(Self {
             planner: Planner::new(options.pack_bytes),
-            writer: Writer::start(connection, options.page_bytes)?,
+            writer: Writer::start(connection, Checkpointer::start(mover, options.checkpoint_pages)?, options)?,
             reader: Arc::new(Reader::start(&path, index.clone())?),
             index,
             refuses: Some("it was not recovered first".into()),

@@ -33,7 +33,8 @@ pub fn open_writer(path: &Path, options: Options) -> Result<Connection, JournalE
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         // FULL: the log is synced in every commit.
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages)?;
+        // Another thread's.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", -16 * 1024)?;
         connection.set_prepared_statement_cache_capacity(32);
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -52,6 +53,17 @@ pub fn open_writer(path: &Path, options: Options) -> Result<Connection, JournalE
         return Err(open_error(path, &text));
     }
     Ok(connection)
+}
+
+/// Opens the file, which the writer has set up, to move its log.
+pub fn open_checkpointer(path: &Path) -> Result<Connection, JournalError> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        Ok(connection)
+    };
+    open().map_err(|error: rusqlite::Error| open_error(path, &error))
 }
 
 /// Opens the file, which the writer has set up, for reading.

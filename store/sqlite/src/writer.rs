@@ -7,11 +7,15 @@ use evergate_journal::JournalError;
 use rusqlite::{CachedStatement, Connection, Transaction, params};
 use tokio::sync::oneshot;
 
+use crate::Options;
+use crate::checkpointer::{Checkpointer, Progress};
 use crate::plan::Plan;
 use crate::recovery::{Found, recover};
 
-/// Pages written since the last checkpoint that make one worthwhile when nothing else is to do.
-const IDLE_CHECKPOINT_PAGES: u64 = 1_000;
+/// Pages written since the last checkpoint that make one worthwhile.
+const CHECKPOINT_PAGES: u64 = 1_000;
+/// The log may grow to so many times its usual length while the checkpointer cannot catch up.
+const LONGEST: u64 = 8;
 
 type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 
@@ -31,12 +35,12 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub fn start(connection: Connection, page_bytes: u32) -> Result<Self, JournalError> {
+    pub fn start(connection: Connection, checkpointer: Checkpointer, options: Options) -> Result<Self, JournalError> {
         // One request at a time: each is answered before the next is made.
         let (requests, queue) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("journal-writer".into())
-            .spawn(move || run(connection, &queue, u64::from(page_bytes)))
+            .spawn(move || run(connection, &queue, checkpointer, options))
             .map_err(|error| JournalError::Open(format!("no thread for the writer: {error}")))?;
         Ok(Self { requests: Some(requests), thread: Some(thread) })
     }
@@ -51,7 +55,7 @@ impl Writer {
         self.ask(|reply| Request::Commit(Box::new(plan), reply)).await
     }
 
-    /// Moves the log to the file, if it has grown.
+    /// Has the log moved to the file, if it has grown.
     pub async fn idle(&self) -> Result<(), JournalError> {
         self.ask(Request::Idle).await
     }
@@ -80,29 +84,30 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut connection: Connection, requests: &mpsc::Receiver<Request>, page_bytes: u64) {
-    let mut pages_logged = 0;
+fn run(mut connection: Connection, requests: &mpsc::Receiver<Request>, checkpointer: Checkpointer, options: Options) {
+    let mut log = Log { checkpointer, options, new_pages: 0, pages: 0 };
     // Whoever asked may have gone away: then nobody wants the answer.
     while let Ok(request) = requests.recv() {
         match request {
             Request::Recover(reply) => drop(reply.send(recover(&connection).map(Box::new))),
             Request::Commit(plan, reply) => {
-                pages_logged += pages(&plan, page_bytes);
-                drop(
-                    reply.send(write(&mut connection, &plan).map_err(|error| JournalError::Commit(error.to_string()))),
-                );
+                drop(reply.send(write(&mut connection, &plan).map_err(failed)));
+                log.grown(&plan);
+                if log.is_to_begin_anew()
+                    && let Err(error) = log.begin_anew(&connection)
+                {
+                    tracing::warn!(%error, "the journal's log could not be moved to its file; trying again later");
+                }
             }
             Request::Idle(reply) => {
-                let mut result = Ok(());
-                if pages_logged >= IDLE_CHECKPOINT_PAGES {
-                    pages_logged = 0;
-                    result = checkpoint(&connection, "PASSIVE");
-                }
-                drop(reply.send(result));
+                log.nudge();
+                drop(reply.send(Ok(())));
             }
             Request::Close(reply) => {
-                let result = checkpoint(&connection, "TRUNCATE");
-                let closed = connection.close().map_err(|(_, error)| JournalError::Commit(error.to_string()));
+                drop(log);
+                let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+                let result = moved.map_err(failed);
+                let closed = connection.close().map_err(|(_, error)| failed(error));
                 drop(reply.send(result.and(closed)));
                 return;
             }
@@ -110,9 +115,45 @@ fn run(mut connection: Connection, requests: &mpsc::Receiver<Request>, page_byte
     }
 }
 
-fn checkpoint(connection: &Connection, mode: &str) -> Result<(), JournalError> {
-    let done = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
-    done.map_err(|error| JournalError::Commit(error.to_string()))
+#[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
+fn failed(error: rusqlite::Error) -> JournalError {
+    JournalError::Commit(error.to_string())
+}
+
+/// How long the write-ahead log is, about.
+struct Log {
+    checkpointer: Checkpointer,
+    options: Options,
+    /// Pages since the checkpointer was nudged.
+    new_pages: u64,
+    /// Pages since it began anew.
+    pages: u64,
+}
+
+impl Log {
+    fn grown(&mut self, plan: &Plan) {
+        let pages = pages(plan, self.options.page_bytes.into());
+        self.pages += pages;
+        self.new_pages += pages;
+        self.nudge();
+    }
+
+    fn nudge(&mut self) {
+        if self.new_pages >= CHECKPOINT_PAGES {
+            self.new_pages = 0;
+            self.checkpointer.nudge();
+        }
+    }
+
+    fn is_to_begin_anew(&self) -> bool {
+        self.checkpointer.is_near() || self.pages > u64::from(self.options.checkpoint_pages) * LONGEST
+    }
+
+    /// Moves the rest. The next commit then begins the log anew.
+    fn begin_anew(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.pages = 0;
+        Progress::make(connection).map(drop)
+    }
 }
 
 /// About how many pages of log a plan makes.
