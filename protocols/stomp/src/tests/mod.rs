@@ -8,6 +8,7 @@ mod harness;
 mod hostile;
 mod large_end;
 mod large_in;
+mod large_mixed;
 mod large_out;
 mod receipts;
 mod subscribing;
