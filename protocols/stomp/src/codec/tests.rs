@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::{Command, Decoder, Frame, FrameError, Headers, Version, encode};
+use super::{Command, Decoded, Decoder, Frame, FrameError, Headers, Version, encode};
 use crate::Limits;
 
 fn small() -> Limits {
@@ -154,6 +154,8 @@ fn wire_like() -> impl Strategy<Value = Vec<u8>> {
         Just(&b"a:b\n"[..]),
         Just(&b"k\\c:\\n\\r\n"[..]),
         Just(&b"content-length:3\n"[..]),
+        Just(&b"content-length:12\n"[..]),
+        Just(&b"\nabcdefghi\0kl\0"[..]),
         Just(&b"\n"[..]),
         Just(&b"\r\n"[..]),
         Just(&b"\0"[..]),
@@ -168,18 +170,23 @@ fn version() -> impl Strategy<Value = Version> {
     prop_oneof![Just(Version::V1_0), Just(Version::V1_1), Just(Version::V1_2)]
 }
 
-/// The frames before the first error, and that error.
+/// The frames before the first error, large ones put together, and that error.
 fn outcome(bytes: &[u8], cuts: &[usize], version: Version) -> (Vec<Frame>, Option<FrameError>) {
-    let mut decoder = Decoder::new(small());
+    let mut decoder = Decoder::new(small()).with_large_bodies(15);
     decoder.set_version(version);
-    let (mut input, mut frames, mut rest) = (BytesMut::new(), Vec::new(), bytes);
+    let (mut input, mut frames, mut rest) = (BytesMut::new(), Vec::<Frame>::new(), bytes);
     for cut in cuts.iter().copied().chain([usize::MAX]) {
         let (chunk, after) = rest.split_at(cut.min(rest.len()));
         input.extend_from_slice(chunk);
         rest = after;
         loop {
-            match decoder.decode(&mut input) {
-                Ok(Some(frame)) => frames.push(frame),
+            match decoder.next(&mut input) {
+                Ok(Some(Decoded::Frame(frame) | Decoded::Large(frame, _))) => frames.push(frame),
+                Ok(Some(Decoded::Piece(piece))) => {
+                    let frame = frames.last_mut().expect("the head comes first");
+                    frame.body = [&frame.body[..], &piece].concat().into();
+                }
+                Ok(Some(Decoded::End)) => {}
                 Ok(None) => break,
                 Err(error) => return (frames, Some(error)),
             }
