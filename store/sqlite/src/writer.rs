@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::recovery::{Found, recover};
 
 /// Pages written since the last checkpoint that make one worthwhile.
-const CHECKPOINT_PAGES: u64 = 1_000;
+const CHECKPOINT_PAGES: u64 = 250;
 /// The log may grow to so many times its usual length while the checkpointer cannot catch up.
 const LONGEST: u64 = 8;
 

@@ -9,7 +9,7 @@ use crate::directory::delete_queue_row;
 use crate::effect::Position;
 
 /// Pieces that go with one commit.
-const PIECES_A_STEP: u64 = 32;
+const PIECES_A_STEP: u64 = 8;
 
 /// Queues of bodies that are deleted, and how far each is.
 #[derive(Debug, Default)]
