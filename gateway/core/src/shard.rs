@@ -142,6 +142,7 @@ impl Shard {
             }
             ShardCommand::Settle { queue, session, settle } => self.settle(now, queue, session, &settle, log, effects),
             ShardCommand::Pledge { .. }
+            | ShardCommand::PledgeReserved { .. }
             | ShardCommand::CheckRoom { .. }
             | ShardCommand::Transaction { .. }
             | ShardCommand::Rollback { .. } => self.apply_to_transaction(now, command, log, effects),
@@ -356,7 +357,8 @@ impl Shard {
     }
 
     fn delete(&mut self, id: QueueId, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
-        let Some(queue) = self.queues.remove(&id) else { return };
+        let Some(mut queue) = self.queues.remove(&id) else { return };
+        effects.extend(queue.end_peeks());
         for consumer in queue.consumers() {
             let event = Event::Deleted { consumer: consumer.key.consumer };
             self.tell_after(consumer.attached, consumer.key.session, event, effects);

@@ -3,8 +3,11 @@
 mod common;
 
 use common::{Bench, LIMITS, Q, SIZE, settle};
-use evergate_core::{PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect};
-use evergate_model::{Outcome, Seq, Token};
+use evergate_core::{
+    Group, Logged, PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect,
+};
+use evergate_journal::Record;
+use evergate_model::{Outcome, Seq, Token, TransactionId};
 
 fn reserve(bench: &mut Bench, chosen: &[u64]) -> Vec<u64> {
     let reserve = Reserve::Chosen(chosen.iter().copied().map(Seq).collect());
@@ -58,4 +61,45 @@ fn a_consumers_message_is_not_reserved_and_those_on_disk_are() {
     bench.effects.clear();
     assert_eq!(reserve(&mut bench, &[1, 2, 7]), [2, 7]);
     assert_eq!(bench.stats().messages, 8);
+}
+
+#[test]
+fn what_is_reserved_leaves_its_queue_with_the_commit_of_a_transaction_or_stays() {
+    let mut bench = Bench::new(LIMITS);
+    (0..3).for_each(|_| bench.publish(true));
+    bench.commit();
+    bench.effects.clear();
+    reserve(&mut bench, &[1, 2]);
+    let pledge = |bench: &mut Bench, transaction, seq| {
+        let (transaction, seq, session) = (TransactionId(transaction), Seq(seq), SessionId(9));
+        bench.apply(ShardCommand::PledgeReserved { transaction, queue: Q, seq, session });
+        bench.told()
+    };
+    assert!(pledge(&mut bench, 1, 1)[0].contains("held: Some(1)"));
+    assert!(pledge(&mut bench, 2, 2)[0].contains("held: Some(1)"));
+    assert!(pledge(&mut bench, 3, 3)[0].contains("held: None"), "nobody reserved it");
+    bench.consumer(1, 10);
+    assert_eq!(bench.delivered(), [(1, 3)]);
+    bench.apply(ShardCommand::Rollback { transaction: TransactionId(1) });
+    assert_eq!(bench.delivered(), [(1, 1)]);
+    let (group, logged) = (Group { id: 2, parts: 2 }, bench.log.len());
+    let (transaction, publishes, marks) = (TransactionId(2), Vec::new(), Vec::new());
+    bench.apply(ShardCommand::Transaction { transaction, publishes, marks, group });
+    let is_settled =
+        |logged: &Logged| matches!(logged.record, Some(Record::Settle { first: Seq(2), last: Seq(2), .. }));
+    assert!(bench.log[logged..].iter().all(|logged| is_settled(logged) && logged.group == Some(group)));
+    assert_eq!((bench.log.len(), bench.stats().messages), (logged + 1, 2));
+}
+
+#[test]
+fn who_looks_at_a_queue_that_is_deleted_is_answered() {
+    let mut bench = Bench::new(QueueLimits { resident_bytes_max: SIZE, ..LIMITS });
+    (0..4).for_each(|_| bench.publish(true));
+    bench.commit();
+    bench.effects.clear();
+    let (reserve, answer) = (Reserve::Nothing, (SessionId(9), Token(7)));
+    bench.apply(ShardCommand::Peek { queue: Q, from: Seq(1), count: 9, selector: None, reserve, answer });
+    assert!(bench.told().is_empty(), "some of it must be read back first");
+    bench.apply(ShardCommand::Delete { queue: Q });
+    assert!(bench.told()[0].starts_with("Peeked"));
 }

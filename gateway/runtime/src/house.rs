@@ -1,12 +1,12 @@
-//! The gateway's own publisher: dead letters and wills. A session without a socket.
+//! The gateway's own publisher: dead letters, wills, and what operators move. A session without a socket.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use evergate_core::{Publisher, PublisherCounts, PublisherOut, ShardCommand, ShardId, Waiting};
-use evergate_model::{Event, Message, PublishError, QueueId, Seq, Token};
+use evergate_core::{Publisher, PublisherCounts, PublisherOut, ShardCommand, ShardId, TransactionLimits, Waiting};
+use evergate_model::{Event, Message, QueueId, Seq, Token, TransactionError, TransactionId};
 use tokio::sync::oneshot;
 
 use crate::gateway::Gateway;
@@ -16,14 +16,15 @@ use crate::publisher;
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Who is told whether a message arrived.
-pub type Told = oneshot::Sender<Result<(), PublishError>>;
+pub type Told = oneshot::Sender<Result<(), TransactionError>>;
 
 /// What the gateway publishes itself.
 #[derive(Debug)]
 pub enum HouseRequest {
     /// To `_DMQ`; removed from its queue once that is committed.
     DeadLetter { shard: ShardId, queue: QueueId, seq: Seq, message: Box<Message> },
-    /// Reserved in its queue, and to go elsewhere: removed there once that is committed, else given back.
+    /// Reserved in its queue, and to go elsewhere: it leaves the one and comes to the other in one commit, or is given
+    /// back.
     Move { shard: ShardId, queue: QueueId, seq: Seq, message: Box<Message>, told: Told },
     /// A will, or anything else that nobody waits for.
     Publish { message: Box<Message>, retain: bool },
@@ -31,10 +32,18 @@ pub enum HouseRequest {
     Announce { message: Box<Message>, retain: bool },
 }
 
+/// A move is a transaction of one message; how many there are is limited where they are asked for.
+const UNLIMITED: TransactionLimits = TransactionLimits {
+    messages_max: usize::MAX,
+    bytes_max: u64::MAX,
+    age_max: Duration::MAX,
+    per_session_max: usize::MAX,
+};
+
 /// Runs until it is aborted.
 pub async fn run(gateway: Arc<Gateway>) {
     let (session, mailbox) = gateway.open_session();
-    let mut publisher = Publisher::new(session, gateway.config.transactions);
+    let mut publisher = Publisher::new(session, UNLIMITED);
     let mut announced: HashSet<Token> = HashSet::new();
     let mut origins: HashMap<Token, (ShardId, QueueId, Seq)> = HashMap::new();
     let mut moves: HashMap<Token, Told> = HashMap::new();
@@ -57,9 +66,15 @@ pub async fn run(gateway: Arc<Gateway>) {
                     (message, false)
                 }
                 HouseRequest::Move { shard, queue, seq, message, told } => {
-                    origins.insert(token, (shard, queue, seq));
                     moves.insert(token, told);
-                    (message, false)
+                    let id = TransactionId(gateway.next_message_id().0);
+                    let waiting =
+                        Waiting { token, message: gateway.admit(*message), retain: false, mark: None, body: None };
+                    publisher.begin(gateway.clock.now(), id, token, &mut out);
+                    publisher.take_in(id, (shard, queue, seq), &mut out);
+                    publisher.publish_in(id, waiting, false, &mut out);
+                    publisher.commit(id, token, &mut out);
+                    continue;
                 }
                 HouseRequest::Publish { message, retain } => (message, retain),
                 HouseRequest::Announce { message, retain } => {
@@ -79,23 +94,20 @@ pub async fn run(gateway: Arc<Gateway>) {
         out.counts = PublisherCounts { published: 0, confirmed: 0, ..out.counts };
         publisher::count(&gateway, &mut out);
         for event in out.answers.drain(..) {
-            let Event::Published { token, result } = event else { continue };
+            let (token, result) = match event {
+                Event::Published { token, result } if !moves.contains_key(&token) => (token, result),
+                Event::Committed { token, result } => {
+                    let _ = moves.remove(&token).map(|told| told.send(result)); // who asked may be gone
+                    continue;
+                }
+                _ => continue,
+            };
             if announced.remove(&token) {
                 // An error here is not logged: logging it would announce it.
                 gateway.announcements.fetch_sub(1, Ordering::Relaxed);
                 continue;
             }
-            let origin = origins.remove(&token);
-            if let (Some(told), Some((shard, queue, seq))) = (moves.remove(&token), origin) {
-                let command = match &result {
-                    Ok(_) => ShardCommand::Remove { queue, seq },
-                    Err(_) => ShardCommand::GiveBack { queue, seq },
-                };
-                gateway.control(shard, command);
-                let _ = told.send(result.map(drop)); // who asked may be gone
-                continue;
-            }
-            match (result, origin) {
+            match (result, origins.remove(&token)) {
                 (Ok(_), Some((shard, queue, seq))) => gateway.control(shard, ShardCommand::Remove { queue, seq }),
                 (Ok(_), None) => {}
                 (Err(error), _) => tracing::error!(%error, "a dead letter or will could not be published"),

@@ -36,9 +36,8 @@ impl Gateway {
         .await
     }
 
-    /// Moves messages that no consumer holds: each is published as `readdress` writes it, and removed once that is
-    /// committed; a crash in between leaves both. What cannot be published stays. Returns how many were moved,
-    /// and why the others were not.
+    /// Moves messages that no consumer holds: each is published as `readdress` writes it, and leaves its queue in the
+    /// same commit. What cannot be published stays. Returns how many were moved, and why the others were not.
     pub async fn move_messages(
         &self,
         name: &str,

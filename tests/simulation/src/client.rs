@@ -21,7 +21,7 @@ use crate::model::{Check, Model, Sent};
 use crate::node::{Fault, Node};
 use crate::publisher::Publisher;
 use crate::rng::Rng;
-use crate::traits::{KEYS, PECULIAR, PLAIN};
+use crate::traits::{self, DESK, KEYS, PECULIAR, PLAIN};
 use crate::transaction::Settled;
 
 pub const TOPICS: [&str; 3] = ["t/a", "t/b", "t/a/x"];
@@ -195,7 +195,7 @@ impl Client {
         let durable = !rng.one_in(4);
         let free = self.numbers.iter().position(|number| *number == Number::Free);
         // Who is refused has set no number.
-        let may_be_refused = &*address.name == "refusing";
+        let may_be_refused = traits::refuses(&address.name);
         let number = free
             .filter(|_| self.queue.is_some() && durable && !may_be_refused && rng.one_in(3))
             .map(|index| index as u32);
@@ -549,5 +549,9 @@ fn parsed(filter: &str) -> Filter {
 
 /// Mostly one that behaves as usual.
 fn some_queue(rng: &mut Rng) -> &'static str {
-    if rng.one_in(2) { rng.pick(&PLAIN) } else { rng.pick(&PECULIAR) }
+    match rng.below(8) {
+        0..4 => rng.pick(&PLAIN),
+        4..7 => rng.pick(&PECULIAR),
+        _ => rng.pick(&DESK),
+    }
 }

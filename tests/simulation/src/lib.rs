@@ -8,6 +8,8 @@ mod journal;
 mod key;
 mod model;
 mod node;
+mod operations;
+mod operator;
 mod promises;
 mod publisher;
 mod released;

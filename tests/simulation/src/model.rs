@@ -9,6 +9,7 @@ use evergate_model::{
 };
 
 use crate::key::Key;
+use crate::operations::Operations;
 use crate::promises::{More, Wishes};
 use crate::traits;
 use crate::transaction::Transactions;
@@ -39,6 +40,7 @@ pub struct Model {
     pub pledges: HashMap<TransactionId, Vec<Pledge>>,
     pub dispatched: u64,
     pub confirmed: u64,
+    pub operations: Operations,
 }
 
 /// A message as its producer sent it.
@@ -72,7 +74,7 @@ pub struct Queue {
     /// Some client asked to delete it.
     ending: bool,
     /// It was deleted because it was empty.
-    retires: bool,
+    pub retires: bool,
     /// A client was told that it exists.
     promised: bool,
     /// A client was told that it is bound to this.
@@ -279,7 +281,8 @@ impl Model {
             queue.taken.insert(key);
         }
         let behind = sent.transaction.and_then(|id| self.transactions.all.get(&id)).map(|it| (it.behind, it.left_open));
-        queue.handed_out(key, sent, (behind, selector), delivery, self.starts)
+        let moved = (self.operations.times_moved(key), self.operations.moved_to(&queue.name, key));
+        queue.handed_out(key, sent, moved, (behind, selector), delivery, self.starts)
     }
 
     /// A consumer's acceptance was confirmed, or it is not known whether it got through.
@@ -318,6 +321,7 @@ impl Model {
     /// The node starts anew with these queues.
     pub fn restarted(&mut self, found: &BTreeSet<QueueId>) -> Check {
         self.starts += 1;
+        self.operations.crashed(found)?;
         self.consumers.clear();
         self.pledges.clear();
         for (id, queue) in &mut self.queues {
@@ -363,10 +367,6 @@ impl Queue {
         self.gone
     }
 
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     fn end(&mut self) {
         self.gone = true;
         self.filter = None;
@@ -399,6 +399,7 @@ impl Queue {
         &mut self,
         key: Key,
         sent: &Sent,
+        (times_moved, moved_to): (u32, u32),
         (behind, selector): (Option<(u64, bool)>, Option<u64>),
         delivery: &Delivery,
         starts: u32,
@@ -417,10 +418,11 @@ impl Queue {
             return Err(format!("{key:?} is flagged by {name} as handed out before, which it was not"));
         }
         if name == DEAD_LETTERS {
-            return self.more.is_one_letter(key, sent, delivery);
+            return self.more.is_one_letter(key, sent, times_moved, delivery);
         }
-        // What is scheduled comes at its time, what is grouped waits for its consumer: others pass.
-        let is_in_line = sent.deliver_at.is_none() && sent.group.is_none();
+        // What is scheduled comes at its time, what is grouped waits for its consumer, what was to be moved and was not
+        // comes back: others pass.
+        let is_in_line = sent.deliver_at.is_none() && sent.group.is_none() && times_moved == 0;
         let line = (selector, sent.priority);
         let last = self.last_places.entry(line).or_default();
         if is_in_line && seq <= *last {
@@ -436,7 +438,13 @@ impl Queue {
         }
         let copies = self.copies.entry(key).or_insert(0);
         *copies += 1;
-        let copies_max = if name == "once" && sent.durable { 1 } else { sent.copies };
+        let is_sent_elsewhere = sent.address.kind == AddressKind::Queue && *sent.address.name != **name;
+        let copies_max = match moved_to {
+            0 if name == "once" && sent.durable => 1,
+            0 => sent.copies,
+            _ if is_sent_elsewhere => moved_to,
+            _ => moved_to + sent.copies,
+        };
         if *copies > copies_max {
             return Err(format!("{key:?} is in {name} {copies} times but was sent {copies_max} times"));
         }

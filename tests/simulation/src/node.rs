@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use evergate_core::{
-    Bug, Directory, DirectoryCommand, DirectoryEffect, Logged, Position, Routes, Sequencer, SessionEvent, SessionId,
-    Shard, ShardCommand, ShardEffect, ShardId, StreamId,
+    Bug, Directory, DirectoryCommand, DirectoryEffect, Logged, ManageRequest, Position, Routes, Sequencer,
+    SessionEvent, SessionId, Shard, ShardCommand, ShardEffect, ShardId, StreamId,
 };
 use evergate_journal::{Record, Table};
 use evergate_model::{
@@ -53,6 +53,14 @@ pub enum Fault {
     CommitOvertaken,
     /// Outcomes are not remembered.
     ForgetOutcome,
+    /// Policies that operators added are not kept.
+    ForgetPolicies,
+    /// Deletions of queues are not kept.
+    ForgetDeletions,
+    /// What an operator moves leaves its queue before it is at its new place.
+    MoveRemovesFirst,
+    /// What an operator moves leaves its queue after the commit that has it at its new place.
+    MoveRemovesLater,
 }
 
 pub struct Node {
@@ -202,9 +210,16 @@ impl Node {
         self.note("directory takes", &command);
         // Only the answer to a shard that has nothing in that queue deletes it without being asked by a client.
         let retired = matches!(command, DirectoryCommand::Retired { result: Ok(()), .. });
+        let deleting = self.queue_to_delete(&command);
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         self.directory.apply(self.now, command, &mut self.routes, &mut log, &mut effects);
         self.log(StreamId::DIRECTORY, log);
+        if let Some((queue, name)) = deleting {
+            model.operations.deletes(Some(queue));
+            if self.routes.queue(&name).is_none_or(|target| target.queue != queue) {
+                model.ends(queue);
+            }
+        }
         // The runtime holds the routes' lock over this: shards hear of a queue before anyone sees its route.
         for effect in effects {
             self.note("directory:", &effect);
@@ -238,6 +253,13 @@ impl Node {
         }
     }
 
+    /// The queue that an operator wants to delete.
+    fn queue_to_delete(&self, command: &DirectoryCommand) -> Option<(QueueId, String)> {
+        let DirectoryCommand::Manage { request, .. } = command else { return None };
+        let ManageRequest::DeleteQueue { name, .. } = &**request else { return None };
+        Some((self.routes.queue(name)?.queue, name.clone()))
+    }
+
     /// A shard takes one command: controls go before publishes.
     pub fn run_shard(&mut self, index: usize, journal: &mut SimJournal, model: &mut Model) -> Check {
         let due = self.shards[index].next_timeout().is_some_and(|at| at <= self.now);
@@ -264,6 +286,10 @@ impl Node {
                 let (transaction, shard, queue) = (*transaction, index, *queue);
                 let accepted = settle.outcome == Outcome::Accept;
                 Some(Pledge { transaction, shard, queue, first: settle.first, last: settle.last, accepted })
+            }
+            ShardCommand::PledgeReserved { transaction, queue, seq, .. } => {
+                let (transaction, shard, queue) = (*transaction, index, *queue);
+                Some(Pledge { transaction, shard, queue, first: *seq, last: *seq, accepted: true })
             }
             _ => None,
         };
@@ -369,6 +395,8 @@ impl Node {
                 Some(Fault::TransactionApart) if in_transaction || is_outcome => logged.group = None,
                 Some(Fault::OutcomeApart) if is_outcome => logged.group = None,
                 Some(Fault::ForgetOutcome) if is_outcome => logged.record = None,
+                Some(Fault::ForgetPolicies) if is_of(logged, Table::Policy, true) => logged.record = None,
+                Some(Fault::ForgetDeletions) if is_of(logged, Table::Queue, false) => logged.record = None,
                 _ => {}
             }
             if self.fault == Some(Fault::ForgetSettle)
@@ -382,6 +410,11 @@ impl Node {
         }
         self.sequencer.push(stream, log);
     }
+}
+
+/// Whether it sets, or deletes, a row of that table.
+fn is_of(logged: &Logged, table: Table, sets: bool) -> bool {
+    matches!(&logged.record, Some(Record::State(change)) if change.table == table && change.value.is_some() == sets)
 }
 
 /// Whether all that was named is pledged.

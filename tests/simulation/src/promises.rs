@@ -69,12 +69,12 @@ impl More {
     }
 
     /// A dead letter arrives once from each queue, for each time that it was sent there.
-    pub fn is_one_letter(&mut self, key: Key, sent: &Sent, delivery: &Delivery) -> Check {
+    pub fn is_one_letter(&mut self, key: Key, sent: &Sent, times_moved: u32, delivery: &Delivery) -> Check {
         let from = delivery.message.annotations.iter().find(|note| &*note.name == "dead-letter-queue");
         let from = from.map(|note| note.value.to_string()).unwrap_or_default();
         let count = self.letters.entry((key, from.clone())).or_insert(0);
         *count += 1;
-        if *count > sent.copies && !sent.retain {
+        if *count > sent.copies + times_moved && !sent.retain {
             return Err(format!("{key:?} came to the dead letters {count} times from {from}"));
         }
         Ok(())
@@ -98,6 +98,10 @@ impl Model {
                 for (message, targets) in publishes {
                     for target in targets {
                         self.enters(target.queue, Key::of(message));
+                        if let Some(key) = Key::of(message) {
+                            self.moves_to(*transaction, key, target.queue);
+                            self.reaches(*transaction, key, target.queue);
+                        }
                     }
                 }
             }
@@ -111,6 +115,7 @@ impl Model {
             ShardCommand::Rollback { transaction } => {
                 self.pledges.remove(transaction);
             }
+            ShardCommand::TakeOut { .. } => self.takes_out(),
             ShardCommand::Purge { queue, .. } => {
                 if let Some(queue) = self.queues.get_mut(queue) {
                     queue.more.purged.extend(queue.more.entered.iter().copied());
@@ -152,7 +157,7 @@ impl Model {
     /// Whether a batch may lack a message for this queue.
     pub fn may_lack(&self, id: QueueId) -> bool {
         let id = plain(id);
-        let takes_all = |name: &str| !matches!(name, "ring" | "stream" | "once" | "refusing");
+        let takes_all = |name: &str| !matches!(name, "ring" | "stream" | "once") && !traits::refuses(name);
         self.is_gone(id) || !self.queues.get(&id).is_some_and(|queue| takes_all(&queue.name))
     }
 
@@ -244,7 +249,7 @@ impl Model {
             return Ok(());
         };
         let plain = traits::PLAIN.contains(&queue.name.as_str());
-        if !plain || queue.more.handed_out.contains(&key) {
+        if !plain || self.operations.reserving == Some(id) || queue.more.handed_out.contains(&key) {
             return Ok(());
         }
         let waits = |(other, durable): (&Key, &bool)| {
@@ -252,6 +257,7 @@ impl Model {
             *durable
                 && consumer.wishes.selects(*other)
                 && !queue.more.handed_out.contains(other)
+                && self.operations.times_moved(*other) == 0
                 && sent_other.is_some_and(|it| {
                     it.priority > sent.priority && it.deliver_at.is_none() && it.group.is_none() && !it.expires
                 })

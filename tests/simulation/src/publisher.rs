@@ -7,7 +7,7 @@ use evergate_core::{
     BodyLimits, DirectoryCommand, PublisherEffect, PublisherOut, SessionEvent, SessionId, ShardCommand, ShardId,
     Surroundings, TransactionLimits, Waiting,
 };
-use evergate_model::{Address, Event, LargeEnd, Message, QueueId, Settle, Token, TransactionId};
+use evergate_model::{Address, Event, LargeEnd, Message, QueueId, Seq, Settle, Token, TransactionId};
 
 use crate::journal::SimJournal;
 use crate::model::{Check, Model};
@@ -116,9 +116,22 @@ impl Publisher {
     }
 
     /// Begins a transaction.
-    pub fn begin(&mut self, node: &mut Node, token: Token) {
+    pub fn begin(&mut self, node: &mut Node, token: Token) -> TransactionId {
         let id = node.next_transaction();
         self.inner.begin(node.now, id, token, &mut self.out);
+        id
+    }
+
+    /// Takes a message that was reserved in its queue along with a transaction.
+    pub fn take_in(
+        &mut self,
+        node: &mut Node,
+        journal: &mut SimJournal,
+        transaction: TransactionId,
+        place: (ShardId, QueueId, Seq),
+    ) {
+        self.inner.take_in(transaction, place, &mut self.out);
+        self.carry_out(node, journal);
     }
 
     /// Publishes in a transaction.

@@ -11,6 +11,9 @@ pub const PLAIN: [&str; 3] = ["orders", "bills", "mail"];
 pub const PECULIAR: [&str; 10] =
     ["ring", "refusing", "overflow", "single", "latest", "stream", "once", "patient", "short", "eager"];
 
+/// Queues whose policies change while the node runs.
+pub const DESK: [&str; 2] = ["desk/1", "desk/2"];
+
 /// At so many messages `ring`, `refusing` and `overflow` are full.
 pub const SMALL: u64 = 5;
 
@@ -46,7 +49,12 @@ pub fn drops(queue: &str) -> bool {
 
 /// Whether a message may go to `_DMQ` though nobody rejected it.
 pub fn dead_letters(queue: &str) -> bool {
-    matches!(queue, "overflow" | "patient" | "short")
+    matches!(queue, "overflow" | "patient" | "short") || DESK.contains(&queue)
+}
+
+/// Whether a queue may refuse a message.
+pub fn refuses(queue: &str) -> bool {
+    queue == "refusing" || DESK.contains(&queue)
 }
 
 /// The simulator's own encoding: the number in the body is all there is to see.

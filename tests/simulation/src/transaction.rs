@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use evergate_model::{Address, AddressKind, Outcome, QueueId, Seq, TransactionId};
+use evergate_model::{AddressKind, Outcome, QueueId, Seq, TransactionId};
 
 use crate::key::Key;
 use crate::model::{Check, Model};
@@ -35,6 +35,8 @@ pub struct Transaction {
     settled: Vec<Settled>,
     /// What must reach whom once it is committed.
     owed: Vec<(Key, Vec<QueueId>)>,
+    /// Which queues its messages came to.
+    reached: Vec<(Key, QueueId)>,
     /// In which start of the node its commit was asked for.
     asked_in: u32,
     /// The producer's last message before its commit.
@@ -117,6 +119,7 @@ impl Model {
         transaction.fate = Fate::Committed;
         let is_fresh = transaction.asked_in == self.starts;
         let (owed, settled) = (transaction.owed.clone(), transaction.settled.clone());
+        let reached = transaction.reached.clone();
         for (key, queues) in owed {
             let Some(sent) = self.sent.get(&key) else { continue };
             if !sent.durable && !is_fresh {
@@ -124,7 +127,8 @@ impl Model {
             }
             let mut targets: Vec<(QueueId, bool)> = queues.into_iter().map(|queue| (queue, true)).collect();
             if sent.address.kind == AddressKind::Queue {
-                targets.extend(self.queue_named(&sent.address).map(|queue| (queue, true)));
+                targets.extend(reached.iter().filter(|(it, _)| *it == key).map(|(_, queue)| (*queue, true)));
+                self.owed_by_retired(key, &targets);
             }
             self.confirmed(key, &targets);
         }
@@ -179,8 +183,20 @@ impl Model {
         Ok(())
     }
 
-    fn queue_named(&self, address: &Address) -> Option<QueueId> {
-        let mut found = self.queues.iter().filter(|(_, queue)| !queue.is_gone() && *queue.name() == *address.name);
-        found.next().map(|(id, _)| *id)
+    /// A message of a transaction is in a queue.
+    pub fn reaches(&mut self, id: TransactionId, key: Key, queue: QueueId) {
+        if let Some(transaction) = self.transactions.all.get_mut(&id) {
+            transaction.reached.push((key, queue));
+        }
+    }
+
+    /// A queue that went because it was empty does not take a message along.
+    fn owed_by_retired(&mut self, key: Key, targets: &[(QueueId, bool)]) {
+        let durable = self.sent.get(&key).is_some_and(|sent| sent.durable);
+        for (id, _) in targets {
+            if let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.retires) {
+                queue.owed.insert(key, durable);
+            }
+        }
     }
 }

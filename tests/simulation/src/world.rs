@@ -11,8 +11,8 @@ use evergate_core::{
 use evergate_journal::memory::CommitFault;
 use evergate_journal::{Batch, Table};
 use evergate_model::{
-    Address, BODY_PREFIX, Encoding, Formats, MemoryBudget, Message, Meta, Outcome, QueueId, QueueSettings, Seq, Time,
-    Token,
+    Address, BODY_PREFIX, Encoding, Formats, MemoryBudget, Message, Meta, Outcome, Policy, QueueId, QueueSettings, Seq,
+    Time, Token,
 };
 
 use crate::client::{Around, Client, TOPICS};
@@ -20,10 +20,12 @@ use crate::connection::{AttachOptions, Connection, Kind, Pending};
 use crate::journal::SimJournal;
 use crate::model::{Check, DEAD_LETTERS, Model};
 use crate::node::{Fault, Node};
+use crate::operations::Done;
+use crate::operator::Operator;
 use crate::publisher::{Answer, Publisher};
 use crate::released::Released;
 use crate::rng::Rng;
-use crate::traits::{self, Numbers, PECULIAR, PLAIN};
+use crate::traits::{self, DESK, Numbers, PECULIAR, PLAIN};
 use crate::transaction::Fate;
 
 /// A broken promise.
@@ -59,6 +61,12 @@ pub struct Summary {
     pub transactions: u64,
     /// Transactions that were rolled back.
     pub rollbacks: u64,
+    /// Times that an operator changed policies, deleted a queue, and moved a message.
+    pub policies: u64,
+    #[allow(missing_docs)] // see above
+    pub deletions: u64,
+    #[allow(missing_docs)] // see above
+    pub moves: u64,
 }
 
 /// The gateway's own publisher.
@@ -80,6 +88,7 @@ struct World {
     half_open: Vec<(SessionId, Publisher)>,
     last_session: u64,
     house: Publisher,
+    operator: Operator,
     origins: BTreeMap<Token, (ShardId, QueueId, Seq)>,
     last_token: u64,
     /// Who empties the queues at the end.
@@ -96,6 +105,8 @@ pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Summary, Fail
     world.play().map_err(|broken| Failure { seed, step: world.steps, broken })?;
     world.summary.confirmed = world.model.confirmed;
     world.summary.dispatched = world.model.dispatched;
+    let Done { policies, deletions, moves } = world.model.operations.done;
+    (world.summary.policies, world.summary.deletions, world.summary.moves) = (policies, deletions, moves);
     let all = &world.model.transactions.all;
     let count = |fate: Fate| all.values().filter(|it| it.fate == fate && it.holds_something()).count();
     let (committed, void) = (count(Fate::Committed), count(Fate::Void));
@@ -125,6 +136,7 @@ impl World {
         let mut node = Node::new(Time(1), core, batch_bytes_max, memory.clone());
         (node.fault, node.trace) = (fault, trace);
         node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
+        let operator = Operator::new(&mut node, defaults.clone(), policies(fault));
         let clients = (0..2 + rng.below(4) as u32).map(|index| Client::new(index, &mut rng)).collect();
         Ok(Self {
             rng,
@@ -142,6 +154,7 @@ impl World {
             half_open: Vec::new(),
             last_session: 0,
             house: Publisher::new(HOUSE),
+            operator,
             origins: BTreeMap::new(),
             last_token: 0,
             last: None,
@@ -194,6 +207,23 @@ impl World {
         (&mut self.clients[index], around)
     }
 
+    fn operator(&mut self) -> (&mut Operator, Around<'_>) {
+        let around = Around {
+            node: &mut self.node,
+            journal: &mut self.journal,
+            model: &mut self.model,
+            rng: &mut self.rng,
+            last_session: &mut self.last_session,
+            half_open: &mut self.half_open,
+        };
+        (&mut self.operator, around)
+    }
+
+    fn operator_turn(&mut self) -> Check {
+        let (operator, mut around) = self.operator();
+        operator.step(&mut around)
+    }
+
     /// Somebody who may have something to do has a turn.
     fn turn(&mut self) -> Check {
         match self.rng.below(20) {
@@ -207,6 +237,11 @@ impl World {
             13 => self.load()?,
             14 => self.house_turn()?,
             16 if self.rng.one_in(60) => self.operate(),
+            17 if self.rng.one_in(4) => {
+                let (operator, mut around) = self.operator();
+                operator.act(&mut around);
+            }
+            17 => self.operator_turn()?,
             16 if self.rng.one_in(100) => {
                 let (pressed, shard) = (self.rng.one_in(2), ShardId(self.rng.below(u64::from(self.shards)) as u16));
                 self.node.control(shard, ShardCommand::Pressure(pressed));
@@ -324,6 +359,7 @@ impl World {
         }
         self.journal.crash();
         self.journal.restarted();
+        self.model.resolve_moves(|id| self.journal.committed.contains(&id));
         for client in &mut self.clients {
             client.cut(&mut self.node, &mut self.model)?;
         }
@@ -336,6 +372,7 @@ impl World {
         self.node = Node::new(now, core, self.batch_bytes_max, self.memory.clone());
         (self.node.fault, self.node.trace) = (self.fault, self.trace);
         self.node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
+        self.operator = Operator::new(&mut self.node, self.defaults.clone(), policies(self.fault));
         Ok(())
     }
 
@@ -354,6 +391,7 @@ impl World {
             }
             self.load()?;
             self.house_turn()?;
+            self.operator_turn()?;
             self.consume_all()?;
             for index in 0..self.clients.len() {
                 let (client, mut around) = self.client(index);
@@ -397,6 +435,7 @@ impl World {
             self.node.to_directory.push_back(DirectoryCommand::Gone { session, failed: false });
         }
         self.rest()?;
+        self.operator.check_answered()?;
         self.nothing_is_left()
     }
 
@@ -412,7 +451,7 @@ impl World {
         }
         let options = AttachOptions { durable: true, window_bytes: 1 << 40, ..AttachOptions::default() };
         let others = [DEAD_LETTERS, "$subscription/1", "$subscription/2", "$subscription/3"];
-        for name in PLAIN.into_iter().chain(PECULIAR).chain(others) {
+        for name in PLAIN.into_iter().chain(PECULIAR).chain(DESK).chain(others) {
             last.attach(&mut self.node, "", Kind::Named(name), options);
         }
         last
@@ -474,6 +513,16 @@ fn shard_config(limits: QueueLimits, fault: Option<Fault>) -> ShardConfig {
     ShardConfig { id: ShardId(0), limits, formats: Formats::default().with(Encoding::Plain, &Numbers), bug }
 }
 
+/// Those of the configuration.
+fn policies(fault: Option<Fault>) -> Vec<Policy> {
+    let mut policies = traits::policies();
+    if let Some(Fault::Core(_)) = fault {
+        // Queues that go when they are empty give planted bugs less time to show.
+        policies.retain(|policy| policy.auto_delete_after_ms.is_none());
+    }
+    policies
+}
+
 /// Starts a node on what the journal holds.
 fn start(
     now: Time,
@@ -488,17 +537,12 @@ fn start(
     let found: BTreeSet<QueueId> = rows.filter_map(|(_, key, _)| key.parse().ok().map(QueueId)).collect();
     model.restarted(&found)?;
     let outcomes = OutcomeLimits { outcomes_max: 100_000, age_max: std::time::Duration::from_secs(1 << 20) };
-    let mut policies = traits::policies();
-    if config.bug.is_some() {
-        // Queues that go when they are empty give planted bugs less time to show.
-        policies.retain(|policy| policy.auto_delete_after_ms.is_none());
-    }
     let released = Released::default();
     let directory = DirectoryConfig {
         on_release: released.on_release(),
         limits: DirectoryLimits { queues_max: 100, retained_max: 100, outcomes },
         defaults: defaults.clone(),
-        policies,
+        policies: policies(config.bug.map(Fault::Core)),
         ..DirectoryConfig::default()
     };
     let mut core = recover(now, recovered, shards, config, directory)?;

@@ -22,10 +22,14 @@ fn every_promise_is_kept_whatever_the_seed() {
         sum.loads += summary.loads;
         sum.transactions += summary.transactions;
         sum.rollbacks += summary.rollbacks;
+        sum.policies += summary.policies;
+        sum.deletions += summary.deletions;
+        sum.moves += summary.moves;
     }
     println!("{count} seeds: {sum:?}");
     // A simulator in which nothing happens finds nothing.
     assert!(count < 100 || (sum.confirmed > count && sum.dispatched > count && sum.crashes > 0 && sum.loads > count));
+    assert!(count < 100 || (sum.policies > count / 2 && sum.deletions > count / 10 && sum.moves > count / 2));
     assert!(count < 100 || (sum.transactions > count && sum.rollbacks > count));
 }
 
@@ -182,8 +186,28 @@ fn a_forgotten_duplicate_is_found() {
 }
 
 #[test]
+fn forgotten_policies_are_found() {
+    is_found(Fault::ForgetPolicies, "but these were said to be in force");
+}
+
+#[test]
+fn a_forgotten_deletion_is_found() {
+    is_found(Fault::ForgetDeletions, "was deleted and is back");
+}
+
+#[test]
+fn a_move_that_removes_first_is_found() {
+    is_found(Fault::MoveRemovesFirst, "is lost");
+}
+
+#[test]
+fn a_move_that_removes_later_is_found() {
+    is_found(Fault::MoveRemovesLater, "came back");
+}
+
+#[test]
 fn a_queue_that_goes_before_what_was_routed_to_it_is_in_is_found() {
-    is_found(Fault::RetireOvertakes, "");
+    is_found(Fault::RetireOvertakes, "is lost from mail");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use evergate_model::{Address, Event, PublishError, QueueId, Settle, Time, Token, TransactionError, TransactionId};
+use evergate_model::{
+    Address, Event, PublishError, QueueId, Seq, Settle, Time, Token, TransactionError, TransactionId,
+};
 
 use super::{InLine, Out, Publisher, PublisherEffect, Surroundings, Waiting, waits_for_room};
 use crate::directory::{CommitCommand, DirectoryCommand, HeldPublish};
@@ -156,6 +158,17 @@ impl Publisher {
             self.fail(transaction, NO_LONGER_HELD.to_owned(), out);
         }
         out.answers.extend(token.map(Event::Done));
+    }
+
+    /// A message that was reserved in its queue leaves it with the commit; if that fails, it is given back.
+    pub fn take_in(&mut self, transaction: TransactionId, (shard, queue, seq): (ShardId, QueueId, Seq), out: &mut Out) {
+        let open = self.transactions.open.get_mut(&transaction);
+        if let Some(open) = open.filter(|open| !open.in_line && open.failed.is_none()) {
+            open.shards.insert(shard);
+            open.awaited += 1;
+            let command = ShardCommand::PledgeReserved { transaction, queue, seq, session: self.session };
+            out.effects.push(PublisherEffect::Control(shard, command));
+        }
     }
 
     /// A shard answered a settle in a transaction.

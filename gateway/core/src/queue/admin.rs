@@ -100,6 +100,13 @@ impl Queue {
         }
     }
 
+    /// The queue goes: who still looks is told that nothing is there.
+    pub fn end_peeks(&mut self) -> impl Iterator<Item = ShardEffect> {
+        std::mem::take(&mut self.peeks).into_iter().map(|Peek { answer: (session, token), .. }| {
+            ShardEffect::Tell(session, SessionEvent::Peeked { token, messages: Vec::new() })
+        })
+    }
+
     /// Whether it is finished.
     fn look_on(&mut self, peek: &mut Peek, now: Time, out: &mut Out<'_>) -> bool {
         while peek.left > 0 {

@@ -48,6 +48,12 @@ impl Queue {
         true
     }
 
+    /// Whether it is on its way elsewhere.
+    pub fn is_leaving(&self, seq: Seq) -> bool {
+        let place = self.line.place_of(seq);
+        place.and_then(|place| self.line.get(place)).is_some_and(|entry| entry.state == State::Leaving)
+    }
+
     /// It did not arrive elsewhere: back into service.
     pub fn stop_leaving(&mut self, seq: Seq, now: Time, out: &mut Out<'_>) {
         let Some(place) = self.line.place_of(seq) else { return };

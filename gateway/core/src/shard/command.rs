@@ -139,6 +139,17 @@ pub enum ShardCommand {
         /// What it says.
         settle: Settle,
     },
+    /// A message that was reserved leaves its queue when a transaction commits; answered with `Pledged`.
+    PledgeReserved {
+        /// Which transaction.
+        transaction: TransactionId,
+        /// Which queue.
+        queue: QueueId,
+        /// Which place.
+        seq: Seq,
+        /// Who asks.
+        session: SessionId,
+    },
     /// Would these queues, which refuse messages when they are full, take what a transaction has for them? Answered
     /// with `RoomChecked`.
     CheckRoom {
@@ -193,7 +204,7 @@ pub enum ShardCommand {
         count: usize,
         /// Only these.
         selector: Option<Selector>,
-        /// Which of them leave service, until `Remove` or `GiveBack`.
+        /// Which of them leave service, until a transaction takes them, or `GiveBack`.
         reserve: Reserve,
         /// Who is answered.
         answer: (SessionId, Token),
@@ -209,7 +220,7 @@ pub enum ShardCommand {
     },
     /// `next_timeout()` has passed.
     Tick,
-    /// A dead letter has arrived in `_DMQ`, or what was reserved at its new place: take it from here.
+    /// A dead letter has arrived in `_DMQ`: take it from here.
     Remove {
         /// Which queue.
         queue: QueueId,

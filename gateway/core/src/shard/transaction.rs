@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use evergate_model::{Message, Outcome, PublishError, QueueId, Settle, Time, TransactionId};
+use evergate_model::{Message, Outcome, PublishError, QueueId, Seq, Settle, Time, TransactionId};
 
 use super::{Shard, ShardCommand, ShardTarget};
 use crate::consumer::ConsumerKey;
@@ -26,6 +26,8 @@ pub(super) struct Pledge {
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     pledges: HashMap<TransactionId, Vec<Pledge>>,
+    /// What was reserved in its queue and leaves it with the commit.
+    reserved: HashMap<TransactionId, Vec<(QueueId, Seq)>>,
     /// Settled otherwise than accepted, which others can see: when the commit is through.
     deferred: VecDeque<(Position, Pledge)>,
 }
@@ -42,6 +44,14 @@ impl Shard {
         match command {
             ShardCommand::Pledge { transaction, queue, session, settle } => {
                 self.pledge(transaction, queue, session, settle, effects);
+            }
+            ShardCommand::PledgeReserved { transaction, queue, seq, session } => {
+                let is_reserved = self.queues.get(&queue).is_some_and(|queue| queue.is_leaving(seq));
+                if is_reserved {
+                    self.transactions.reserved.entry(transaction).or_default().push((queue, seq));
+                }
+                let event = SessionEvent::Pledged { transaction, token: None, held: is_reserved.then_some(1) };
+                effects.push(ShardEffect::Tell(session, event));
             }
             ShardCommand::CheckRoom { transaction, session, wants } => {
                 self.check_room(transaction, session, &wants, effects);
@@ -103,6 +113,9 @@ impl Shard {
         for Pledge { queue, key, places, .. } in self.transactions.pledges.remove(&transaction).unwrap_or_default() {
             self.with_queue(now, queue, log, effects, |queue, out| queue.give_back_to(key, places, now, out));
         }
+        for (queue, seq) in self.transactions.reserved.remove(&transaction).unwrap_or_default() {
+            self.with_queue(now, queue, log, effects, |queue, out| queue.stop_leaving(seq, now, out));
+        }
     }
 
     /// Carries out this shard's part of a commit. Nothing of it can be seen before it is durable.
@@ -133,6 +146,14 @@ impl Shard {
             } else {
                 deferred.push(pledge);
             }
+        }
+        for (id, seq) in self.transactions.reserved.remove(&transaction).unwrap_or_default() {
+            // A queue that was deleted took its messages along.
+            let Some(queue) = self.queues.get_mut(&id) else { continue };
+            let mut out =
+                Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
+            queue.remove(seq, &mut out);
+            touched.push(id);
         }
         for (queue, number) in marks {
             self.records.extend(self.queues.get_mut(&queue).and_then(|queue| queue.mark(number, true)));
