@@ -27,7 +27,7 @@ const SOURCES: [&str; 9] = ["orders", "bills", "mail", "desk/1", "desk/2", "pati
 /// What he waits for.
 #[derive(Debug)]
 enum Asked {
-    Manage(ManageRequest),
+    Manage(Box<ManageRequest>),
     /// Messages that will go there, or that he takes out if there is no such place.
     Look {
         queue: QueueId,
@@ -90,7 +90,8 @@ impl Operator {
     fn manage(&mut self, around: &mut Around<'_>, request: ManageRequest) {
         around.model.operations.asks(&request);
         let (session, token) = (OPERATOR, self.token());
-        let command = DirectoryCommand::Manage { session, token, request: Box::new(request.clone()) };
+        let request = Box::new(request);
+        let command = DirectoryCommand::Manage { session, token, request: request.clone() };
         around.node.to_directory.push_back(command);
         self.asked = Some(Asked::Manage(request));
     }
@@ -137,7 +138,7 @@ impl Operator {
             }
         }
         match told {
-            Some(SessionEvent::Managed { result, .. }) => self.managed(around, result),
+            Some(SessionEvent::Managed { result, .. }) => self.managed(around, &result),
             Some(SessionEvent::Peeked { messages, .. }) => {
                 self.looked(around, messages);
                 Ok(())
@@ -154,9 +155,9 @@ impl Operator {
         }
     }
 
-    fn managed(&mut self, around: &mut Around<'_>, result: Result<ManageReply, ManageError>) -> Check {
+    fn managed(&mut self, around: &mut Around<'_>, result: &Result<ManageReply, ManageError>) -> Check {
         let Some(Asked::Manage(request)) = self.asked.take() else { return Err(format!("nobody asked: {result:?}")) };
-        match &result {
+        match result {
             Ok(ManageReply::Queues { queues, .. }) => self.check_settings(around.model, queues),
             Ok(reply) => around.model.managed(&request, reply),
             Err(ManageError::NotFound(_) | ManageError::InUse(_)) => {
