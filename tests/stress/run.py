@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import report  # noqa: E402
 from benchmarks.run import build  # noqa: E402
-from stress import disk, flat, overload, paging, restart, slow, stall  # noqa: E402
+from stress import disk, flat, large, overload, paging, restart, slow, stall  # noqa: E402
 from stress.figure import Rows, mark  # noqa: E402
 
-FIGURES = {each.__name__.rpartition(".")[2]: each for each in (flat, paging, restart, slow, overload, disk, stall)}
+FIGURES = {each.__name__.rpartition(".")[2]: each for each in (flat, paging, large, restart, slow, overload, disk, stall)}
 JOURNALS = ("sqlite", "postgres")
 
 

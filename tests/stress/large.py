@@ -1,0 +1,96 @@
+"""A body of 2 GiB goes from socket to journal to consumer: little memory, and small messages keep their pace.
+
+Small durable messages are measured before it and beside it: on other links of the same AMQP connection, and on connections of
+others. The large body is sent and taken by processes that stream it themselves.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+from lib.gateway import ROOT
+from stress.load import Load, result
+from stress.server import MIB, memory, peak, started
+
+BYTES = 2 << 30
+LIMITS = {"EVERGATE__LIMITS__QUEUE_BYTES_MAX": "16 GiB"}
+# Seconds of a measurement of the other connections; as many as fit are made while the body is under way.
+SLICE_SECONDS = 1.0
+BESIDE = {"mqtt": 200, "amqp": 200, "stomp": 200}
+
+
+def measure(rows, journal, scale):
+    size = int(BYTES * scale)
+    with started(journal, LIMITS) as gateway:
+        warm_up(gateway)
+        for sender, taker in (("amqp", "stomp"), ("stomp", "amqp")):
+            for protocol, action in ((sender, "send"), (taker, "take")):
+                one_way(rows, gateway, protocol, action, size)
+
+
+def warm_up(gateway):
+    """What any load makes the gateway keep is no growth."""
+    for protocol in BESIDE:
+        Load(gateway, protocol).pairs("warm", "durable", "queues", paced_seconds=0.5, full_seconds=1)
+    for action in ("send", "take"):
+        result_of(stream(gateway, "amqp", action, 32 * MIB, 0.1))
+
+
+def one_way(rows, gateway, protocol, action, size):
+    words = f"{protocol} {'to the journal' if action == 'send' else 'from the journal'}"
+    before = [beside(gateway, f"{protocol}-{action}-before-{number}") for number in range(3)]
+    first = gateway.rss_bytes() / MIB
+    during = []
+    with memory(gateway) as watch:
+        running = stream(gateway, protocol, action, size, before=5)
+        # Over AMQP it measures its own small messages first.
+        if protocol == "amqp":
+            time.sleep(5.5)
+        while running.poll() is None:
+            found = beside(gateway, f"{protocol}-{action}-{len(during)}")
+            # What ran on after its end tells nothing, unless there is no other.
+            if running.poll() is None or not during:
+                during.append(found)
+        found = result_of(running)
+    rows.tell(f"{words}: MiB/s of {size >> 20:,} MiB", size / MIB / found["seconds"])
+    rows.at_most(f"{words}: growth of RSS, MiB", peak(watch) - first, 64)
+    if protocol == "amqp":
+        for what in ("confirm", "delivery"):
+            compare(rows, f"{words}: {what} on other links", found["before"][what]["p99_us"], found["during"][what]["p99_us"])
+    for name in BESIDE:
+        for what in ("confirm_p99_us", "p99_us"):
+            then, now = (statistics.median(each[name][what] for each in runs) for runs in (before, during))
+            kind = "confirm" if what.startswith("confirm") else "delivery"
+            compare(rows, f"{words}: {kind} on other connections, {name}", then, now)
+
+
+def compare(rows, what, before, during):
+    rows.at_most(f"{what}, p99, % of that before ({before / 1000:.2f} ms, now {during / 1000:.2f})", 100 * during / before, 200)
+
+
+def beside(gateway, name):
+    """Small durable messages of all protocols at once, for one slice of time."""
+    loads = {
+        protocol: Load(gateway, protocol).start(
+            "pairs", f"{protocol}-{name}", "durable", "queues", rate=rate, paced_seconds=SLICE_SECONDS, full_seconds=0
+        )
+        for protocol, rate in BESIDE.items()
+    }
+    return {protocol: result(load, 60) for protocol, load in loads.items()}
+
+
+def stream(gateway, protocol, action, size, before):
+    arguments = [sys.executable, "-m", "stress.streams", protocol, action, "--port", gateway.ports[protocol]]
+    arguments += ["--bytes", size, "--before", before]
+    return subprocess.Popen(
+        list(map(str, arguments)), cwd=ROOT / "tests", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def result_of(process):
+    said, fault = process.communicate(timeout=1800)
+    if process.returncode != 0:
+        raise RuntimeError(fault.strip())
+    return json.loads(said)
