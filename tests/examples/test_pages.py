@@ -5,7 +5,7 @@ import pytest
 from lib.gateway import Gateway
 from lib.pages import blocks, examples, output, text_of
 
-PAGES = ("queues.md", "policies.md", "transactions.md")
+PAGES = ("queues.md", "policies.md", "transactions.md", "large-messages.md")
 CASES = [(page, number, example) for page in PAGES for number, example in enumerate(examples(page), 1)]
 
 

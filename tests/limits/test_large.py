@@ -364,14 +364,17 @@ def test_a_purge_gives_its_space_back(journal, open_client, queue):
 
 
 def test_space_is_given_back_so_that_the_journal_does_not_grow(journal, open_client, queue):
-    body = random.Random(9).randbytes(8 * MIB)
+    body = random.Random(9).randbytes(16 * MIB)
+    # PostgreSQL empties a table when it is full: after some 256 MiB.
+    rounds = {"sqlite": 20, "postgres": 48}[journal.kind]
     client = open_client("amqp")
     receiver = open_client("stomp").receiver(queue)
     sizes = []
-    for _ in range(20):
+    for _ in range(rounds):
         client.send(queue, body)
         take(receiver, body)
         receiver.settle()
         sizes.append(journal.disk_bytes() // MIB)
     journal.check_no_trace()
-    assert max(sizes[10:]) <= max(sizes[:10]) + 8, sizes
+    half = rounds // 2
+    assert max(sizes[half:]) <= max(sizes[:half]) + 32, sizes
