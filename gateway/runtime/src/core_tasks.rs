@@ -14,7 +14,7 @@ use crate::house::HouseRequest;
 
 /// Messages and bytes that one read from the journal brings back.
 const LOAD_MESSAGES_MAX: usize = 1024;
-const LOAD_BYTES_MAX: u64 = 4 << 20;
+const LOAD_BYTES_MAX: u64 = 1 << 20;
 
 /// After so many publishes a shard looks after settles and credit.
 const PUBLISHES_A_TURN: usize = 256;
