@@ -7,6 +7,7 @@ mod consumers;
 mod dedup;
 mod dispatch;
 mod entry;
+mod failures;
 mod groups;
 mod idle;
 mod latest;
@@ -16,6 +17,7 @@ mod look;
 mod paging;
 mod places;
 mod room;
+mod rows;
 mod settle;
 mod stream;
 mod timers;
@@ -32,6 +34,7 @@ pub use bodies::{Bodies, BodyRow};
 use class::{Class, ClassId, Mode, Rank};
 pub use dedup::{DedupRow, in_order};
 use entry::{Entry, State};
+pub use failures::FailureRow;
 pub use letter::DEAD_LETTER_QUEUE;
 use line::Line;
 
@@ -164,6 +167,8 @@ pub struct Queue {
     dedup: Option<Box<dedup::Dedup>>,
     /// Which messages have a body that is not in memory.
     pub bodies: Bodies,
+    /// How often messages failed that may not fail for ever.
+    failures: failures::Failures,
     /// On a stream: when the oldest message goes.
     ages_next: Option<Time>,
     peeks: Vec<admin::Peek>,
@@ -217,6 +222,7 @@ impl Queue {
             latest: None,
             dedup: None,
             bodies: Bodies::default(),
+            failures: failures::Failures::new(),
             ages_next: None,
             peeks: Vec::new(),
             marks: BTreeSet::new(),
@@ -393,6 +399,7 @@ impl Queue {
                 self.uncommitted_bytes -= entry.message.size_bytes();
             }
             self.log_settle(place, out);
+            self.forget_failures(place, place.seq, out);
         }
         self.release_bodies(place, place.seq, out);
     }

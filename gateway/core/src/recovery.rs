@@ -13,7 +13,7 @@ use crate::directory::{
     decode_transaction, delete_binding, delete_queue_row, put_definition, shard_of,
 };
 use crate::lane::Lane;
-use crate::queue::{BodyRow, DedupRow, in_order};
+use crate::queue::{BodyRow, DedupRow, FailureRow, in_order};
 use crate::routes::Routes;
 use crate::shard::{Shard, ShardConfig};
 
@@ -71,7 +71,7 @@ pub fn recover(
     let mut queues = Vec::new();
     let mut bindings: HashMap<QueueId, Vec<Binding>> = HashMap::new();
     let (mut retained, mut policies, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut identities, mut bodies) = (Vec::new(), Vec::new());
+    let (mut identities, mut bodies, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     let mut start = 1;
     for (table, key, value) in recovered.state {
         let unreadable = || format!("the journal's {table:?} row '{key}' is not of a form that this release reads");
@@ -96,6 +96,7 @@ pub fn recover(
             Table::Counter => {}
             Table::Transaction => outcomes.push(decode_transaction(&key, &value).ok_or_else(unreadable)?),
             Table::Body => bodies.push(BodyRow::decode(&key, &value).ok_or_else(unreadable)?),
+            Table::Failure => failures.push(FailureRow::decode(&key, &value).ok_or_else(unreadable)?),
             Table::Dedup => identities.push(DedupRow::decode(&key, &value).ok_or_else(unreadable)?),
         }
     }
@@ -139,6 +140,13 @@ pub fn recover(
     }
     for (id, bindings) in bindings {
         records.extend(bindings.iter().map(|binding| delete_binding(id, &binding.filter)));
+    }
+    for row in failures {
+        let (id, _) = Lane::split(row.queue);
+        match places.get(&id) {
+            Some(shard) => owners[*shard].recover_failures(id, &row),
+            None => records.push(row.delete()),
+        }
     }
     in_order(&mut identities);
     for row in identities {

@@ -20,7 +20,7 @@ use crate::consumer::ConsumerKey;
 use crate::directory::delete_queue_row;
 use crate::effect::{Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId};
 use crate::lane::{Lane, Place};
-use crate::queue::{DedupRow, Enqueued, Out, Queue, QueueConfig, QueueLimits, QueueStats};
+use crate::queue::{DedupRow, Enqueued, FailureRow, Out, Queue, QueueConfig, QueueLimits, QueueStats};
 
 /// A shard's settings.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +114,13 @@ impl Shard {
     pub(crate) fn recover_body(&mut self, id: QueueId, stored_as: QueueId, seq: Seq, body: Arc<LargeBody>) {
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.bodies.recover(stored_as, seq, body);
+        }
+    }
+
+    /// Takes over how often a message failed before the restart.
+    pub(crate) fn recover_failures(&mut self, id: QueueId, row: &FailureRow) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.recover_failures(row);
         }
     }
 
@@ -370,6 +377,7 @@ impl Shard {
             self.records.extend(stored.flat_map(|id| [Record::Purge { queue: id }, delete_queue_row(id)]));
             self.records.extend(queue.delete_identities());
             self.records.extend(queue.bodies.delete_rows(id));
+            self.records.extend(queue.delete_failures());
         }
         effects.push(ShardEffect::Full(id, false));
         if let Some(at) = queue.noted_timeout() {

@@ -95,11 +95,13 @@ pub enum Table {
     Dedup = 7,
     /// Messages whose body is not in memory, and where it is. By queue id and place.
     Body = 8,
+    /// How often messages were handed out in vain, on queues that limit it. By queue id and place.
+    Failure = 9,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Queue,
         Self::Binding,
         Self::Retained,
@@ -108,6 +110,7 @@ impl Table {
         Self::Transaction,
         Self::Dedup,
         Self::Body,
+        Self::Failure,
     ];
 
     /// The table stored as `number`.

@@ -491,6 +491,10 @@ impl World {
         if self.journal.store.live_count() > 0 {
             return Err(format!("the journal still holds {} messages", self.journal.store.live_count()));
         }
+        let state = self.journal.store.recover_now().state;
+        if let Some((table, key, _)) = state.iter().find(|(table, ..)| matches!(table, Table::Body | Table::Failure)) {
+            return Err(format!("the journal still holds the row {key} of {table:?}"));
+        }
         if self.memory.used_bytes() > 0 {
             return Err(format!("{} bytes of memory were not given back", self.memory.used_bytes()));
         }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_journal::{Record, StateChange, Table, codec};
+use evergate_journal::{Record, Table, codec};
 use evergate_model::{LargeBody, Message, QueueId, Seq};
 
+use super::rows::{parse_key, row, stored_row};
 use super::{Out, Queue};
 use crate::lane::{Lane, Place};
 
@@ -36,14 +37,14 @@ pub struct BodyRow {
 impl BodyRow {
     /// Reads a row. `None`: it is not of this release's form.
     pub fn decode(key: &str, value: &Bytes) -> Option<Self> {
-        let (queue, seq) = key.split_once(' ')?;
+        let (queue, seq) = parse_key(key)?;
         let body = codec::Reader::new(value.clone()).large().ok()?;
-        Some(Self { queue: QueueId(queue.parse().ok()?), seq: Seq(seq.parse().ok()?), body })
+        Some(Self { queue, seq, body })
     }
 
     /// The record that deletes it.
     pub fn delete(&self) -> Record {
-        row(self.queue, self.seq, None)
+        stored_row(Table::Body, self.queue, self.seq, None)
     }
 }
 
@@ -58,7 +59,7 @@ impl Bodies {
     /// The records that delete every row, as the queue goes.
     pub fn delete_rows(&self, id: QueueId) -> impl Iterator<Item = Record> {
         let stored = self.all.iter().filter(|(_, held)| held.stored);
-        stored.map(move |(place, _)| row(place.lane.stored_as(id), place.seq, None))
+        stored.map(move |(place, _)| row(Table::Body, id, *place, None))
     }
 
     /// Every body.
@@ -74,7 +75,7 @@ impl Queue {
         if stored {
             let mut value = Vec::new();
             codec::put_large(&mut value, body);
-            out.records.push(row(place.lane.stored_as(self.id), place.seq, Some(value.into())));
+            out.records.push(row(Table::Body, self.id, place, Some(value.into())));
         }
         self.bodies.bytes += body.bytes;
         self.bodies.all.insert(place, Held { body: body.clone(), stored });
@@ -103,13 +104,9 @@ impl Queue {
             let Some(Held { body, stored }) = self.bodies.all.remove(&place) else { continue };
             self.bodies.bytes -= body.bytes;
             if stored {
-                out.records.push(row(place.lane.stored_as(self.id), place.seq, None));
+                out.records.push(row(Table::Body, self.id, place, None));
             }
             out.released.push(body);
         }
     }
-}
-
-fn row(stored_as: QueueId, seq: Seq, value: Option<Bytes>) -> Record {
-    Record::State(StateChange { table: Table::Body, key: format!("{} {}", stored_as.0, seq.0).into(), value })
 }

@@ -137,7 +137,8 @@ impl Queue {
             let message = self.with_body(place, message);
             let was_scheduled = message.meta.deliver_at().is_some();
             let redelivered = seq < self.recovered_before;
-            let entry = Entry { stored: true, redelivered, ..self.entry(now, message) };
+            let failed_count = self.failures_of(place);
+            let entry = Entry { stored: true, redelivered, failed_count, ..self.entry(now, message) };
             let (is_waiting, is_expired) = (matches!(entry.state, State::Waiting(_)), entry.is_expired(now));
             self.watch(place, &entry);
             self.line.push(place, entry);

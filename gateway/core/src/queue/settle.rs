@@ -80,9 +80,13 @@ impl Queue {
             entry.refused_by.push(key);
         }
         let (failed_count, replaced) = (entry.failed_count, entry.replaced);
+        let is_stored = entry.stored;
         let (is_expired, expires_at) = (entry.is_expired(now), entry.expires_at);
         if let Some(key) = refused_by {
             self.seclude(key);
+        }
+        if failed && is_stored {
+            self.note_failure(place, failed_count, out);
         }
         let redelivery = &self.settings.redelivery;
         // Who gives up on a dead letter leaves it to the next: there is nowhere to send it.
