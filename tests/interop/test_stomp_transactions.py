@@ -1,11 +1,15 @@
 """STOMP transactions with stomp.py and stompjs (docs/protocols/stomp.md)."""
 
+import json
 import queue
+import time
+import urllib.request
 
 import pytest
 
 from interop.clients.stomp_py import StompPy
 from interop.messages import Address, Sent
+from lib.gateway import Gateway
 
 
 @pytest.fixture
@@ -214,3 +218,34 @@ def test_other_protocols_see_a_committed_transaction(open_client, client, queue_
     end(client, "t", "COMMIT")
     assert consumer.receive().body in (b"with the commit", "with the commit")
     consumer.close()
+
+
+def test_figures_and_the_log_tell_what_became_of_transactions():
+    with Gateway(environment={"EVERGATE__LIMITS__TRANSACTION_MESSAGES_MAX": "2"}) as gateway:
+
+        def figures():
+            with urllib.request.urlopen(gateway.url("/metrics"), timeout=5) as answer:
+                samples = (line.split() for line in answer.read().decode().splitlines() if "_transactions_" in line)
+                return {name.removeprefix("evergate_transactions_"): int(value) for name, value, *_ in samples if name != "#"}
+
+        def come_to(**expected):
+            deadline = time.monotonic() + 5
+            while figures() != expected:
+                assert time.monotonic() < deadline, figures()
+                time.sleep(0.1)
+
+        watcher, client = StompPy(gateway), StompPy(gateway)
+        watcher.subscribe(Address("topic", "_LOG/warn"))
+        for name in ("a", "b", "c", "d"):
+            client.connection.begin(name)
+        end(client, "a", "COMMIT")
+        end(client, "b", "ABORT")
+        come_to(open=2, committed_total=1, rolled_back_total=1, refused_total=0)
+        for _ in range(3):
+            client.connection.send("/queue/x", "", transaction="c")
+        told = json.loads(watcher.receive_raw(5).body)
+        assert told["event"] == "transaction refused by a limit"
+        assert "(2)" in told["why"]
+        client.close()
+        come_to(open=0, committed_total=1, rolled_back_total=3, refused_total=1)
+        watcher.close()

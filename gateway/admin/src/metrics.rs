@@ -88,10 +88,13 @@ impl Scrape {
             ("messages_rejected", "Messages refused to their publishers", totals.rejected),
             ("messages_dropped", "Messages accepted and then given up", totals.dropped),
             ("announcements_dropped", "Events not published because too many waited", totals.announcements_dropped),
+            ("transactions_committed", "Commits that clients were told of", totals.transactions_committed),
+            ("transactions_rolled_back", "Transactions rolled back", totals.transactions_rolled_back),
+            ("transactions_refused", "Transactions refused because of a limit", totals.transactions_refused),
         ] {
             page.one(name, help, None, &ConstCounter::new(value))?;
         }
-        Ok(())
+        page.one("transactions_open", "Transactions that are open", None, &gauge(totals.transactions_open))
     }
 
     fn connections(&self, page: &mut Page) -> fmt::Result {

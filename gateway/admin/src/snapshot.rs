@@ -58,6 +58,14 @@ pub struct Totals {
     pub dropped: u64,
     /// Events of the gateway's own that were not published because too many waited.
     pub announcements_dropped: u64,
+    /// Transactions that are open now.
+    pub transactions_open: u64,
+    /// Commits that clients were told of.
+    pub transactions_committed: u64,
+    /// Transactions rolled back, whoever wanted it.
+    pub transactions_rolled_back: u64,
+    /// Transactions refused because of a limit: not begun, or rolled back.
+    pub transactions_refused: u64,
 }
 
 /// What kind of destination a row shows.

@@ -27,8 +27,8 @@ pub use directory::{
 };
 pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId, StreamId};
 pub use publisher::{
-    BodyLimits, Out as PublisherOut, Publisher, PublisherCounts, PublisherEffect, Surroundings, TransactionLimits,
-    Waiting,
+    BodyLimits, Out as PublisherOut, Publisher, PublisherCounts, PublisherEffect, Surroundings, TransactionCounts,
+    TransactionLimits, Waiting,
 };
 pub use queue::{Peeked, PeekedState, QueueLimits, QueueStats, Reserve};
 pub use recovery::{Counters, RecoveredCore, recover};

@@ -4,6 +4,7 @@
 //! Pure: what must happen is written to [`Out`]; who drives it carries that out while it holds the routes.
 
 mod bodies;
+mod counts;
 mod transactions;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -17,6 +18,7 @@ use crate::routes::{RouteCache, Routes, Target};
 use crate::shard::ShardCommand;
 use bodies::Bodies;
 pub use bodies::BodyLimits;
+pub use counts::{PublisherCounts, TransactionCounts};
 pub use transactions::TransactionLimits;
 use transactions::Transactions;
 
@@ -55,19 +57,8 @@ pub struct Out {
     pub answers: Vec<Event>,
     /// For the counters of the gateway.
     pub counts: PublisherCounts,
-}
-
-/// What happened, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PublisherCounts {
-    /// Messages sent on.
-    pub published: u64,
-    /// Messages answered with a confirm.
-    pub confirmed: u64,
-    /// Messages refused.
-    pub refused: u64,
-    /// Transient messages that a full subscription missed.
-    pub dropped: u64,
+    /// Transactions that were refused because of a limit: why, in words.
+    pub beyond_limits: Vec<String>,
 }
 
 impl Out {

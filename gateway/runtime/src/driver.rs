@@ -256,6 +256,10 @@ impl Driver {
 
     fn give_answers(&mut self) {
         publisher::count(&self.gateway, &mut self.published);
+        for why in self.published.beyond_limits.drain(..) {
+            let client_id = self.connection.peer.lock().client_id.clone();
+            tracing::warn!(id = self.id.0, %client_id, why, "transaction refused by a limit");
+        }
         let now = self.gateway.clock.now();
         for event in self.published.answers.drain(..) {
             if let Event::Published { .. } = event {
@@ -361,6 +365,7 @@ impl Driver {
         }
         self.publisher.end(&mut self.published);
         publisher::carry_out(&self.gateway, &mut self.published);
+        publisher::count(&self.gateway, &mut self.published);
         self.directory.end(&self.gateway);
         self.gateway.directory.push(DirectoryCommand::Gone { session: self.id, failed: !goodbye });
         self.gateway.close_session(self.id);

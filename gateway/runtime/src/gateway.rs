@@ -73,6 +73,16 @@ pub struct Totals {
     pub dead_lettered: AtomicU64,
     /// Events of `_LOG`, `_PRESENCE` and `$SYS` that were not published because too many waited.
     pub announcements_dropped: AtomicU64,
+    /// Transactions begun.
+    pub transactions_begun: AtomicU64,
+    /// Of those, no longer open.
+    pub transactions_ended: AtomicU64,
+    /// Commits that clients were told of.
+    pub transactions_committed: AtomicU64,
+    /// Transactions rolled back, whoever wanted it.
+    pub transactions_rolled_back: AtomicU64,
+    /// Transactions refused because of a limit: not begun, or rolled back.
+    pub transactions_beyond_limit: AtomicU64,
 }
 
 /// What a shard's task is sent.

@@ -91,7 +91,8 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         publisher::pump(&gateway, &mut publisher, "", false, &mut out);
         // The totals are those of the clients.
-        out.counts = PublisherCounts { published: 0, confirmed: 0, ..out.counts };
+        out.counts =
+            PublisherCounts { refused: out.counts.refused, dropped: out.counts.dropped, ..PublisherCounts::default() };
         publisher::count(&gateway, &mut out);
         for event in out.answers.drain(..) {
             let (token, result) = match event {

@@ -27,13 +27,18 @@ pub fn carry_out(gateway: &Gateway, out: &mut PublisherOut) {
 
 /// Adds what it counted to the totals.
 pub fn count(gateway: &Gateway, out: &mut PublisherOut) {
-    let PublisherCounts { published, confirmed, refused, dropped } = std::mem::take(&mut out.counts);
+    let PublisherCounts { published, confirmed, refused, dropped, transactions } = std::mem::take(&mut out.counts);
     let totals = &gateway.totals;
     let counters = [
         (&totals.published, published),
         (&totals.confirmed, confirmed),
         (&totals.rejected, refused),
         (&totals.dropped, dropped),
+        (&totals.transactions_begun, transactions.begun),
+        (&totals.transactions_ended, transactions.ended),
+        (&totals.transactions_committed, transactions.committed),
+        (&totals.transactions_rolled_back, transactions.rolled_back),
+        (&totals.transactions_beyond_limit, transactions.beyond_limit),
     ];
     for (counter, amount) in counters {
         if amount > 0 {

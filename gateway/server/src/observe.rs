@@ -139,6 +139,14 @@ impl Observe for Observer {
                 rejected: totals.rejected.load(Relaxed),
                 dropped: totals.dropped.load(Relaxed),
                 announcements_dropped: totals.announcements_dropped.load(Relaxed),
+                // What ended is read first: it never is more than what was begun then.
+                transactions_open: {
+                    let ended = totals.transactions_ended.load(Relaxed);
+                    totals.transactions_begun.load(Relaxed).saturating_sub(ended)
+                },
+                transactions_committed: totals.transactions_committed.load(Relaxed),
+                transactions_rolled_back: totals.transactions_rolled_back.load(Relaxed),
+                transactions_refused: totals.transactions_beyond_limit.load(Relaxed),
             },
             destinations: latest.rows.clone(),
             connections,

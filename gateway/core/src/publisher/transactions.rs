@@ -72,9 +72,11 @@ impl Publisher {
         let max = self.transactions.limits.per_session_max;
         if self.transactions.open.len() >= max {
             let text = format!("as many transactions are open on this connection as the limit allows ({max})");
+            out.beyond_limit(text.clone());
             out.answers.push(Event::Begun { token, result: Err(TransactionError::RolledBack(text)) });
             return;
         }
+        out.counts.transactions.begun += 1;
         let open = Open {
             begun_at: now,
             publishes: Vec::new(),
@@ -116,7 +118,9 @@ impl Publisher {
             } else if memory_is_exhausted {
                 Some("the gateway has no memory for the messages of the transaction".to_owned())
             } else {
-                open.beyond(limits)
+                let beyond = open.beyond(limits);
+                beyond.iter().for_each(|text| out.beyond_limit(text.clone()));
+                beyond
             };
             if let Some(text) = broken {
                 self.fail(transaction, text, out);
@@ -183,7 +187,9 @@ impl Publisher {
         if let Some(open) = self.transactions.open.get_mut(&transaction) {
             open.awaited -= 1;
             open.settled += held.unwrap_or_default();
-            let broken = held.map_or_else(|| Some(NO_LONGER_HELD.to_owned()), |_| open.beyond(limits));
+            let beyond = held.and_then(|_| open.beyond(limits)).filter(|_| open.failed.is_none());
+            beyond.iter().for_each(|text| out.beyond_limit(text.clone()));
+            let broken = beyond.or_else(|| held.is_none().then(|| NO_LONGER_HELD.to_owned()));
             if let Some(text) = broken {
                 self.fail(transaction, text, out);
             }
@@ -251,6 +257,7 @@ impl Publisher {
         }
         let messages = open.publishes.len() as u64;
         out.counts.published += messages;
+        out.counts.transactions.ended += 1;
         self.transactions.committing.insert(token, (messages, open.bytes));
         // What follows stands behind it.
         self.with_directory += 1;
@@ -326,6 +333,7 @@ impl Publisher {
     pub(super) fn commit_routed(&mut self, token: Token, result: Result<(), TransactionError>, out: &mut Out) {
         self.with_directory -= 1;
         if let Err(error) = result {
+            out.counts.transactions.rolled_back += 1;
             if let Some((messages, bytes)) = self.transactions.committing.remove(&token) {
                 self.bytes -= bytes;
                 out.counts.refused += messages;
@@ -339,6 +347,7 @@ impl Publisher {
         if let Some((messages, bytes)) = self.transactions.committing.remove(&token) {
             self.bytes -= bytes;
             out.counts.confirmed += messages;
+            out.counts.transactions.committed += 1;
         }
         out.answers.push(Event::Committed { token, result });
     }
@@ -357,6 +366,7 @@ impl Publisher {
         let old: Vec<_> = self.transactions.open.iter().filter(|(_, open)| is_old(open)).map(|(id, _)| *id).collect();
         for transaction in old {
             let text = format!("the transaction was open for longer than {} ms", age_max.as_millis());
+            out.beyond_limit(text.clone());
             self.fail(transaction, text, out);
         }
     }
@@ -377,6 +387,8 @@ impl Publisher {
         if open.in_line {
             self.bytes -= open.bytes;
         }
+        out.counts.transactions.ended += 1;
+        out.counts.transactions.rolled_back += 1;
         open.failed = Some(text);
         open.publishes = Vec::new();
         open.bytes = 0;
