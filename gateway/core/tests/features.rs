@@ -486,7 +486,8 @@ fn what_expires_may_simply_go() {
 // --- duplicates
 
 fn dedup(count: u32) -> QueueSettings {
-    let window = DedupWindow { count, time: Duration::from_millis(100), by_message_id: false };
+    let window =
+        DedupWindow { count, time: Duration::from_millis(100), by_message_id: false, by_correlation_id: false };
     settings(|it| it.dedup = Some(window))
 }
 

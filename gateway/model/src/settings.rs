@@ -91,6 +91,8 @@ pub struct DedupWindow {
     pub time: Duration,
     /// The publisher's message id counts as identity where it sent no dedup id.
     pub by_message_id: bool,
+    /// The correlation id counts, before anything else: of the answers to one request the first wins.
+    pub by_correlation_id: bool,
 }
 
 /// How the pause before a redelivery grows.
@@ -224,6 +226,8 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedup_by_message_id: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_by_correlation_id: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_create: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_delete_after_ms: Option<u64>,
@@ -247,8 +251,8 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 /// Remembered when a policy turns duplicate detection on and says no more.
-const DEDUP_TIME: Duration = Duration::from_mins(10);
-const DEDUP_COUNT: u32 = 100_000;
+const DEDUP_WINDOW: DedupWindow =
+    DedupWindow { count: 100_000, time: Duration::from_mins(10), by_message_id: false, by_correlation_id: false };
 
 impl Policy {
     /// The pattern, checked.
@@ -337,21 +341,20 @@ impl Policy {
     }
 
     fn apply_dedup(&self, settings: &mut QueueSettings) {
-        match self.dedup_count {
-            Some(0) => settings.dedup = None,
-            Some(count) => {
-                let window = DedupWindow { count, time: DEDUP_TIME, by_message_id: false };
-                settings.dedup.get_or_insert(window).count = count;
-            }
-            None if self.dedup_time_ms.is_some() || self.dedup_by_message_id.is_some() => {
-                let window = DedupWindow { count: DEDUP_COUNT, time: DEDUP_TIME, by_message_id: false };
-                settings.dedup.get_or_insert(window);
-            }
-            None => {}
+        let is_meant = self.dedup_count.is_some()
+            || self.dedup_time_ms.is_some()
+            || self.dedup_by_message_id.is_some()
+            || self.dedup_by_correlation_id.is_some();
+        if self.dedup_count == Some(0) {
+            settings.dedup = None;
+        } else if is_meant {
+            let window = settings.dedup.get_or_insert(DEDUP_WINDOW);
+            set(&mut window.count, self.dedup_count);
         }
         if let Some(window) = &mut settings.dedup {
             set(&mut window.time, self.dedup_time_ms.map(Duration::from_millis));
             set(&mut window.by_message_id, self.dedup_by_message_id);
+            set(&mut window.by_correlation_id, self.dedup_by_correlation_id);
         }
     }
 }
@@ -374,7 +377,7 @@ mod tests {
         first.apply(&mut settings);
         second.apply(&mut settings);
         assert_eq!(settings.messages_max, 6);
-        let window = DedupWindow { count: 7, time: Duration::from_millis(1), by_message_id: false };
+        let window = DedupWindow { count: 7, time: Duration::from_millis(1), ..DEDUP_WINDOW };
         assert_eq!(settings.dedup, Some(window));
     }
 

@@ -16,7 +16,8 @@ use crate::bug::Bug;
 use crate::lane::Place;
 
 /// A dead letter that is sent again after a restart is a duplicate, whatever the settings of `_DMQ`.
-const LETTERS: DedupWindow = DedupWindow { count: 100_000, time: Duration::from_hours(24), by_message_id: false };
+const LETTERS: DedupWindow =
+    DedupWindow { count: 100_000, time: Duration::from_hours(24), by_message_id: false, by_correlation_id: false };
 
 /// Longer identities are told apart by a hash of 128 bits.
 const IDENTITY_BYTES_MAX: usize = 255;
@@ -74,11 +75,13 @@ impl Queue {
 
     /// What the publisher calls the message.
     fn identity(&self, message: &Message, window: &DedupWindow) -> Option<Arc<str>> {
-        let text = match message.meta.dedup_id() {
-            Some(id) => id.clone(),
-            None if window.by_message_id => self.config.formats.view(message).message_id?.to_text().into(),
-            None => return None,
-        };
+        let view = || self.config.formats.view(message);
+        let correlation_id = || view().correlation_id.map(|id| id.to_text().into());
+        let message_id = || view().message_id.map(|id| id.to_text().into());
+        let text: Arc<str> = None
+            .or_else(|| window.by_correlation_id.then(correlation_id).flatten())
+            .or_else(|| message.meta.dedup_id().cloned())
+            .or_else(|| window.by_message_id.then(message_id).flatten())?;
         Some(if text.len() > IDENTITY_BYTES_MAX { hashed(&text) } else { text })
     }
 
