@@ -105,7 +105,7 @@ pub enum Enqueued {
 pub struct Out<'a> {
     pub records: &'a mut Vec<Record>,
     pub effects: &'a mut Vec<ShardEffect>,
-    /// Reads that must wait until what was logged so far is committed.
+    /// What must wait until what was logged so far is committed.
     pub later: &'a mut Vec<ShardEffect>,
     /// Bodies that must stay until what was logged so far is committed.
     pub released: &'a mut Vec<Arc<LargeBody>>,

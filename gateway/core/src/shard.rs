@@ -214,9 +214,11 @@ impl Shard {
                 self.answer(answer.0, SessionEvent::Removed { token: answer.1, count }, effects);
             }
             ShardCommand::TakeOut { queue, seqs, answer } => {
-                let mut count = 0;
-                self.with_queue(now, queue, log, effects, |queue, out| count = queue.take_out(&seqs, out));
-                self.answer(answer.0, SessionEvent::Removed { token: answer.1, count }, effects);
+                if !self.queues.contains_key(&queue) {
+                    let event = SessionEvent::Removed { token: answer.1, count: 0 };
+                    effects.push(ShardEffect::Tell(answer.0, event));
+                }
+                self.with_queue(now, queue, log, effects, |queue, out| queue.take_out(&seqs, answer, out));
             }
             ShardCommand::Peek { queue, from, count, selector, reserve, answer } => {
                 if !self.queues.contains_key(&queue) {

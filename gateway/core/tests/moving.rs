@@ -2,12 +2,14 @@
 
 mod common;
 
-use common::{Bench, LIMITS, Q, SIZE, settle};
+use std::sync::Arc;
+
+use common::{Bench, LIMITS, Q, SIZE, message, message_to, settle};
 use evergate_core::{
     Group, Logged, PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect,
 };
 use evergate_journal::Record;
-use evergate_model::{Outcome, Seq, Token, TransactionId};
+use evergate_model::{Address, MessageId, Outcome, QueueId, Seq, Token, TransactionId};
 
 fn reserve(bench: &mut Bench, chosen: &[u64]) -> Vec<u64> {
     let reserve = Reserve::Chosen(chosen.iter().copied().map(Seq).collect());
@@ -102,4 +104,34 @@ fn who_looks_at_a_queue_that_is_deleted_is_answered() {
     assert!(bench.told().is_empty(), "some of it must be read back first");
     bench.apply(ShardCommand::Delete { queue: Q });
     assert!(bench.told()[0].starts_with("Peeked"));
+}
+
+#[test]
+fn what_is_not_there_is_not_removed_in_the_place_of_a_neighbour_on_disk() {
+    let mut bench = Bench::new(QueueLimits { resident_bytes_max: 1, ..LIMITS });
+    for number in 1..=4 {
+        let mut message = message_to(&Address::queue("q"));
+        (message.meta.id, message.meta.durable) = (MessageId(number), true);
+        message.meta.priority = if number == 2 { 9 } else { 4 };
+        bench.publish_message(Arc::new(message));
+    }
+    bench.commit();
+    bench.consumer(1, 1);
+    bench.effects.clear();
+    bench.apply(ShardCommand::Loaded {
+        queue: QueueId(Q.0 | 10 << 56),
+        messages: vec![(Seq(2), message(2, true))],
+        complete_to: Seq(2),
+    });
+    assert_eq!(bench.delivered(), [(1, 2)]);
+    bench.settle(settle(1, 2, 2, Outcome::Accept));
+    bench.commit();
+    bench.effects.clear();
+    // The range of 1, 3 and 4 covers the place of 2.
+    bench.apply(ShardCommand::TakeOut { queue: Q, seqs: vec![Seq(2), Seq(4)], answer: (SessionId(9), Token(7)) });
+    assert_eq!(bench.loads(), [(1, 4)]);
+    bench.loaded(&[1, 3, 4], 4);
+    bench.commit();
+    assert_eq!(bench.told(), [format!("{:?}", SessionEvent::Removed { token: Token(7), count: 1 })]);
+    assert_eq!((bench.stats().messages, bench.settled()), (2, vec![2, 4]));
 }

@@ -4,9 +4,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Bench, LIMITS, Q, settle};
+use common::{Bench, LIMITS, NOW, Q, settle};
 use evergate_core::{ConsumerWants, SessionEvent, SessionId, ShardCommand, ShardEffect};
-use evergate_model::{Attached, ConsumerId, Event, Outcome, Seq, Settle, Token};
+use evergate_model::{Attached, ConsumerId, Event, Outcome, QueueSettings, Seq, Settle, Time, Token};
 
 const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: false };
 const NOT_HERE: Outcome = Outcome::Modify { failed: false, undeliverable_here: true };
@@ -176,4 +176,16 @@ fn consumers_are_told_when_their_queue_is_deleted() {
     assert!(deleted);
     bench.publish(true);
     assert_eq!(bench.delivered(), []);
+}
+
+#[test]
+fn a_message_that_is_not_committed_does_not_become_a_dead_letter_before_it_is() {
+    let time_to_live = Some(std::time::Duration::from_millis(10));
+    let mut bench = Bench::with(LIMITS, QueueSettings { time_to_live, ..QueueSettings::default() });
+    bench.publish(true);
+    bench.now = Time(NOW.0 + 10);
+    bench.apply(ShardCommand::Tick);
+    assert_eq!((bench.letters().len(), bench.stats().dead_lettered_total), (0, 1));
+    bench.commit();
+    assert_eq!(bench.letters().len(), 1);
 }

@@ -230,7 +230,8 @@ impl Model {
                 return Err(format!("group {group} is with {holder:?} ({held:?}) and with {who:?} ({key:?})"));
             }
         }
-        if delivery.redelivered || sent.deliver_at.is_some() || delivery.retained {
+        let was_away = self.operations.times_moved(key) > 0;
+        if delivery.redelivered || sent.deliver_at.is_some() || delivery.retained || was_away {
             return Ok(());
         }
         let last = queue.more.groups.entry((group.clone(), selector, sent.priority)).or_default();
@@ -249,7 +250,9 @@ impl Model {
             return Ok(());
         };
         let plain = traits::PLAIN.contains(&queue.name.as_str());
-        if !plain || self.operations.reserving == Some(id) || queue.more.handed_out.contains(&key) {
+        // What waited beside the line for the credit of its group's consumer goes first.
+        let is_grouped = sent.group.is_some();
+        if !plain || is_grouped || self.operations.reserving == Some(id) || queue.more.handed_out.contains(&key) {
             return Ok(());
         }
         let waits = |(other, durable): (&Key, &bool)| {

@@ -489,7 +489,9 @@ impl World {
             }
         }
         if self.journal.store.live_count() > 0 {
-            return Err(format!("the journal still holds {} messages", self.journal.store.live_count()));
+            let found = self.journal.store.recover_now().queues;
+            let left: Vec<_> = found.iter().filter(|queue| !queue.live.is_empty()).collect();
+            return Err(format!("the journal still holds {left:?}"));
         }
         let state = self.journal.store.recover_now().state;
         if let Some((table, key, _)) = state.iter().find(|(table, ..)| matches!(table, Table::Body | Table::Failure)) {

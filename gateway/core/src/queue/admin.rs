@@ -11,7 +11,7 @@ use super::entry::State;
 use super::line::Item;
 use super::{Out, Queue};
 use crate::effect::{SessionEvent, SessionId, ShardEffect};
-use crate::lane::Place;
+use crate::lane::{Lane, Place};
 
 /// A message as an operator sees it.
 #[derive(Clone, Debug)]
@@ -68,6 +68,8 @@ pub struct Peek {
     left: usize,
     reserve: Reserve,
     found: Vec<Peeked>,
+    /// What it finds is removed, and so many were already. `None`: it is shown.
+    removed: Option<u64>,
     answer: (SessionId, Token),
 }
 
@@ -84,7 +86,7 @@ impl Queue {
         let mut class = Class::new(Mode::Peek, selector, None);
         class.set_cursors(from);
         let class = self.add_class(class);
-        self.peeks.push(Peek { class, left: count, reserve, found: Vec::new(), answer });
+        self.peeks.push(Peek { class, left: count, reserve, found: Vec::new(), removed: None, answer });
     }
 
     /// Goes on with the looks that are not finished.
@@ -92,8 +94,17 @@ impl Queue {
         for mut peek in std::mem::take(&mut self.peeks) {
             if self.look_on(&mut peek, now, out) {
                 self.classes.remove(&peek.class);
-                let event = SessionEvent::Peeked { token: peek.answer.1, messages: peek.found };
-                out.effects.push(ShardEffect::Tell(peek.answer.0, event));
+                let (session, token) = peek.answer;
+                let Some(removed) = peek.removed else {
+                    let event = SessionEvent::Peeked { token, messages: peek.found };
+                    out.effects.push(ShardEffect::Tell(session, event));
+                    continue;
+                };
+                let count = removed + peek.found.len() as u64;
+                for Peeked { seq, .. } in peek.found {
+                    self.remove(seq, out);
+                }
+                out.later.push(ShardEffect::Tell(session, SessionEvent::Removed { token, count }));
             } else {
                 self.peeks.push(peek);
             }
@@ -102,15 +113,25 @@ impl Queue {
 
     /// The queue goes: who still looks is told that nothing is there.
     pub fn end_peeks(&mut self) -> impl Iterator<Item = ShardEffect> {
-        std::mem::take(&mut self.peeks).into_iter().map(|Peek { answer: (session, token), .. }| {
-            ShardEffect::Tell(session, SessionEvent::Peeked { token, messages: Vec::new() })
+        std::mem::take(&mut self.peeks).into_iter().map(|Peek { answer: (session, token), removed, .. }| {
+            let shown = SessionEvent::Peeked { token, messages: Vec::new() };
+            ShardEffect::Tell(session, removed.map_or(shown, |count| SessionEvent::Removed { token, count }))
         })
     }
 
     /// Whether it is finished.
     fn look_on(&mut self, peek: &mut Peek, now: Time, out: &mut Out<'_>) -> bool {
+        let end = match &peek.reserve {
+            Reserve::Chosen(seqs) => seqs.last().copied(),
+            Reserve::Nothing | Reserve::All => None,
+        };
+        let is_beyond = |seq: Seq| end.is_some_and(|end| seq > end);
         while peek.left > 0 {
             match self.find(peek.class, now, out) {
+                Found::Ready(Place { lane, seq }, _) if is_beyond(seq) => self.end_lane(peek.class, lane),
+                Found::Paged(Place { lane, .. }, paged) if is_beyond(paged.range.first) => {
+                    self.end_lane(peek.class, lane);
+                }
                 Found::Ready(place, _) => {
                     self.pass(peek.class, place);
                     if !self.is_taken_by(&peek.reserve, place) {
@@ -139,6 +160,11 @@ impl Queue {
             }
         }
         true
+    }
+
+    /// The look finds nothing more in this lane.
+    fn end_lane(&mut self, id: ClassId, lane: Lane) {
+        self.classes.get_mut(&id).into_iter().for_each(|class| class.set_cursor(lane, Seq(u64::MAX)));
     }
 
     /// Whether the look is to show this one: always, or because it was reserved by this.
@@ -173,20 +199,32 @@ impl Queue {
         before - self.line.count
     }
 
-    /// Removes what no consumer holds of these places. Returns how many were there.
-    pub fn take_out(&mut self, seqs: &[Seq], out: &mut Out<'_>) -> u64 {
+    /// Removes what no consumer holds of these places; answered with `Removed`. Which of them are in a range that is
+    /// not in memory is known when that is read back.
+    pub fn take_out(&mut self, seqs: &[Seq], answer: (SessionId, Token), out: &mut Out<'_>) {
         let before = self.line.count;
+        let mut paged = BTreeSet::new();
         for seq in seqs {
             if let Some(place) = self.line.place_of(*seq) {
                 let state = self.line.get(place).map(|entry| entry.state);
                 if matches!(state, Some(State::Ready | State::Waiting(_))) {
                     self.remove_at(place, out);
                 }
-            } else if let Some(place) = self.line.paged_place_of(*seq) {
-                self.remove_paged(place, out);
+            } else if self.line.paged_place_of(*seq).is_some() {
+                paged.insert(*seq);
             }
         }
-        before - self.line.count
+        let count = before - self.line.count;
+        match paged.first().copied() {
+            Some(first) => {
+                self.peek(first, paged.len(), None, Reserve::Chosen(paged), answer);
+                self.peeks.iter_mut().last().into_iter().for_each(|peek| peek.removed = Some(count));
+            }
+            None => {
+                let (session, token) = answer;
+                out.later.push(ShardEffect::Tell(session, SessionEvent::Removed { token, count }));
+            }
+        }
     }
 
     /// Removes one message of a range that is not in memory.
