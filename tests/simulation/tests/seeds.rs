@@ -30,7 +30,7 @@ fn every_promise_is_kept_whatever_the_seed() {
     // A simulator in which nothing happens finds nothing.
     assert!(count < 100 || (sum.confirmed > count && sum.dispatched > count && sum.crashes > 0 && sum.loads > count));
     assert!(count < 100 || (sum.policies > count / 2 && sum.deletions > count / 10 && sum.moves > count / 2));
-    assert!(count < 100 || (sum.transactions > count && sum.rollbacks > count));
+    assert!(count < 100 || (sum.transactions > count / 2 && sum.rollbacks > count));
 }
 
 /// The planted bug breaks the promise that it should break, within some seeds.

@@ -215,15 +215,12 @@ impl Queue {
             }
         }
         let count = before - self.line.count;
-        match paged.first().copied() {
-            Some(first) => {
-                self.peek(first, paged.len(), None, Reserve::Chosen(paged), answer);
-                self.peeks.iter_mut().last().into_iter().for_each(|peek| peek.removed = Some(count));
-            }
-            None => {
-                let (session, token) = answer;
-                out.later.push(ShardEffect::Tell(session, SessionEvent::Removed { token, count }));
-            }
+        if let Some(first) = paged.first().copied() {
+            self.peek(first, paged.len(), None, Reserve::Chosen(paged), answer);
+            self.peeks.iter_mut().last().into_iter().for_each(|peek| peek.removed = Some(count));
+        } else {
+            let (session, token) = answer;
+            out.later.push(ShardEffect::Tell(session, SessionEvent::Removed { token, count }));
         }
     }
 
