@@ -14,6 +14,7 @@ mod promises;
 mod publisher;
 mod released;
 mod rng;
+mod start;
 mod traits;
 mod transaction;
 mod world;

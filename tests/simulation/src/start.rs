@@ -1,0 +1,65 @@
+//! How a node starts, and by what it goes.
+
+use std::collections::BTreeSet;
+
+use evergate_core::{
+    DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueLimits, RecoveredCore, ShardConfig, ShardId, recover,
+};
+use evergate_journal::{Batch, Table};
+use evergate_model::{Encoding, Formats, Policy, QueueId, QueueSettings, Time};
+
+use crate::journal::SimJournal;
+use crate::model::Model;
+use crate::node::Fault;
+use crate::released::Released;
+use crate::traits::{self, Numbers};
+
+/// What shards go by.
+pub fn shard_config(limits: QueueLimits, fault: Option<Fault>) -> ShardConfig {
+    let bug = match fault {
+        Some(Fault::Core(bug)) => Some(bug),
+        _ => None,
+    };
+    ShardConfig { id: ShardId(0), limits, formats: Formats::default().with(Encoding::Plain, &Numbers), bug }
+}
+
+/// Those of the configuration.
+pub fn policies(fault: Option<Fault>) -> Vec<Policy> {
+    let mut policies = traits::policies();
+    if let Some(Fault::Core(_)) = fault {
+        // Queues that go when they are empty give planted bugs less time to show.
+        policies.retain(|policy| policy.auto_delete_after_ms.is_none());
+    }
+    policies
+}
+
+/// Starts a node on what the journal holds.
+pub fn start(
+    now: Time,
+    journal: &SimJournal,
+    model: &mut Model,
+    shards: u16,
+    config: ShardConfig,
+    defaults: &QueueSettings,
+) -> Result<(RecoveredCore, Released), String> {
+    let recovered = journal.store.recover_now();
+    let rows = recovered.state.iter().filter(|(table, ..)| *table == Table::Queue);
+    let found: BTreeSet<QueueId> = rows.filter_map(|(_, key, _)| key.parse().ok().map(QueueId)).collect();
+    model.restarted(&found)?;
+    let outcomes = OutcomeLimits { outcomes_max: 100_000, age_max: std::time::Duration::from_secs(1 << 20) };
+    let released = Released::default();
+    let directory = DirectoryConfig {
+        on_release: released.on_release(),
+        limits: DirectoryLimits { queues_max: 100, retained_max: 100, outcomes },
+        defaults: defaults.clone(),
+        policies: policies(config.bug.map(Fault::Core)),
+        ..DirectoryConfig::default()
+    };
+    let mut core = recover(now, recovered, shards, config, directory)?;
+    let mut batch = Batch::default();
+    for record in core.records.drain(..) {
+        batch.add(record);
+    }
+    journal.store.apply(&batch).map_err(|error| error.to_string())?;
+    Ok((core, released))
+}
