@@ -108,6 +108,8 @@ impl<'a> Gateway<'a> {
         match action {
             Action::Authenticate(_) => self.authenticate(),
             Action::Publish(publish) => self.publish(publish),
+            // The publish that may follow is what is answered.
+            Action::Piece { .. } | Action::Abandon { .. } => {}
             Action::Attach(attach) => self.attach(attach),
             Action::Detach { consumer, delete, .. } => self.detach(consumer, delete),
             Action::Bind { consumer, binding, retained, token } => self.bind(consumer, binding, retained, token),
