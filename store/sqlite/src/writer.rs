@@ -12,8 +12,9 @@ use crate::checkpointer::{Checkpointer, Progress};
 use crate::plan::Plan;
 use crate::recovery::{Found, recover};
 
-/// Pages written since the last checkpoint that make one worthwhile.
-const CHECKPOINT_PAGES: u64 = 250;
+/// Pages written since the last checkpoint that make one worthwhile. Few, so that a commit that meets one at the disk
+/// waits for half a megabyte, not for ten.
+const CHECKPOINT_PAGES: u64 = 64;
 /// The log may grow to so many times its usual length while the checkpointer cannot catch up.
 const LONGEST: u64 = 8;
 
