@@ -12,9 +12,13 @@ use crate::checkpointer::{Checkpointer, Progress};
 use crate::plan::Plan;
 use crate::recovery::{Found, recover};
 
-/// Pages written since the last checkpoint that make one worthwhile. Few, so that a commit that meets one at the disk
-/// waits for half a megabyte, not for ten.
-const CHECKPOINT_PAGES: u64 = 64;
+/// Pages written since the last checkpoint that make one worthwhile. Often is dear where commits are many and small.
+const CHECKPOINT_PAGES: u64 = 1_000;
+/// While something large is stored, a commit of others that meets a checkpoint at the disk is to wait for half a
+/// megabyte of it, not for ten.
+const CHECKPOINT_PAGES_AMONG_LARGE: u64 = 64;
+/// A row of so many bytes is large.
+const LARGE_BYTES: usize = 64 << 10;
 /// The log may grow to so many times its usual length while the checkpointer cannot catch up.
 const LONGEST: u64 = 8;
 
@@ -101,7 +105,7 @@ fn run(mut connection: Connection, requests: &mpsc::Receiver<Request>, checkpoin
                 }
             }
             Request::Idle(reply) => {
-                log.nudge();
+                log.nudge(CHECKPOINT_PAGES);
                 drop(reply.send(Ok(())));
             }
             Request::Close(reply) => {
@@ -136,11 +140,12 @@ impl Log {
         let pages = pages(plan, self.options.page_bytes.into());
         self.pages += pages;
         self.new_pages += pages;
-        self.nudge();
+        let has_large = plan.packs.iter().any(|pack| pack.messages.len() >= LARGE_BYTES);
+        self.nudge(if has_large { CHECKPOINT_PAGES_AMONG_LARGE } else { CHECKPOINT_PAGES });
     }
 
-    fn nudge(&mut self) {
-        if self.new_pages >= CHECKPOINT_PAGES {
+    fn nudge(&mut self, least: u64) {
+        if self.new_pages >= least {
             self.new_pages = 0;
             self.checkpointer.nudge();
         }
