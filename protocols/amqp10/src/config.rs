@@ -53,7 +53,7 @@ impl Default for AmqpConfig {
             assembly_bytes_max: 64 * 1024 * 1024,
             depth_max: 32,
             link_credit: 500,
-            incoming_window: 256,
+            incoming_window: 2048,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(1),
             peer_idle_timeout_min: Duration::from_millis(100),

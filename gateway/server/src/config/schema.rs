@@ -355,7 +355,7 @@ impl Default for Amqp {
             unsettled_per_link_max: 10_000,
             assembly_bytes_max: ByteSize(64 << 20),
             depth_max: 32,
-            incoming_window: 256,
+            incoming_window: 2048,
             sasl_frame_bytes_max: ByteSize(4096),
             link_credit: 500,
             idle_timeout_seconds: 60,

@@ -7,15 +7,7 @@ use super::context::Context;
 use crate::error::{AmqpError, Fault, NOT_IMPLEMENTED, WINDOW_VIOLATION};
 use crate::performative::{Flow, FlowReply, LinkFlow, write_flow};
 
-/// Frames that may be under way while a large message comes in: what the session's other links send stands behind
-/// them. The window is not taken back, which clients need not expect, but runs down to this.
-const LARGE_WINDOW: u32 = 4;
-
 impl Channel {
-    fn takes_large(&self) -> bool {
-        self.links.values().any(|link| matches!(link, Link::Incoming(link) if link.takes_large()))
-    }
-
     /// The client sent a transfer.
     pub(super) fn count_transfer(&mut self, context: &mut Context, out: &mut Output) -> Result<(), Fault> {
         // 2.5.6: a session that sends over its window is ended.
@@ -24,13 +16,9 @@ impl Channel {
             .checked_sub(1)
             .ok_or_else(|| Fault::Session(AmqpError::new(WINDOW_VIOLATION, "a transfer beyond the incoming window")))?;
         self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
-        let usual = context.config.incoming_window;
-        if self.incoming_window <= usual / 2 {
-            let window = if self.takes_large() { usual.min(LARGE_WINDOW) } else { usual };
-            if self.incoming_window <= window / 2 {
-                self.incoming_window = window;
-                self.write_flow(None, context, out);
-            }
+        if self.incoming_window <= context.config.incoming_window / 2 {
+            self.incoming_window = context.config.incoming_window;
+            self.write_flow(None, context, out);
         }
         Ok(())
     }

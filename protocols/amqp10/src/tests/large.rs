@@ -16,9 +16,7 @@ const MEMORY: u64 = 100;
 const LIMIT: u64 = 1000;
 
 pub fn small_limits() -> AmqpConfig {
-    // What is said of the window is not what these tests are about.
-    let incoming_window = 1 << 20;
-    AmqpConfig { message_bytes_max: MEMORY, large_message_bytes_max: LIMIT, incoming_window, ..AmqpConfig::default() }
+    AmqpConfig { message_bytes_max: MEMORY, large_message_bytes_max: LIMIT, ..AmqpConfig::default() }
 }
 
 /// The end of a delivery that will not be whole.
@@ -371,25 +369,4 @@ proptest! {
         prop_assert_eq!(client.session_assembly_bytes(), 0);
         prop_assert!(client.session.next_timeout().is_some() || client.closed().is_some());
     }
-}
-
-#[test]
-fn while_a_large_message_comes_in_the_window_runs_down_to_a_few_frames_and_opens_again() {
-    let config = AmqpConfig { incoming_window: 40, large_message_bytes_max: 1 << 20, ..small_limits() };
-    let mut client = sender(config);
-    client.replies();
-    let windows = |client: &mut Client| {
-        let flows = client.replies().into_iter().filter(|reply| reply.code == code::FLOW);
-        flows.map(|reply| reply.field(1) == Value::Uint(4)).collect::<Vec<_>>()
-    };
-    let message = data(&[1; 2000]);
-    let chunks: Vec<&[u8]> = message.chunks(20).collect();
-    for (n, chunk) in chunks.iter().enumerate() {
-        client.send(0, &part(3, Some(0), false, n + 1 < chunks.len(), chunk));
-    }
-    // 101 frames: 38 until two are left, then two at a time.
-    let narrow = windows(&mut client);
-    assert!(narrow.len() > 25 && narrow.iter().all(|is_narrow| *is_narrow), "{narrow:?}");
-    client.send(0, &transfer(3, 1, false, &data(b"x")));
-    assert_eq!(windows(&mut client), [false]);
 }
