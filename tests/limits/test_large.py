@@ -10,6 +10,7 @@ from proton import ConnectionException, Delivery, Message, ProtonException
 from proton.handlers import TransactionHandler
 
 from badinput.mqtt import connect5, number
+from interop.test_admin import Admin
 from limits.streaming import CLIENTS, CONTENT_TYPE, fingerprint, pieces
 from limits.test_limits import connect, publish, subscribe, until
 from limits.trace import JOURNALS, MIB, Journal
@@ -346,6 +347,19 @@ def test_an_expired_body_is_delivered_from_the_dead_letters(journal, open_client
     assert (received.reason, received.properties["colour"], received.content_type) == ("expired", "red", CONTENT_TYPE)
     receiver.settle()
     journal.check_no_trace()
+
+
+def test_an_operator_cannot_take_the_body_away_from_its_message(gateway, open_client, queue):
+    open_client("amqp").send(queue, BODY)
+    with contextlib.closing(Admin(gateway)) as admin:
+        names = [row["name"] for row in admin.result("queue.list", private=True)["queues"]]
+        (body,) = [name for name in names if name.startswith("$body/")]
+        for refused in ({"op": "queue.purge", "queue": body}, {"op": "queue.remove", "queue": body, "seqs": [1]}):
+            answer = admin.ask(**refused)
+            assert not answer["ok"] and "the body of a large message" in str(answer), answer
+    receiver = open_client("amqp").receiver(queue)
+    take(receiver, BODY)
+    receiver.settle()
 
 
 def test_a_purge_gives_its_space_back(journal, open_client, queue):

@@ -1,7 +1,7 @@
 //! Operators' requests to one queue: look into it, empty it, take messages out.
 
 use evergate_core::{ManageError, Peeked, Reserve, SessionEvent, SessionId, ShardCommand, ShardId};
-use evergate_model::{Message, MessageId, QueueId, Selector, Seq, Token};
+use evergate_model::{BODY_PREFIX, Message, MessageId, QueueId, Selector, Seq, Token};
 use tokio::sync::oneshot;
 
 use crate::gateway::Gateway;
@@ -111,6 +111,10 @@ impl Gateway {
     }
 
     fn place_of(&self, name: &str) -> Result<(QueueId, ShardId), ManageError> {
+        if name.starts_with(BODY_PREFIX) {
+            let text = format!("{name} is the body of a large message: what is done to it is done to that message");
+            return Err(ManageError::Invalid(text));
+        }
         let target = self.routes.read().queue(name);
         let place = target.map(|target| (target.queue, target.shard));
         place.ok_or_else(|| ManageError::NotFound(format!("there is no queue {name}")))
