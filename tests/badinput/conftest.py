@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,20 @@ ENVIRONMENT = {
 LATENCY_SECONDS_MAX = 2
 
 
-@pytest.fixture(scope="session")
-def gateway():
-    with Gateway(environment=ENVIRONMENT) as started:
+@contextmanager
+def surviving(environment):
+    """A gateway that is to live through everything, and then to end when it is told."""
+    with Gateway(environment=environment) as started:
         yield started
         assert started.is_running(), f"the gateway ended by itself:\n{started.log[-4000:]}"
         assert started.stop() == 0, "SIGTERM did not end it cleanly"
         assert "panicked" not in started.log
+
+
+@pytest.fixture(scope="session")
+def gateway():
+    with surviving(ENVIRONMENT) as started:
+        yield started
 
 
 class Companions:

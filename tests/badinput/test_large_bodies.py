@@ -7,8 +7,8 @@ import pytest
 
 from badinput import stomp
 from badinput.case import Case, Peer, agrees, play
+from badinput.conftest import surviving
 from badinput.measure import growth
-from lib.gateway import Gateway
 
 ENVIRONMENT = {
     "EVERGATE__LIMITS__MESSAGE_BYTES_MAX": "1MiB",
@@ -49,11 +49,8 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def roomy():
-    with Gateway(environment=ENVIRONMENT) as started:
+    with surviving(ENVIRONMENT) as started:
         yield started
-        assert started.is_running(), f"the gateway ended by itself:\n{started.log[-4000:]}"
-        assert started.stop() == 0, "SIGTERM did not end it cleanly"
-        assert "panicked" not in started.log
 
 
 def bodies(gateway):

@@ -399,9 +399,8 @@ impl Queue {
                 self.uncommitted_bytes -= entry.message.size_bytes();
             }
             self.log_settle(place, out);
-            self.forget_failures(place, place.seq, out);
         }
-        self.release_bodies(place, place.seq, out);
+        self.forget_rows(place, place.seq, out);
     }
 
     fn log_settle(&self, place: Place, out: &mut Out<'_>) {

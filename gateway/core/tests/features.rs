@@ -2,30 +2,17 @@
 
 mod common;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Bench, LIMITS, NOW, Q, SIZE, settle};
+use common::{Bench, LIMITS, NOW, Plainly, Q, SIZE, settle};
 use evergate_core::{PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect};
 use evergate_journal::Record;
 use evergate_model::{
-    Address, Body, Consumers, DedupWindow, Dispatch, Encoding, Format, Message, MessageId, Meta, OnFull, Outcome,
-    QueueKind, QueueSettings, Redelivery, Selector, Seq, StreamStart, Time, Token, Unwanted, Value, View,
+    Address, Consumers, DedupWindow, Dispatch, Encoding, Message, MessageId, Meta, OnFull, Outcome, QueueKind,
+    QueueSettings, Redelivery, Selector, Seq, StreamStart, Time, Token, Unwanted,
 };
-
-/// A format whose body is one property, `p`.
-pub struct Plainly;
-
-impl Format for Plainly {
-    fn view<'a>(&self, message: &'a Message) -> View<'a> {
-        let mut view = View::new(Body::Binary(Cow::Borrowed(&message.body)));
-        let text = std::str::from_utf8(&message.body).unwrap_or_default();
-        view.application.push(("p".into(), Value::String(text.into())));
-        view
-    }
-}
 
 fn message(number: u64, durable: bool, property: &str, change: impl FnOnce(&mut Meta)) -> Arc<Message> {
     let mut meta = Meta::new(Address::queue("q"));

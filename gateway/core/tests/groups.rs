@@ -2,27 +2,12 @@
 
 mod common;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Bench, LIMITS, NOW, Q, settle};
+use common::{Bench, LIMITS, NOW, Plainly, Q, settle};
 use evergate_core::ShardCommand;
-use evergate_model::{
-    Address, Body, Consumers, Encoding, Format, Message, MessageId, Meta, Outcome, QueueSettings, Selector, Value, View,
-};
-
-/// A format whose body is one property, `p`.
-struct Plainly;
-
-impl Format for Plainly {
-    fn view<'a>(&self, message: &'a Message) -> View<'a> {
-        let mut view = View::new(Body::Binary(Cow::Borrowed(&message.body)));
-        let text = std::str::from_utf8(&message.body).unwrap_or_default();
-        view.application.push(("p".into(), Value::String(text.into())));
-        view
-    }
-}
+use evergate_model::{Address, Consumers, Encoding, Message, MessageId, Meta, Outcome, QueueSettings, Selector};
 
 fn grouped(number: u64, group: &str, property: &str) -> Arc<Message> {
     let mut meta = Meta::new(Address::queue("q"));

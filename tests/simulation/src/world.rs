@@ -191,18 +191,17 @@ impl World {
     }
 
     fn client(&mut self, index: usize) -> (&mut Client, Around<'_>) {
-        let around = Around {
-            node: &mut self.node,
-            journal: &mut self.journal,
-            model: &mut self.model,
-            rng: &mut self.rng,
-            last_session: &mut self.last_session,
-            half_open: &mut self.half_open,
-        };
-        (&mut self.clients[index], around)
+        let (clients, _, around) = self.actors();
+        (&mut clients[index], around)
     }
 
     fn operator(&mut self) -> (&mut Operator, Around<'_>) {
+        let (_, operator, around) = self.actors();
+        (operator, around)
+    }
+
+    /// Who acts, and what they act on.
+    fn actors(&mut self) -> (&mut [Client], &mut Operator, Around<'_>) {
         let around = Around {
             node: &mut self.node,
             journal: &mut self.journal,
@@ -211,7 +210,7 @@ impl World {
             last_session: &mut self.last_session,
             half_open: &mut self.half_open,
         };
-        (&mut self.operator, around)
+        (&mut self.clients, &mut self.operator, around)
     }
 
     fn operator_turn(&mut self) -> Check {

@@ -1,7 +1,7 @@
 //! Bodies that are too large for memory, on their way in: cut into pieces, which are published to a queue of their
 //! own. The message follows when all of them are committed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -142,12 +142,12 @@ impl Publisher {
         let bodies = &mut self.bodies;
         let Some(incoming) = bodies.all.get_mut(&body) else { return };
         incoming.abandoned = true;
-        let mut dropped = HashSet::new();
+        let mut dropped = Vec::new();
         let bytes = &mut self.bytes;
         self.waiting.retain(|next| match next {
             InLine::Message(waiting) if bodies.pieces.get(&waiting.token) == Some(&body) => {
                 *bytes -= waiting.message.size_bytes();
-                dropped.insert((waiting.token, waiting.message.size_bytes()));
+                dropped.push((waiting.token, waiting.message.size_bytes()));
                 false
             }
             _ => true,

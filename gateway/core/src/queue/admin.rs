@@ -228,8 +228,7 @@ impl Queue {
     pub(super) fn remove_paged(&mut self, place: Place, out: &mut Out<'_>) {
         if self.settled_in_range.insert(place) && self.line.forget_paged(place) {
             self.log_settle(place, out);
-            self.release_bodies(place, place.seq, out);
-            self.forget_failures(place, place.seq, out);
+            self.forget_rows(place, place.seq, out);
         }
         if self.line.paged_at(place).is_none() {
             self.settled_in_range.remove(&place);
@@ -242,8 +241,6 @@ impl Queue {
         self.unwatch_range(key, &paged);
         let (queue, range) = (key.lane.stored_as(self.id), paged.range);
         out.records.push(evergate_journal::Record::Settle { queue, first: range.first, last: range.last });
-        let first = Place { lane: key.lane, seq: range.first };
-        self.release_bodies(first, range.last, out);
-        self.forget_failures(first, range.last, out);
+        self.forget_rows(Place { lane: key.lane, seq: range.first }, range.last, out);
     }
 }

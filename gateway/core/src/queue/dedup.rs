@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use evergate_journal::{Record, StateChange, Table, codec};
+use evergate_journal::{Record, Table, codec};
 use evergate_model::{DedupWindow, Message, QueueId, Seq, Time};
 
+use super::rows::{parse_key, stored_row};
 use super::{DEAD_LETTER_QUEUE, Out, Queue};
 use crate::bug::Bug;
 use crate::lane::Place;
@@ -50,10 +51,10 @@ pub struct DedupRow {
 impl DedupRow {
     /// Reads a row of [`Table::Dedup`]. `None`: it is not of this release's form.
     pub fn decode(key: &str, value: &Bytes) -> Option<Self> {
-        let (queue, first) = key.split_once(' ')?;
+        let (queue, first) = parse_key(key)?;
         let identities = codec::decode_identities(value).ok()?;
         let identities = identities.into_iter().map(|(at, text)| (Time(at), text)).collect();
-        Some(Self { queue: QueueId(queue.parse().ok()?), first: Seq(first.parse().ok()?), identities })
+        Some(Self { queue, first, identities })
     }
 
     /// What deletes it.
@@ -63,8 +64,7 @@ impl DedupRow {
 }
 
 fn delete_row(queue: QueueId, first: Seq) -> Record {
-    let key = format!("{} {}", queue.0, first.0).into();
-    Record::State(StateChange { table: Table::Dedup, key, value: None })
+    stored_row(Table::Dedup, queue, first, None)
 }
 
 impl Queue {

@@ -4,7 +4,16 @@ use bytes::Bytes;
 use evergate_journal::{Record, StateChange, Table};
 use evergate_model::{QueueId, Seq};
 
+use super::{Out, Queue};
 use crate::lane::Place;
+
+impl Queue {
+    /// The messages from `first` to `last` of its lane are gone, and their rows with them.
+    pub(super) fn forget_rows(&mut self, first: Place, last: Seq, out: &mut Out<'_>) {
+        self.release_bodies(first, last, out);
+        self.forget_failures(first, last, out);
+    }
+}
 
 /// The row of the message at `place` of the queue; no value deletes it.
 pub fn row(table: Table, queue: QueueId, place: Place, value: Option<Bytes>) -> Record {

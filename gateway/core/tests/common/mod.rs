@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,9 +14,21 @@ use evergate_core::{
 };
 use evergate_journal::Record;
 use evergate_model::{
-    Address, Attach, Attached, ConsumerId, Delivery, Encoding, Event, Format, Formats, Message, MessageId, Meta,
-    Outcome, QueueId, QueueSettings, QueueSpec, Seq, Settle, Time, Token,
+    Address, Attach, Attached, Body, ConsumerId, Delivery, Encoding, Event, Format, Formats, Message, MessageId, Meta,
+    Outcome, QueueId, QueueSettings, QueueSpec, Seq, Settle, Time, Token, Value, View,
 };
+
+/// A format whose body is one property, `p`.
+pub struct Plainly;
+
+impl Format for Plainly {
+    fn view<'a>(&self, message: &'a Message) -> View<'a> {
+        let mut view = View::new(Body::Binary(Cow::Borrowed(&message.body)));
+        let text = std::str::from_utf8(&message.body).unwrap_or_default();
+        view.application.push(("p".into(), Value::String(text.into())));
+        view
+    }
+}
 
 pub const Q: QueueId = QueueId(7);
 pub const NOW: Time = Time(1000);
