@@ -30,6 +30,8 @@ pub enum Bug {
     RefuseTooLate,
     /// Of two messages with one key the older stays.
     KeepOldValue,
+    /// A queue goes by the settings that it was made with, whatever it is told later.
+    IgnoreChange,
     /// Duplicate detection forgets what was consumed.
     ForgetDuplicates,
 }

@@ -62,6 +62,8 @@ pub struct QueueStats {
     pub bytes: u64,
     /// Of those, bytes in memory.
     pub resident_bytes: u64,
+    /// Of the messages, those on their way elsewhere: to `_DMQ`, or where an operator moves them.
+    pub leaving: u64,
     /// Consumers attached.
     pub consumers: u64,
     /// Deliveries without an outcome.
@@ -248,6 +250,9 @@ impl Queue {
 
     /// How it behaves from now on. What is there already keeps its expiry and its lane.
     pub fn change(&mut self, settings: Arc<QueueSettings>, out: &mut Out<'_>) {
+        if self.config.bug == Some(Bug::IgnoreChange) {
+            return;
+        }
         let was_single_active = self.is_single_active();
         let before = std::mem::replace(&mut self.settings, settings);
         self.prepare();
@@ -277,6 +282,7 @@ impl Queue {
             messages: self.line.count,
             bytes: self.bytes(),
             resident_bytes: self.line.resident_bytes,
+            leaving: self.leaving,
             consumers: self.consumers.len() as u64,
             unsettled: self.unsettled,
             ..self.stats

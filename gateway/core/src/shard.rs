@@ -139,6 +139,11 @@ impl Shard {
         self.queues.values().map(|queue| (&queue.name, queue.stats()))
     }
 
+    /// One queue's figures. Two queues may have one name while the older of them is being deleted.
+    pub fn stats_of(&self, id: QueueId) -> Option<QueueStats> {
+        self.queues.get(&id).map(Queue::stats)
+    }
+
     /// Applies one command: appends what must be kept to `log` and what must happen to `effects`.
     #[allow(clippy::too_many_lines)] // an arm a command
     pub fn apply(&mut self, now: Time, command: ShardCommand, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {

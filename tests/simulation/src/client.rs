@@ -61,6 +61,8 @@ struct Draft {
 pub struct Client {
     index: u32,
     id: String,
+    /// It goes to the operator's queues more than others.
+    is_at_desks: bool,
     pub connection: Option<Connection>,
     /// It keeps a session; whether that survives restarts.
     session: Option<bool>,
@@ -103,6 +105,7 @@ impl Client {
         Self {
             index,
             id: format!("client-{index}"),
+            is_at_desks: rng.one_in(4),
             connection: None,
             session,
             queue: None,
@@ -188,7 +191,7 @@ impl Client {
         let address = if to_mail {
             Address::queue("mail")
         } else if to_queue {
-            Address::queue(some_queue(rng))
+            Address::queue(some_queue(rng, self.is_at_desks))
         } else {
             Address::topic(rng.pick(&TOPICS))
         };
@@ -332,7 +335,7 @@ impl Client {
         let Some(connection) = &mut self.connection else { return };
         let rng = &mut *around.rng;
         let kind = match rng.below(8) {
-            0..3 => Kind::Named(some_queue(rng)),
+            0..3 => Kind::Named(some_queue(rng, self.is_at_desks)),
             3..6 => {
                 let (name, filter) = rng.pick(&SUBSCRIPTIONS);
                 Kind::Subscription(name, parsed(filter))
@@ -548,8 +551,11 @@ fn parsed(filter: &str) -> Filter {
 }
 
 /// Mostly one that behaves as usual.
-fn some_queue(rng: &mut Rng) -> &'static str {
-    match rng.below(8) {
+fn some_queue(rng: &mut Rng, at_desks: bool) -> &'static str {
+    if at_desks && rng.one_in(2) {
+        return rng.pick(&DESK);
+    }
+    match rng.below(9) {
         0..4 => rng.pick(&PLAIN),
         4..7 => rng.pick(&PECULIAR),
         _ => rng.pick(&DESK),

@@ -4,6 +4,8 @@
 
 mod client;
 mod connection;
+mod definitions;
+mod in_force;
 mod journal;
 mod key;
 mod model;

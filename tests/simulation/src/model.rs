@@ -2,12 +2,15 @@
 //! every delivery as it leaves its queue; it knows nothing of how the core works.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use evergate_core::{ConsumerWants, SessionId};
 use evergate_model::{
-    Address, AddressKind, BODY_PREFIX, ConsumerId, Delivery, Filter, QueueId, Seq, Settle, Time, TransactionId,
+    Address, AddressKind, BODY_PREFIX, ConsumerId, Delivery, Dispatch, Filter, QueueId, QueueSettings, Seq, Settle,
+    Time, TransactionId,
 };
 
+use crate::in_force::InForce;
 use crate::key::Key;
 use crate::operations::Operations;
 use crate::promises::{More, Wishes};
@@ -87,6 +90,7 @@ pub struct Queue {
     in_transactions: HashMap<(TransactionId, Line), u64>,
     floors: HashMap<Line, u64>,
     pub more: More,
+    pub in_force: InForce,
     /// Which key stands at a place that was handed out.
     pub places: HashMap<Seq, Key>,
     copies: HashMap<Key, u32>,
@@ -155,11 +159,15 @@ impl Model {
         }
     }
 
-    pub fn created(&mut self, id: QueueId, name: &str, durable: bool) {
+    pub fn created(&mut self, id: QueueId, name: &str, durable: bool, settings: &Arc<QueueSettings>) {
         // Bodies go when nobody refers to them; that they are there as long as somebody does, deliveries show.
         let permanent = durable && !name.starts_with("$session/") && !name.starts_with(BODY_PREFIX);
-        let queue = Queue { name: name.into(), durable, permanent, since_start: self.starts, ..Queue::default() };
+        let mut in_force = InForce::default();
+        in_force.change(settings.clone(), &[]);
+        let since_start = self.starts;
+        let queue = Queue { name: name.into(), durable, permanent, since_start, in_force, ..Queue::default() };
         self.queues.insert(id, queue);
+        self.was_told(id, settings);
     }
 
     /// The queue is deleted in its shard.
@@ -270,7 +278,7 @@ impl Model {
         let (Some(queue), Some(sent)) = (self.queues.get_mut(&id), self.sent.get(&key)) else {
             return Err(format!("{key:?} came from nowhere"));
         };
-        let is_eager = queue.name == "eager";
+        let is_eager = queue.in_force.settings.dispatch == Dispatch::Eager;
         if queue.permanent && delivery.message.meta.durable && !is_eager && !is_live(id, seq) {
             return Err(format!("{key:?} was handed out by {} before its commit", queue.name));
         }
@@ -379,7 +387,7 @@ impl Queue {
     /// Places of messages that are not stored are used again after a restart.
     fn restarted(&mut self, sent: &HashMap<Key, Sent>) {
         // What an eager queue handed out before its commit was perhaps never there.
-        if self.permanent && self.name != "eager" {
+        if self.permanent && !self.in_force.was_eager {
             self.places.retain(|_, key| sent.get(key).is_some_and(|sent| sent.durable));
         } else {
             // Some of its bindings do not store: which places those had is not known here.
@@ -393,6 +401,7 @@ impl Queue {
         // The consumers' classes begin anew.
         self.last_places.clear();
         self.more.restarted();
+        self.in_force.restarted();
     }
 
     fn handed_out(

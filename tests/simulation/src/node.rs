@@ -14,6 +14,7 @@ use evergate_model::{
     TransactionId,
 };
 
+use crate::in_force::Before;
 use crate::journal::{Pledge, SimJournal};
 use crate::model::{Check, Model};
 use crate::released::Released;
@@ -237,7 +238,10 @@ impl Node {
                         self.transactions.insert(transaction.0);
                     }
                     match &command {
-                        ShardCommand::Create { queue, name, durable, .. } => model.created(*queue, name, *durable),
+                        ShardCommand::Create { queue, name, durable, settings } => {
+                            model.created(*queue, name, *durable, settings);
+                        }
+                        ShardCommand::Change { queue, settings } => model.was_told(*queue, settings),
                         ShardCommand::Delete { queue } if retired => model.retires(*queue),
                         _ => {}
                     }
@@ -302,6 +306,7 @@ impl Node {
         } else {
             command
         };
+        let before = Before::of(&self.shards[index], &command);
         self.shards[index].apply(self.now, command, &mut log, &mut effects);
         if let Some(pledge) = pledge
             && effects.iter().any(|effect| is_pledged(effect, pledge.last.0 - pledge.first.0 + 1))
@@ -309,6 +314,7 @@ impl Node {
             journal.pledged(pledge);
         }
         self.log(StreamId::from(ShardId(index as u16)), log);
+        before.check_taken(model, &self.shards[index], &effects)?;
         for effect in effects {
             self.note(&format!("shard {index}:"), &effect);
             match effect {
@@ -337,7 +343,7 @@ impl Node {
                 }
             }
         }
-        Ok(())
+        before.check_waiting(model, &self.shards[index], &self.routes)
     }
 
     /// The journal's task takes what waits.

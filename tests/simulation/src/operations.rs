@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use evergate_core::{ManageReply, ManageRequest};
 use evergate_model::{Policy, QueueId, Seq, TransactionId};
 
+use crate::definitions::Definitions;
 use crate::key::Key;
 use crate::model::{Check, Model};
 
@@ -26,6 +27,8 @@ pub struct Operations {
     policies: Vec<Policy>,
     /// Those that he asked for, and that are in force once he is told, or perhaps after a crash.
     asked: Option<Vec<Policy>>,
+    /// What he said of single queues.
+    pub definitions: Definitions,
     /// There was a crash before he was told.
     is_in_doubt: bool,
     /// The queue whose deletion he asked for, and those that he was told are gone.
@@ -72,6 +75,7 @@ impl Operations {
 
     /// He asks for something.
     pub fn asks(&mut self, request: &ManageRequest) {
+        self.definitions.asks(request);
         let mut policies = self.policies.clone();
         match request {
             ManageRequest::PutPolicy(policy) => match policies.iter_mut().find(|it| it.matches == policy.matches) {
@@ -87,6 +91,7 @@ impl Operations {
 
     /// Nothing has changed.
     pub fn refused(&mut self) {
+        self.definitions.refused();
         self.asked = None;
     }
 
@@ -124,6 +129,7 @@ impl Model {
             operations.policies.clone_from(added);
             operations.is_in_doubt = false;
         }
+        operations.definitions.done();
         if let Some(policies) = operations.asked.take() {
             operations.policies = policies;
             operations.done.policies += 1;
@@ -143,8 +149,9 @@ impl Model {
         Ok(())
     }
 
-    fn live(&self, name: &str) -> Option<QueueId> {
-        self.queues.iter().find(|(_, queue)| !queue.is_gone() && queue.name == *name).map(|(id, _)| *id)
+    /// The queue of that name.
+    pub fn live(&self, name: &str) -> Option<QueueId> {
+        self.queues.iter().rev().find(|(_, queue)| !queue.is_gone() && queue.name == *name).map(|(id, _)| *id)
     }
 
     /// A shard takes messages out.

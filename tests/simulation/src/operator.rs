@@ -8,7 +8,9 @@ use evergate_core::{
     ManageError, ManageReply, ManageRequest, Peeked, QueueDefinition, QueueEntry, Reserve, SessionEvent, SessionId,
     ShardCommand, ShardId, Target, Waiting,
 };
-use evergate_model::{Address, Event, OnFull, Policy, QueueId, QueueSettings, Seq, Token, TransactionId};
+use evergate_model::{
+    Address, Consumers, Dispatch, Event, OnFull, Policy, QueueId, QueueSettings, Seq, Token, TransactionId,
+};
 
 use crate::client::Around;
 use crate::key::Key;
@@ -170,7 +172,9 @@ impl Operator {
 
     /// Every queue goes by the policies that are in force.
     fn check_settings(&self, model: &Model, queues: &[QueueEntry]) -> Check {
-        for QueueEntry { name, settings, own, .. } in queues {
+        for entry in queues {
+            let QueueEntry { name, settings, own, .. } = entry;
+            model.operations.definitions.check(entry)?;
             let mut expected = self.defaults.clone();
             let policies = self.fixed.iter().chain(model.operations.policies());
             policies.filter(|policy| policy.concerns(name)).for_each(|policy| policy.apply(&mut expected));
@@ -178,6 +182,7 @@ impl Operator {
             if expected != **settings {
                 return Err(format!("{name} goes by {settings:?}, but the policies in force say {expected:?}"));
             }
+            model.check_told(name, settings)?;
         }
         Ok(())
     }
@@ -239,13 +244,20 @@ impl Operator {
 
 fn some_request(rng: &mut Rng) -> ManageRequest {
     let name = if rng.one_in(3) { rng.pick(&PLAIN) } else { rng.pick(&DESK) };
-    match rng.below(12) {
+    match rng.below(15) {
         0..4 => ManageRequest::PutPolicy(some_policy(rng)),
         4 => ManageRequest::DeletePolicy { matches: some_policy(rng).matches },
         5 => ManageRequest::SetPolicies(vec![some_policy(rng)]),
         6 => ManageRequest::Policies,
         7 => ManageRequest::Queues { matches: None, after: None, limit: 1000 },
-        8 => ManageRequest::CreateQueue(QueueDefinition { name: name.into(), ..QueueDefinition::default() }),
+        8 => {
+            let settings = if DESK.contains(&name) && rng.one_in(2) { some_settings(rng) } else { Policy::default() };
+            ManageRequest::CreateQueue(QueueDefinition { name: name.into(), settings, ..QueueDefinition::default() })
+        }
+        9..13 => {
+            let settings = if rng.one_in(4) { Policy::default() } else { some_settings(rng) };
+            ManageRequest::ChangeQueue { name: rng.pick(&DESK).into(), settings }
+        }
         _ => {
             let (if_empty, if_unused) = (rng.one_in(2), rng.one_in(4));
             ManageRequest::DeleteQueue { name: name.into(), if_empty, if_unused }
@@ -253,16 +265,27 @@ fn some_request(rng: &mut Rng) -> ManageRequest {
     }
 }
 
-/// What it says must be what the model allows for queues of that name.
 fn some_policy(rng: &mut Rng) -> Policy {
     let of = |name: &str| Policy { matches: name.into(), ..Policy::default() };
-    let desks = ["desk/#", "desk/1", "desk/+"];
-    match rng.below(6) {
-        0 => Policy { messages_max: Some(5), on_full: Some(OnFull::Reject), ..of(rng.pick(&desks)) },
-        1 => Policy { messages_max: Some(5), on_full: Some(OnFull::DeadLetterOldest), ..of(rng.pick(&desks)) },
-        2 => Policy { time_to_live_ms: Some(150), ..of(rng.pick(&desks)) },
-        3 => Policy { deliveries_max: Some(2), redelivery_delay_ms: Some(10), ..of(rng.pick(&desks)) },
-        4 => Policy { messages_max: Some(6), ..of("orders") },
-        _ => Policy { bytes_max: Some(3000), ..of("bills") },
+    match rng.below(8) {
+        0 => Policy { messages_max: Some(6), ..of("orders") },
+        1 => Policy { bytes_max: Some(3000), ..of("bills") },
+        _ => Policy { matches: rng.pick(&["desk/#", "desk/1", "desk/+"]).into(), ..some_settings(rng) },
+    }
+}
+
+/// For the queues whose settings change while the node runs.
+fn some_settings(rng: &mut Rng) -> Policy {
+    let full = |on_full| Policy { messages_max: Some(5), on_full: Some(on_full), ..Policy::default() };
+    match rng.below(9) {
+        0 => full(OnFull::Reject),
+        1 => full(OnFull::DeadLetterOldest),
+        2 => full(OnFull::DropOldest),
+        3 => full(OnFull::Block),
+        4 => Policy { time_to_live_ms: Some(150), ..Policy::default() },
+        5 => Policy { deliveries_max: Some(2), redelivery_delay_ms: Some(10), ..Policy::default() },
+        6 => Policy { consumers: Some(Consumers::SingleActive), ..Policy::default() },
+        7 => Policy { last_value_key: Some("key".into()), ..Policy::default() },
+        _ => Policy { dispatch: Some(Dispatch::Eager), ..Policy::default() },
     }
 }

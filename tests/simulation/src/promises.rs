@@ -2,9 +2,10 @@
 //! priorities, one dead letter.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use evergate_core::{ConsumerWants, SessionId, ShardCommand};
-use evergate_model::{ConsumerId, Delivery, Outcome, QueueId, Seq, Settle, Time};
+use evergate_model::{ConsumerId, Delivery, Outcome, QueueId, QueueSettings, Seq, Settle, Time};
 
 use crate::journal::plain;
 use crate::key::Key;
@@ -52,6 +53,8 @@ pub struct More {
     pub purged: HashSet<Key>,
     handed_out: HashSet<Key>,
     refused: HashSet<Seq>,
+    /// Places that were handed out while one consumer was served, and got every group.
+    alone: HashSet<Seq>,
     /// Not before then, after a failed delivery.
     paused: HashMap<Seq, Time>,
     /// The last place of a group, for each selector and priority.
@@ -106,6 +109,7 @@ impl Model {
                 }
             }
             ShardCommand::Settle { queue, session, settle } => {
+                self.fails(*queue, (*session, settle.consumer), settle);
                 self.settles(now, *queue, (*session, settle.consumer), settle);
             }
             ShardCommand::Pledge { transaction, queue, session, settle } => {
@@ -115,6 +119,7 @@ impl Model {
             ShardCommand::Rollback { transaction } => {
                 self.pledges.remove(transaction);
             }
+            ShardCommand::Change { queue, settings } => self.goes_by(*queue, settings),
             ShardCommand::TakeOut { .. } => self.takes_out(),
             ShardCommand::Purge { queue, .. } => {
                 if let Some(queue) = self.queues.get_mut(queue) {
@@ -128,11 +133,39 @@ impl Model {
         }
     }
 
+    /// From now on.
+    pub fn goes_by(&mut self, id: QueueId, settings: &Arc<QueueSettings>) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.in_force.change(settings.clone(), &queue.more.entered);
+        }
+    }
+
     fn enters(&mut self, id: QueueId, key: Option<Key>) {
         let (Some(queue), Some(key)) = (self.queues.get_mut(&id), key) else { return };
         let has_something_to_drop = self.pledges.is_empty() && (queue.more.held.len() as u64) < traits::SMALL;
+        let is_discardable = self.sent.get(&key).is_some_and(|sent| sent.discardable);
+        queue.in_force.enters(key, is_discardable, &queue.more.entered);
         queue.more.entered.push(key);
         queue.more.last_entered = has_something_to_drop.then_some(key);
+    }
+
+    /// What is said outside of transactions counts at once.
+    fn fails(&mut self, id: QueueId, who: Who, settle: &Settle) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        if !matches!(settle.outcome, Outcome::Modify { failed: true, .. }) || settle.first > settle.last {
+            return;
+        }
+        for (seq, (holder, _)) in queue.more.held.range(settle.first..=settle.last) {
+            if *holder == who
+                && !self
+                    .pledges
+                    .values()
+                    .flatten()
+                    .any(|(it, _, other)| *it == id && other.first <= *seq && *seq <= other.last)
+            {
+                queue.in_force.fails(*seq);
+            }
+        }
     }
 
     fn settles(&mut self, now: Time, id: QueueId, who: Who, settle: &Settle) {
@@ -147,8 +180,8 @@ impl Model {
                 if undeliverable_here {
                     queue.more.refused.insert(seq);
                 }
-                if failed && queue.name == "patient" {
-                    queue.more.paused.insert(seq, Time(now.0 + 10));
+                if failed {
+                    queue.more.paused.insert(seq, now.after(queue.in_force.settings.redelivery.delay));
                 }
             }
         }
@@ -190,6 +223,9 @@ impl Model {
         if queue.more.paused.remove(&seq).is_some_and(|until| now < until) {
             return Err(format!("{key:?} was handed out again before its pause was over"));
         }
+        if queue.in_force.is_unwanted(seq) {
+            return Err(format!("{key:?} was handed out again by {}, though it failed too often", queue.name));
+        }
         let (selector, is_settled) = (wishes.selector, consumer.settled);
         self.check_active(id, who)?;
         self.check_group(id, who, selector, key, delivery)?;
@@ -199,12 +235,17 @@ impl Model {
         if !is_settled {
             queue.more.held.insert(seq, (who, key));
         }
+        if queue.in_force.is_single_active() {
+            queue.more.alone.insert(seq);
+        } else {
+            queue.more.alone.remove(&seq);
+        }
         Ok(false)
     }
 
     /// Of the consumers of such a queue only the first is served.
     fn check_active(&self, id: QueueId, who: Who) -> Check {
-        if self.queues.get(&id).is_none_or(|queue| queue.name != "single") {
+        if self.queues.get(&id).is_none_or(|queue| !queue.in_force.is_single_active()) {
             return Ok(());
         }
         let takers = self.consumers.iter().filter(|(_, it)| it.queue == id && !it.wishes.copies);
@@ -220,11 +261,11 @@ impl Model {
         let Some(sent) = self.sent.get(&key) else { return Ok(()) };
         let Some(group) = &sent.group else { return Ok(()) };
         let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
-        if queue.name == "single" || queue.name == crate::model::DEAD_LETTERS {
+        if queue.in_force.is_single_active() || queue.name == crate::model::DEAD_LETTERS {
             return Ok(());
         }
         // Whatever they select, and whatever they refused.
-        for (holder, held) in queue.more.held.values() {
+        for (holder, held) in queue.more.held.iter().filter(|(seq, _)| !queue.more.alone.contains(seq)).map(|it| it.1) {
             let is_same = self.sent.get(held).is_some_and(|other| other.group.as_ref() == Some(group));
             if *holder != who && is_same {
                 return Err(format!("group {group} is with {holder:?} ({held:?}) and with {who:?} ({key:?})"));
@@ -279,6 +320,9 @@ impl Model {
         if queue.name == "latest" {
             let after = queue.more.entered.iter().rposition(|entered| *entered == key).map_or(0, |at| at + 1);
             return queue.more.entered[after..].iter().any(|later| later.number % KEYS == key.number % KEYS);
+        }
+        if !traits::PECULIAR.contains(&queue.name.as_str()) {
+            return queue.in_force.may_go.contains(&key);
         }
         traits::drops(&queue.name) && (queue.name != "ring" || queue.more.last_entered != Some(key))
     }

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use evergate_core::{
-    DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueLimits, RecoveredCore, ShardConfig, ShardId, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageReply, ManageRequest, OutcomeLimits,
+    QueueEntry, QueueLimits, RecoveredCore, SessionEvent, ShardConfig, ShardId, recover,
 };
 use evergate_journal::{Batch, Table};
-use evergate_model::{Encoding, Formats, Policy, QueueId, QueueSettings, Time};
+use evergate_model::{Encoding, Formats, Policy, QueueId, QueueSettings, Time, Token};
 
 use crate::journal::SimJournal;
 use crate::model::Model;
 use crate::node::Fault;
+use crate::operator::OPERATOR;
 use crate::released::Released;
 use crate::traits::{self, Numbers};
 
@@ -61,5 +63,22 @@ pub fn start(
         batch.add(record);
     }
     journal.store.apply(&batch).map_err(|error| error.to_string())?;
+    model.found(&listed(now, &mut core)?)?;
     Ok((core, released))
+}
+
+/// The queues that an operator would find.
+fn listed(now: Time, core: &mut RecoveredCore) -> Result<Vec<QueueEntry>, String> {
+    let request = Box::new(ManageRequest::Queues { matches: None, after: None, limit: 1000 });
+    let (session, token) = (OPERATOR, Token(0));
+    let command = DirectoryCommand::Manage { session, token, request };
+    let (mut log, mut effects) = (Vec::new(), Vec::new());
+    core.directory.apply(now, command, &mut core.routes, &mut log, &mut effects);
+    match effects.pop() {
+        Some(DirectoryEffect::Tell(
+            _,
+            SessionEvent::Managed { result: Ok(ManageReply::Queues { queues, .. }), .. },
+        )) => Ok(queues),
+        other => Err(format!("a node that starts does not list its queues: {other:?}")),
+    }
 }

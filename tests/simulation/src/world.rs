@@ -56,6 +56,8 @@ pub struct Summary {
     pub transactions: u64,
     /// Transactions that were rolled back.
     pub rollbacks: u64,
+    /// Times that an operator made, changed, bound or deleted a single queue.
+    pub definitions: u64,
     /// Times that an operator changed policies, deleted a queue, and moved a message.
     pub policies: u64,
     #[allow(missing_docs)] // see above
@@ -84,6 +86,8 @@ struct World {
     last_session: u64,
     house: Publisher,
     operator: Operator,
+    /// He asks for something in one of so many of his turns.
+    operator_acts_every: u64,
     origins: BTreeMap<Token, (ShardId, QueueId, Seq)>,
     last_token: u64,
     /// Who empties the queues at the end.
@@ -102,6 +106,7 @@ pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Summary, Fail
     world.summary.dispatched = world.model.dispatched;
     let Done { policies, deletions, moves } = world.model.operations.done;
     (world.summary.policies, world.summary.deletions, world.summary.moves) = (policies, deletions, moves);
+    world.summary.definitions = world.model.operations.definitions.changes;
     let all = &world.model.transactions.all;
     let count = |fate: Fate| all.values().filter(|it| it.fate == fate && it.holds_something()).count();
     let (committed, void) = (count(Fate::Committed), count(Fate::Void));
@@ -132,6 +137,7 @@ impl World {
         (node.fault, node.trace) = (fault, trace);
         node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
         let operator = Operator::new(&mut node, defaults.clone(), policies(fault));
+        let operator_acts_every = rng.pick(&[2, 4]);
         let clients = (0..2 + rng.below(4) as u32).map(|index| Client::new(index, &mut rng)).collect();
         Ok(Self {
             rng,
@@ -150,6 +156,7 @@ impl World {
             last_session: 0,
             house: Publisher::new(HOUSE),
             operator,
+            operator_acts_every,
             origins: BTreeMap::new(),
             last_token: 0,
             last: None,
@@ -231,11 +238,11 @@ impl World {
             13 => self.load()?,
             14 => self.house_turn()?,
             16 if self.rng.one_in(60) => self.operate(),
-            17 if self.rng.one_in(4) => {
+            17 if self.rng.one_in(self.operator_acts_every) => {
                 let (operator, mut around) = self.operator();
                 operator.act(&mut around);
             }
-            17 => self.operator_turn()?,
+            17 | 18 => self.operator_turn()?,
             16 if self.rng.one_in(100) => {
                 let (pressed, shard) = (self.rng.one_in(2), ShardId(self.rng.below(u64::from(self.shards)) as u16));
                 self.node.control(shard, ShardCommand::Pressure(pressed));
