@@ -15,7 +15,7 @@ fn message(address: Address) -> Message {
 }
 
 fn target(queue: u64) -> Target {
-    Target { shard: ShardId((queue % 2) as u16), queue: QueueId(queue), durable: true }
+    Target { shard: ShardId((queue % 2) as u16), queue: QueueId(queue), durable: true, at_most_once: false }
 }
 
 fn levels(text: String) -> Binding {

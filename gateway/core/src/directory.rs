@@ -100,7 +100,7 @@ pub struct Holder {
 
 impl QueueInfo {
     fn target(&self, queue: QueueId) -> Target {
-        Target { shard: self.shard, queue, durable: self.durable }
+        Target { shard: self.shard, queue, durable: self.durable, at_most_once: false }
     }
 
     /// Where its shard's commands go, and behind which attach.

@@ -137,6 +137,32 @@ pub enum SessionEvent {
     },
 }
 
+/// What an operator should hear of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its name.
+    pub queue: Arc<str>,
+    /// What there is to hear.
+    pub what: NoticeKind,
+    /// Messages in it, and their bytes.
+    pub messages: u64,
+    /// As [`crate::QueueStats::bytes`].
+    pub bytes: u64,
+    /// Some of those who consume from it.
+    pub consumers: Vec<SessionId>,
+}
+
+/// What there is to hear of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// Its consumers do not keep up: more waits than is held in memory.
+    Behind,
+    /// They do again.
+    KeepsUp,
+    /// Its publishers wait, or what is promised at most once is dropped.
+    Full,
+}
+
 /// What a shard wants to happen.
 #[derive(Debug)]
 pub enum ShardEffect {
@@ -153,6 +179,8 @@ pub enum ShardEffect {
     },
     /// Publishers to this queue must wait, or may go on.
     Full(QueueId, bool),
+    /// For the event log.
+    Notice(Notice),
     /// The answer to `Retire`, for the directory.
     Retired {
         /// Which queue.

@@ -25,7 +25,10 @@ pub use directory::{
     CommitCommand, Directory, DirectoryCommand, DirectoryConfig, DirectoryLimits, HeldPublish, ManageError,
     ManageReply, ManageRequest, OutcomeLimits, QueueDefinition, QueueEntry, ShardPart, split_by_shard,
 };
-pub use effect::{DirectoryEffect, Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId, StreamId};
+pub use effect::{
+    DirectoryEffect, Group, Logged, Notice, NoticeKind, Position, SessionEvent, SessionId, ShardEffect, ShardId,
+    StreamId,
+};
 pub use publisher::{
     BodyLimits, Out as PublisherOut, Publisher, PublisherCounts, PublisherEffect, Surroundings, TransactionCounts,
     TransactionLimits, Waiting,

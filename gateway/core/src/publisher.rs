@@ -239,7 +239,7 @@ impl Publisher {
             return false;
         }
         if self.targets.iter().any(|target| routes.is_full(target.queue)) {
-            if waits_for_room(&waiting.message) {
+            if self.targets.iter().any(|target| waits_for(&waiting.message, target, routes)) {
                 return false;
             }
             // At most once: a subscriber that does not keep up misses it, the others do not wait.
@@ -397,7 +397,9 @@ impl Publisher {
     }
 }
 
-/// Whether a message waits while one of its queues is full. A transient one to a topic does not: at most once.
-pub fn waits_for_room(message: &Message) -> bool {
-    message.meta.durable || message.meta.address.kind == AddressKind::Queue
+/// Whether a message waits because this one of its queues is full. What is promised at most once does not: transient
+/// messages to topics, and all of what comes through a binding of QoS 0.
+pub fn waits_for(message: &Message, target: &Target, routes: &Routes) -> bool {
+    let is_promised = message.meta.durable && !target.at_most_once;
+    (is_promised || message.meta.address.kind == AddressKind::Queue) && routes.is_full(target.queue)
 }

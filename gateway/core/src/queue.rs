@@ -14,6 +14,7 @@ mod latest;
 mod letter;
 mod line;
 mod look;
+mod notice;
 mod paging;
 mod places;
 mod room;
@@ -42,12 +43,14 @@ use crate::bug::Bug;
 use crate::consumer::{Consumer, ConsumerKey};
 use crate::effect::ShardEffect;
 use crate::lane::{Lane, Place};
+use crate::shard::ShardTarget;
 
 /// How much memory one queue may use. What it may hold in all is in its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// Bytes kept in memory for those next in line; stored messages beyond it are read back when needed.
-    /// What cannot leave memory makes publishers wait at twice as much.
+    /// Bytes kept in memory for those next in line; stored messages beyond it are read back when needed. Durable
+    /// messages of a queue that is not durable are stored from there on. What cannot leave memory makes publishers
+    /// wait at twice as much.
     pub resident_bytes_max: u64,
     /// The same while memory is short everywhere.
     pub pressed_bytes_max: u64,
@@ -120,6 +123,8 @@ pub struct Queue {
     pub id: QueueId,
     pub name: Arc<str>,
     pub durable: bool,
+    /// It is not durable, and its memory was too little: the journal has messages of it.
+    has_spilled: bool,
     settings: Arc<QueueSettings>,
     config: QueueConfig,
     /// Memory is short everywhere.
@@ -151,6 +156,7 @@ pub struct Queue {
     /// Places in paged ranges that were settled while those could not be told apart.
     settled_in_range: BTreeSet<Place>,
     full: bool,
+    notices: notice::Notices,
     /// Too much is there, and what must go is still being read back.
     trimming: bool,
     /// Messages on their way to `_DMQ`, their bytes, and deliveries without an outcome.
@@ -193,6 +199,7 @@ impl Queue {
             id,
             name,
             durable,
+            has_spilled: false,
             settings: settings.clone(),
             config,
             pressed: false,
@@ -214,6 +221,7 @@ impl Queue {
             due: BTreeSet::new(),
             settled_in_range: BTreeSet::new(),
             full: false,
+            notices: notice::Notices::default(),
             trimming: false,
             leaving: 0,
             leaving_bytes: 0,
@@ -322,8 +330,7 @@ impl Queue {
         &mut self,
         now: Time,
         message: Arc<Message>,
-        durable: bool,
-        retained: bool,
+        target: &ShardTarget,
         hidden: bool,
         out: &mut Out<'_>,
     ) -> Enqueued {
@@ -338,8 +345,9 @@ impl Queue {
         }
         let place = Place { lane: self.lane_of(&message), seq: self.next_seq };
         self.next_seq.0 += 1;
-        let stored = durable && self.durable && message.meta.durable;
+        let stored = message.meta.durable && self.is_kept(target);
         if stored {
+            self.has_spilled |= !self.durable;
             self.uncommitted_bytes += message.size_bytes();
             let (message, queue) = (message.clone(), place.lane.stored_as(self.id));
             out.records.push(Record::Enqueue { message, queue, seq: place.seq });
@@ -349,11 +357,24 @@ impl Queue {
         if message.meta.is_discardable() {
             self.discardable.insert(place);
         }
-        let entry = Entry { retained, stored, hidden, ..self.entry(now, message) };
+        let entry = Entry { retained: target.retained, stored, hidden, ..self.entry(now, message) };
         self.watch(place, &entry);
         self.line.push(place, entry);
         self.replaces(place, out);
         if stored || hidden { Enqueued::Stored(place) } else { Enqueued::Done }
+    }
+
+    /// Whether the journal is to hold durable messages from there. What a consumer of a queue that is not durable leaves
+    /// standing must not stay in memory, nor hold up those who publish to others as well. A restart drops it.
+    fn is_kept(&self, target: &ShardTarget) -> bool {
+        let resident_bytes = self.line.resident_bytes - self.uncommitted_bytes;
+        let fits = resident_bytes < self.resident_bytes_max();
+        if self.durable { target.durable } else { !target.at_most_once && !fits }
+    }
+
+    /// Whether the journal may know it.
+    pub fn is_stored(&self) -> bool {
+        self.durable || self.has_spilled
     }
 
     /// A message as it stands in the line when it comes, from a publisher or from the journal.

@@ -28,6 +28,8 @@ pub struct Target {
     pub queue: QueueId,
     /// Durable messages are kept there.
     pub durable: bool,
+    /// What comes there may be missed (QoS 0): nobody waits for room.
+    pub at_most_once: bool,
 }
 
 /// The binding table. The directory changes it; sessions read it.
@@ -72,8 +74,8 @@ impl Routes {
                 self.root.find(&mut address.name.split('/'), skip_wild, &mut take);
                 self.patterns.find(&address.name, cache, &mut take);
                 if found.len() > 1 {
-                    // Of several bindings of a queue a durable one comes first, so it is the one that stays.
-                    found.sort_unstable_by_key(|target| (target.shard, target.queue, !target.durable));
+                    // Of several bindings of a queue the one that promises most comes first, so it is the one that stays.
+                    found.sort_unstable_by_key(|target| (target.shard, target.queue, target.at_most_once));
                     found.dedup_by_key(|target| target.queue);
                 }
             }

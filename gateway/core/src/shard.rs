@@ -279,7 +279,7 @@ impl Shard {
             reached += 1;
             let mut out =
                 Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
-            match queue.enqueue(now, message.clone(), target.durable, target.retained, false, &mut out) {
+            match queue.enqueue(now, message.clone(), target, false, &mut out) {
                 Enqueued::Stored(place) => {
                     let position = Position(self.logged.0 + self.records.len() as u64);
                     self.uncommitted.push_back((position, target.queue, place));
@@ -379,7 +379,7 @@ impl Shard {
         }
         if queue.name.starts_with(BODY_PREFIX) {
             self.emptying.add(id, queue.next_seq());
-        } else if queue.durable {
+        } else if queue.is_stored() {
             let stored = queue.stored_as().into_iter();
             self.records.extend(stored.flat_map(|id| [Record::Purge { queue: id }, delete_queue_row(id)]));
             self.records.extend(queue.delete_identities());
@@ -468,6 +468,7 @@ impl Shard {
                 queue.tell_overrun(out.effects);
             }
         }
+        out.effects.extend(queue.notice(now).map(ShardEffect::Notice));
         if let Some((before, after)) = queue.timeout_changed() {
             if let Some(at) = before {
                 self.timeouts.remove(&(at, id));

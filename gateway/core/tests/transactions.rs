@@ -25,7 +25,7 @@ fn pledge(bench: &mut Bench, consumer: u32, first: u64, last: u64, outcome: Outc
 }
 
 fn transact(bench: &mut Bench, messages: &[Arc<Message>]) {
-    let targets = vec![ShardTarget { queue: Q, durable: true, retained: false }];
+    let targets = vec![ShardTarget { queue: Q, durable: true, at_most_once: false, retained: false }];
     let publishes = messages.iter().map(|message| (message.clone(), targets.clone())).collect();
     let group = Group { id: T.0, parts: 2 };
     bench.apply(ShardCommand::Transaction { transaction: T, publishes, marks: Vec::new(), group });
@@ -332,7 +332,7 @@ fn beyond_a_limit_a_transaction_can_only_be_rolled_back() {
 #[test]
 fn a_commit_asks_queues_that_refuse_messages_and_is_rolled_back_when_one_does() {
     let mut line = Line::new();
-    line.routes.add_queue("a".into(), Target { shard: ShardId(0), queue: Q, durable: true });
+    line.routes.add_queue("a".into(), Target { shard: ShardId(0), queue: Q, durable: true, at_most_once: false });
     line.routes.set_may_refuse(Q, true);
     line.begin(1);
     line.publish_in(1, 10);

@@ -76,6 +76,11 @@ impl Connections {
         self.open.write().remove(&id);
     }
 
+    /// The one of this session.
+    pub fn get(&self, id: SessionId) -> Option<Arc<Connection>> {
+        self.open.read().get(&id).cloned()
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         self.open.read().len()

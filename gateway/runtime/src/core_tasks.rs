@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evergate_core::{
-    Directory, DirectoryCommand, DirectoryEffect, SessionEvent, SessionId, Shard, ShardCommand, ShardEffect, ShardId,
-    StreamId,
+    Directory, DirectoryCommand, DirectoryEffect, Notice, NoticeKind, SessionEvent, SessionId, Shard, ShardCommand,
+    ShardEffect, ShardId, StreamId,
 };
 use evergate_model::{Message, QueueId, Seq};
 
@@ -93,6 +93,7 @@ fn carry_out(
                     gateway.opened.notify_waiters();
                 }
             }
+            ShardEffect::Notice(notice) => tell_operators(gateway, &notice),
             ShardEffect::DeadLetter { queue, seq, message } => {
                 add(&gateway.totals.dead_lettered, 1);
                 let shard = ShardId(stream.0 - 1);
@@ -101,6 +102,20 @@ fn carry_out(
         }
     }
     gateway.tell(tells);
+}
+
+/// An event for those who watch over the gateway.
+fn tell_operators(gateway: &Gateway, notice: &Notice) {
+    let Notice { queue, what, messages, bytes, consumers } = notice;
+    let connections = consumers.iter().filter_map(|session| gateway.connections.get(*session));
+    let clients: Vec<String> =
+        connections.map(|connection| format!("{} ({})", connection.peer.lock().client_id, connection.remote)).collect();
+    let (queue, clients) = (&**queue, clients.join(", "));
+    match what {
+        NoticeKind::Behind => tracing::warn!(queue, messages, bytes, clients, "consumers do not keep up with a queue"),
+        NoticeKind::KeepsUp => tracing::info!(queue, messages, bytes, clients, "consumers keep up with a queue again"),
+        NoticeKind::Full => tracing::warn!(queue, messages, bytes, clients, "a queue is full"),
+    }
 }
 
 /// Reads messages back for a queue.

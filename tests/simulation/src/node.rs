@@ -338,6 +338,7 @@ impl Node {
                     self.to_directory.push_back(DirectoryCommand::Retired { queue, attempt, result });
                 }
                 ShardEffect::Full(queue, full) => self.routes.set_full(queue, full),
+                ShardEffect::Notice(_) => {}
                 ShardEffect::DeadLetter { queue, seq, message } => {
                     self.dead_letters.push_back((ShardId(index as u16), queue, seq, message));
                 }

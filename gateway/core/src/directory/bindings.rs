@@ -38,7 +38,8 @@ impl Directory {
         if !wanted {
             return;
         }
-        let target = ShardTarget { queue: id, durable: binding.durable, retained: true };
+        let (durable, at_most_once) = (binding.durable, !binding.durable);
+        let target = ShardTarget { queue: id, durable, at_most_once, retained: true };
         for message in self.retained.matching(&binding.filter, out.now) {
             if binding.selector.as_ref().is_none_or(|selector| out.routes.selects(selector, message)) {
                 let (answer, mark, group) = (None, None, None);

@@ -94,7 +94,8 @@ pub type ShardPart = (ShardId, Vec<ShardTarget>, Option<(QueueId, u32)>);
 pub fn split_by_shard(targets: &[Target], mark: Option<(ShardId, QueueId, u32)>) -> Vec<ShardPart> {
     let mut parts: Vec<ShardPart> = Vec::new();
     for target in targets {
-        let item = ShardTarget { queue: target.queue, durable: target.durable, retained: false };
+        let Target { queue, durable, at_most_once, .. } = *target;
+        let item = ShardTarget { queue, durable, at_most_once, retained: false };
         match parts.last_mut() {
             Some((shard, items, _)) if *shard == target.shard => items.push(item),
             _ => parts.push((target.shard, vec![item], None)),

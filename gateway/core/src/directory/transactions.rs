@@ -11,7 +11,7 @@ use evergate_model::{
 
 use super::{Directory, Out, split_by_shard, storage};
 use crate::effect::{DirectoryEffect, Group, Logged, SessionEvent, SessionId, ShardId};
-use crate::publisher::waits_for_room;
+use crate::publisher::waits_for;
 use crate::shard::{ShardCommand, ShardTarget};
 
 /// A transaction that is to be committed.
@@ -170,9 +170,7 @@ impl Directory {
             if to_queue && targets.is_empty() {
                 return Err(refused(PublishError::NotFound));
             }
-            if !waits_for_room(&message) {
-                targets.retain(|target| !out.routes.is_full(target.queue));
-            }
+            targets.retain(|target| !out.routes.is_full(target.queue) || waits_for(&message, target, out.routes));
             for (shard, targets, mark) in split_by_shard(&targets, mark) {
                 let part = parts.entry(shard).or_default();
                 part.marks.extend(mark);

@@ -8,7 +8,7 @@ use evergate_model::{
     Address, Event, PublishError, QueueId, Seq, Settle, Time, Token, TransactionError, TransactionId,
 };
 
-use super::{InLine, Out, Publisher, PublisherEffect, Surroundings, Waiting, waits_for_room};
+use super::{InLine, Out, Publisher, PublisherEffect, Surroundings, Waiting, waits_for};
 use crate::directory::{CommitCommand, DirectoryCommand, HeldPublish};
 use crate::effect::ShardId;
 use crate::routes::{RouteCache, Target};
@@ -423,8 +423,8 @@ fn has_room(
     routed: &mut RouteCache,
     targets: &mut Vec<Target>,
 ) -> bool {
-    publishes.iter().filter(|publish| waits_for_room(&publish.message)).all(|publish| {
+    publishes.iter().all(|publish| {
         around.routes.find(&publish.message, around.client_id, routed, targets);
-        !targets.iter().any(|target| around.routes.is_full(target.queue))
+        !targets.iter().any(|target| waits_for(&publish.message, target, around.routes))
     })
 }

@@ -68,7 +68,7 @@ impl Queue {
         while self.has_no_room() || self.has_no_memory() {
             match self.oldest(now) {
                 // What is stored leaves memory without being dropped.
-                Look::Ready(place, _) if !self.has_no_room() && self.is_stored(place) => return,
+                Look::Ready(place, _) if !self.has_no_room() && self.has_stored(place) => return,
                 Look::Ready(place, _) => {
                     self.pass(EVICT, place);
                     if self.settings.on_full == OnFull::DeadLetterOldest && !self.is_stream() {
@@ -94,7 +94,7 @@ impl Queue {
         }
     }
 
-    fn is_stored(&self, place: Place) -> bool {
+    fn has_stored(&self, place: Place) -> bool {
         self.line.get(place).is_some_and(|entry| entry.stored)
     }
 

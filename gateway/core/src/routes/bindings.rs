@@ -24,7 +24,8 @@ struct Condition {
 
 impl Bound {
     pub fn new(binding: &Binding, target: Target) -> Self {
-        let target = Target { durable: target.durable && binding.durable, ..target };
+        let (durable, at_most_once) = (target.durable && binding.durable, !binding.durable);
+        let target = Target { durable, at_most_once, ..target };
         let (no_local, selector) = (binding.no_local.clone(), binding.selector.clone());
         let condition = (no_local.is_some() || selector.is_some()).then(|| Box::new(Condition { no_local, selector }));
         Self { target, condition }

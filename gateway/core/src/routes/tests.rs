@@ -4,7 +4,7 @@ use evergate_model::{Address, Encoding, Meta};
 use super::*;
 
 fn target(queue: u64, durable: bool) -> Target {
-    Target { shard: ShardId(0), queue: QueueId(queue), durable }
+    Target { shard: ShardId(0), queue: QueueId(queue), durable, at_most_once: false }
 }
 
 fn binding(filter: &str, durable: bool, no_local: Option<&str>) -> Binding {

@@ -271,6 +271,8 @@ pub struct ShardTarget {
     pub queue: QueueId,
     /// The queue's interest is durable (it came through a durable binding, or by name).
     pub durable: bool,
+    /// It may be missed: what does not fit into memory is not kept elsewhere.
+    pub at_most_once: bool,
     /// It is a retained message, sent for a new subscription.
     pub retained: bool,
 }

@@ -165,7 +165,7 @@ impl Shard {
                 let Some(queue) = queue else { continue };
                 let mut out =
                     Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
-                let enqueued = queue.enqueue(now, message.clone(), target.durable, target.retained, true, &mut out);
+                let enqueued = queue.enqueue(now, message.clone(), target, true, &mut out);
                 if let Enqueued::Stored(place) = enqueued {
                     places.push((target.queue, place));
                 }

@@ -69,19 +69,24 @@ impl Bench {
     }
 
     pub fn with(limits: QueueLimits, settings: QueueSettings) -> Self {
-        Self::formatted(Formats::default(), limits, settings)
+        Self::formatted(Formats::default(), limits, settings, true)
+    }
+
+    /// The queue does not survive a restart.
+    pub fn passing(limits: QueueLimits) -> Self {
+        Self::formatted(Formats::default(), limits, QueueSettings::default(), false)
     }
 
     /// With a reader for what is published.
     pub fn reading(format: &'static dyn Format, limits: QueueLimits, settings: QueueSettings) -> Self {
-        Self::formatted(Formats::default().with(Encoding::Plain, format), limits, settings)
+        Self::formatted(Formats::default().with(Encoding::Plain, format), limits, settings, true)
     }
 
-    fn formatted(formats: Formats, limits: QueueLimits, settings: QueueSettings) -> Self {
+    fn formatted(formats: Formats, limits: QueueLimits, settings: QueueSettings, durable: bool) -> Self {
         let config = ShardConfig { id: ShardId(0), limits, formats, bug: None };
         let mut bench = Self { shard: Shard::new(config), log: Vec::new(), effects: Vec::new(), now: NOW, numbers: 0 };
         let settings = Arc::new(settings);
-        bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable: true, settings });
+        bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable, settings });
         bench
     }
 
@@ -96,7 +101,12 @@ impl Bench {
     }
 
     pub fn publish_message(&mut self, message: Arc<Message>) {
-        let targets = vec![ShardTarget { queue: Q, durable: true, retained: false }];
+        self.publish_by(message, false);
+    }
+
+    /// The same through a binding of QoS 0, or not.
+    pub fn publish_by(&mut self, message: Arc<Message>, at_most_once: bool) {
+        let targets = vec![ShardTarget { queue: Q, durable: !at_most_once, at_most_once, retained: false }];
         let answer = Some((SessionId(9), Token(message.meta.id.0)));
         self.apply(ShardCommand::Publish { answer, message, targets, mark: None, group: None });
     }

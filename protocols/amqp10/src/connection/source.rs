@@ -75,7 +75,7 @@ fn describe_dynamic(link: &mut Outgoing, context: &Context, request: &mut Reques
         let filter =
             Filter::new(topic.name.clone()).map_err(|error| AmqpError::new(INVALID_FIELD, error.to_string()))?;
         let selector = source.filters.selector.clone();
-        request.bindings.push(Binding { selector, ..Binding::new(filter, false) });
+        request.bindings.push(Binding { selector, ..Binding::new(filter, true) });
         source.address = Some(topic.to_string());
     } else {
         request.selector = source.filters.selector.clone();
@@ -124,7 +124,7 @@ fn describe_topic(
     }
     let no_local: Option<Arc<str>> = source.filters.no_local.then(|| context.container_id.clone());
     // What is not selected is not stored either.
-    request.bindings.push(Binding { no_local, selector, ..Binding::new(filter, request.queue.durable) });
+    request.bindings.push(Binding { no_local, selector, ..Binding::new(filter, true) });
     describe_lifetime(source, &request.queue);
     Ok(())
 }
