@@ -48,6 +48,8 @@ pub fn consumer(plan: &Plan, pair: u32) -> io::Result<Consumer> {
         buffer: READ_BYTES,
         goodbye: Box::new(move |mut stream| {
             stream.write_all(&DISCONNECT)?;
+            // Closed with something unread, the socket would be reset, and acknowledgements on their way be lost.
+            let _ = io::copy(&mut stream, &mut io::sink());
             drop(stream);
             // A persistent session ends when its client comes back with a clean one.
             if persists {
