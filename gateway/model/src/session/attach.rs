@@ -150,7 +150,8 @@ pub enum AttachAccess {
 pub struct Binding {
     /// Which topics.
     pub filter: Filter,
-    /// False: what comes through this binding alone is not stored (QoS 0 subscription).
+    /// False: what comes through this binding alone is promised at most once (QoS 0 subscription): it is not stored, and
+    /// missed when the queue is full.
     pub durable: bool,
     /// Skip what this client id published.
     pub no_local: Option<Arc<str>>,

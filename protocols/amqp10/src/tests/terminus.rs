@@ -38,7 +38,7 @@ fn addresses_name_queues_and_topics_as_the_table_says() {
         let attach = consume(Node { capabilities, ..Node::at(address) });
         assert_eq!(attach.queue, QueueSpec::temporary(), "{address}");
         assert_eq!(attach.bindings[0].filter, Filter::new("a/+/#").unwrap());
-        assert!(!attach.bindings[0].durable);
+        assert!(attach.bindings[0].durable);
     }
     for (address, filter) in [("/glob/a/*/[bc]", Filter::glob("a/*/[bc]")), ("/regex/a/.+", Filter::regex("a/.+"))] {
         assert_eq!(consume(Node::at(address)).bindings[0].filter, filter.unwrap(), "{address}");
