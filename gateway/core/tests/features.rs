@@ -519,6 +519,21 @@ fn identities_are_a_row_a_commit_and_go_by_the_row() {
 }
 
 #[test]
+fn consumers_with_credit_stand_by_from_when_only_one_is_to_be_served() {
+    let mut bench = Bench::new(LIMITS);
+    (1..=3).for_each(|consumer| bench.consumer(consumer, 10));
+    let single = settings(|it| it.consumers = Consumers::SingleActive);
+    bench.apply(ShardCommand::Change { queue: Q, settings: Arc::new(single) });
+    (0..4).for_each(|_| bench.publish(false));
+    assert_eq!(bench.delivered(), [(1, 1), (1, 2), (1, 3), (1, 4)]);
+    bench.apply(ShardCommand::Change { queue: Q, settings: Arc::default() });
+    (0..3).for_each(|_| bench.publish(false));
+    let mut served: Vec<u32> = bench.delivered().into_iter().map(|(consumer, _)| consumer).collect();
+    served.sort_unstable();
+    assert_eq!(served, [1, 2, 3]);
+}
+
+#[test]
 fn consumers_that_do_not_keep_up_are_told_when_their_queue_is_full() {
     let full = |on_full| {
         let mut bench = Bench::new(LIMITS);

@@ -196,10 +196,7 @@ impl Queue {
     pub(super) fn choose_active(&mut self) {
         if !self.is_single_active() {
             if self.active.take().is_some() {
-                let all: Vec<ConsumerKey> = self.consumers.keys().copied().collect();
-                for key in all {
-                    self.refresh(key);
-                }
+                self.refresh_all();
             }
             return;
         }
@@ -207,10 +204,18 @@ impl Queue {
         let best = takers.min_by_key(|consumer| (std::cmp::Reverse(consumer.priority), consumer.came));
         let best = best.map(|consumer| consumer.key);
         if best != self.active {
-            let before = self.active;
-            self.active = best;
-            before.into_iter().chain(best).for_each(|key| self.refresh(key));
+            let before = std::mem::replace(&mut self.active, best);
+            match before {
+                Some(before) => [before].into_iter().chain(best).for_each(|key| self.refresh(key)),
+                // All were served until now, perhaps.
+                None => self.refresh_all(),
+            }
         }
+    }
+
+    fn refresh_all(&mut self) {
+        let all: Vec<ConsumerKey> = self.consumers.keys().copied().collect();
+        all.into_iter().for_each(|key| self.refresh(key));
     }
 
     /// Notes whether a consumer may be sent something.
