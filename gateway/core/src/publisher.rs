@@ -10,7 +10,7 @@ mod transactions;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use evergate_model::{Address, AddressKind, Event, Message, PublishError, QueueId, Token, TransactionId};
+use evergate_model::{Address, AddressKind, Event, IdMap, Message, PublishError, QueueId, Token, TransactionId};
 
 use crate::directory::{DirectoryCommand, split_by_shard};
 use crate::effect::{Group, SessionEvent, SessionId, ShardId};
@@ -116,7 +116,7 @@ struct Unanswered {
 pub struct Publisher {
     session: SessionId,
     waiting: VecDeque<InLine>,
-    unanswered: HashMap<Token, Unanswered>,
+    unanswered: IdMap<Token, Unanswered>,
     bytes: u64,
     ensuring: HashSet<Arc<str>>,
     /// Queues that unanswered messages went to, and how many, by name. What follows does not go to a successor
@@ -136,7 +136,7 @@ impl Publisher {
         Self {
             session,
             waiting: VecDeque::new(),
-            unanswered: HashMap::new(),
+            unanswered: IdMap::default(),
             bytes: 0,
             ensuring: HashSet::new(),
             in_flight: HashMap::new(),

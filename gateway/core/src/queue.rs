@@ -130,8 +130,8 @@ pub struct Queue {
     /// Memory is short everywhere.
     pressed: bool,
     line: Line,
-    consumers: BTreeMap<ConsumerKey, Consumer>,
-    classes: BTreeMap<ClassId, Class>,
+    consumers: BTreeMap<ConsumerKey, Box<Consumer>>,
+    classes: BTreeMap<ClassId, Box<Class>>,
     /// Classes with a consumer that may be sent something.
     turns: BTreeSet<(Rank, ClassId)>,
     /// The one that is served, where only one is.
@@ -279,7 +279,7 @@ impl Queue {
     fn prepare(&mut self) {
         let evicts = self.is_stream() || matches!(self.settings.on_full, OnFull::DropOldest | OnFull::DeadLetterOldest);
         if evicts {
-            self.classes.entry(EVICT).or_insert_with(|| Class::new(Mode::Evict, None, None));
+            self.classes.entry(EVICT).or_insert_with(|| Box::new(Class::new(Mode::Evict, None, None)));
         } else {
             self.classes.remove(&EVICT);
         }

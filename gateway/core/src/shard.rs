@@ -5,13 +5,13 @@ mod emptying;
 mod retire;
 mod transaction;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{
-    AttachError, Attached, BODY_PREFIX, Event, Formats, LargeBody, Message, PublishError, QueueId, QueueSettings, Seq,
-    Settle, Time, Token,
+    AttachError, Attached, BODY_PREFIX, Event, Formats, IdMap, LargeBody, Message, Outcome, PublishError, QueueId,
+    QueueSettings, Seq, Settle, Time, Token,
 };
 
 pub use self::command::{ConsumerWants, ShardCommand, ShardTarget};
@@ -39,7 +39,7 @@ pub struct ShardConfig {
 #[derive(Debug)]
 pub struct Shard {
     config: ShardConfig,
-    queues: HashMap<QueueId, Queue>,
+    queues: IdMap<QueueId, Queue>,
     /// Memory is short everywhere.
     pressed: bool,
     logged: Position,
@@ -72,7 +72,7 @@ impl Shard {
     pub fn new(config: ShardConfig) -> Self {
         Self {
             config,
-            queues: HashMap::new(),
+            queues: IdMap::default(),
             pressed: false,
             logged: Position(0),
             durable: Position(0),
@@ -272,6 +272,8 @@ impl Shard {
         effects: &mut Vec<ShardEffect>,
     ) {
         let (mut reached, mut waits) = (0, false);
+        // What is handed out once it is committed changes nothing for consumers until then.
+        let mut hands_out = false;
         let refusal = self.refusal(message, targets);
         for target in targets.iter().filter(|_| refusal.is_none()) {
             // It may have been deleted since the session looked at the routes.
@@ -281,11 +283,12 @@ impl Shard {
                 Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
             match queue.enqueue(now, message.clone(), target, false, &mut out) {
                 Enqueued::Stored(place) => {
+                    hands_out |= !queue.waits_for_commits();
                     let position = Position(self.logged.0 + self.records.len() as u64);
                     self.uncommitted.push_back((position, target.queue, place));
                 }
                 Enqueued::Duplicate => waits |= message.meta.durable,
-                Enqueued::Done => {}
+                Enqueued::Done => hands_out = true,
             }
         }
         if let Some((queue, number)) = mark.filter(|_| refusal.is_none())
@@ -305,7 +308,7 @@ impl Shard {
             }
         }
         for target in targets {
-            self.with_queue(now, target.queue, log, effects, |_, _| ());
+            self.conclude(now, target.queue, hands_out, log, effects);
         }
     }
 
@@ -326,6 +329,7 @@ impl Shard {
         effects: &mut Vec<ShardEffect>,
     ) {
         let key = ConsumerKey { session, consumer: settle.consumer };
+        let mut hands_out = true;
         if let Some(found) = self.queues.get_mut(&queue) {
             if !found.has_consumer(key) {
                 // Taken over: the messages are back in the queue, so «done» would not be true. It is told `TakenOver`.
@@ -335,12 +339,13 @@ impl Shard {
                 Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
             found.settle(key, (settle.first, settle.last), &settle.outcome, now, &mut out);
             self.records.extend(settle.mark.and_then(|number| found.mark(number, true)));
+            hands_out = !matches!(settle.outcome, Outcome::Accept) || found.may_wait_for_an_accept();
         }
         self.log(None, log);
         if let Some(token) = settle.token {
             self.answer(session, SessionEvent::Event(Event::Done(token)), effects);
         }
-        self.with_queue(now, queue, log, effects, |_, _| ());
+        self.conclude(now, queue, hands_out, log, effects);
     }
 
     fn attach(
@@ -460,7 +465,23 @@ impl Shard {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let mut out = Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
         change(queue, &mut out);
-        queue.dispatch(now, &mut out);
+        self.conclude(now, id, true, log, effects);
+    }
+
+    /// After a change of a queue. `hands_out`: the change may have made something ready for a consumer.
+    fn conclude(
+        &mut self,
+        now: Time,
+        id: QueueId,
+        hands_out: bool,
+        log: &mut Vec<Logged>,
+        effects: &mut Vec<ShardEffect>,
+    ) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let mut out = Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
+        if hands_out {
+            queue.dispatch(now, &mut out);
+        }
         queue.note_idle(now);
         if let Some(full) = queue.fullness_changed() {
             out.effects.push(ShardEffect::Full(id, full));

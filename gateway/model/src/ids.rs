@@ -1,9 +1,13 @@
 //! Newtypes for ids and units, so that no two bare integers stand side by side.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Message;
+
+/// A map by ids that the gateway gave. No peer chooses them, so the hash may be a fast one, and the same in every run.
+pub type IdMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
 /// Milliseconds since 1970, handed in by whoever drives the code. It never goes backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

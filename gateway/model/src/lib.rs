@@ -19,7 +19,7 @@ mod value;
 pub use address::{ADMIN_NAME, Address, AddressError, AddressKind, RESERVED_PREFIX, SYSTEM_PREFIX, TEMPORARY_PREFIX};
 pub use filter::{Filter, FilterError};
 pub use format::{Body, ContentReader, Encoding, Format, Formats, View};
-pub use ids::{ConsumerId, Delivery, MessageId, QueueId, Seq, Time, Token, TransactionId};
+pub use ids::{ConsumerId, Delivery, IdMap, MessageId, QueueId, Seq, Time, Token, TransactionId};
 pub use large::{BODY_PREFIX, LargeBody, OnRelease};
 pub use memory::{MemoryBudget, MemoryPermit};
 pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES, RareMeta};

@@ -10,7 +10,7 @@ use evergate_core::{
     ShardCommand, ShardConfig, ShardId, StreamId, TransactionLimits,
 };
 use evergate_journal::{Batch, Journal, JournalReader};
-use evergate_model::{Formats, MemoryBudget, MessageId};
+use evergate_model::{Formats, IdMap, MemoryBudget, MessageId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -121,7 +121,7 @@ pub struct Gateway {
     /// Announcements that wait for `house`.
     pub(crate) announcements: AtomicU64,
     pub(crate) reader: Arc<dyn JournalReader>,
-    sessions: RwLock<HashMap<SessionId, Arc<Mailbox<SessionEvent>>>>,
+    sessions: RwLock<IdMap<SessionId, Arc<Mailbox<SessionEvent>>>>,
     next_session: AtomicU64,
     next_message: AtomicU64,
     /// Set once: why everything must stop.
@@ -167,7 +167,7 @@ impl Gateway {
             house: Mailbox::default(),
             announcements: AtomicU64::new(0),
             reader: journal.reader(),
-            sessions: RwLock::new(HashMap::new()),
+            sessions: RwLock::new(IdMap::default()),
             next_session: AtomicU64::new(1),
             next_message: AtomicU64::new(core.counters.first_message().0 + 1),
             stopping: watch::Sender::new(None),

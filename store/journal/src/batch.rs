@@ -1,10 +1,9 @@
 //! What one commit writes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Message, MessageId, QueueId, Seq};
+use evergate_model::{IdMap, Message, MessageId, QueueId, Seq};
 
 use crate::{Record, Table, codec};
 
@@ -54,9 +53,9 @@ pub struct Batch {
     pub state: Vec<StateChange>,
     /// Sum of `Message::size_bytes` over `messages`.
     pub bytes: u64,
-    by_id: HashMap<MessageId, usize>,
+    by_id: IdMap<MessageId, usize>,
     /// Where in `state` the identities of each queue are.
-    identities: HashMap<QueueId, usize>,
+    identities: IdMap<QueueId, usize>,
 }
 
 impl Batch {

@@ -4,9 +4,9 @@
 //! places and the pack (row) that holds each run. Nothing of a message is kept here. It tells a store
 //! what a settle really removes, and a reader which rows to fetch.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use evergate_model::{QueueId, Seq};
+use evergate_model::{IdMap, QueueId, Seq};
 
 use crate::{LiveRange, Recovered, RecoveredQueue};
 
@@ -55,7 +55,7 @@ struct Places {
 /// Live places of every queue.
 #[derive(Debug, Default)]
 pub struct Index {
-    queues: HashMap<QueueId, Places>,
+    queues: IdMap<QueueId, Places>,
 }
 
 impl Index {
@@ -174,7 +174,7 @@ impl Index {
 pub struct Recovery {
     /// The index, ready for use afterwards.
     pub index: Index,
-    sizes: HashMap<QueueId, Vec<(u64, u64)>>,
+    sizes: IdMap<QueueId, Vec<(u64, u64)>>,
 }
 
 impl Recovery {

@@ -1,10 +1,8 @@
 //! From a batch to the rows that change.
 
-use std::collections::HashMap;
-
 use evergate_journal::index::{Index, PackId, Run};
 use evergate_journal::{Batch, StateChange};
-use evergate_model::{QueueId, Seq};
+use evergate_model::{IdMap, QueueId, Seq};
 
 use crate::pack::Pack;
 
@@ -48,17 +46,17 @@ pub struct Planner {
     pack_bytes: usize,
     next_pack: u64,
     /// Live places of each row.
-    live: HashMap<PackId, u64>,
+    live: IdMap<PackId, u64>,
 }
 
 impl Planner {
     /// For an empty journal, rows of about `pack_bytes`.
     pub fn new(pack_bytes: usize) -> Self {
-        Self { pack_bytes, next_pack: 1, live: HashMap::new() }
+        Self { pack_bytes, next_pack: 1, live: IdMap::default() }
     }
 
     /// Goes on after what a restart found.
-    pub fn start_after(&mut self, last: PackId, live: HashMap<PackId, u64>) {
+    pub fn start_after(&mut self, last: PackId, live: IdMap<PackId, u64>) {
         self.next_pack = last.0 + 1;
         self.live = live;
     }

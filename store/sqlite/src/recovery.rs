@@ -1,11 +1,9 @@
 //! What a restart reads: places, marks, state; no message.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use evergate_journal::index::{Index, PackId, Recovery};
 use evergate_journal::{JournalError, Recovered, Table};
-use evergate_model::{QueueId, Seq};
+use evergate_model::{IdMap, QueueId, Seq};
 use rusqlite::Connection;
 
 use crate::pack::read_places;
@@ -18,7 +16,7 @@ pub struct Found {
     /// Where each live place is.
     pub index: Index,
     /// Live places of each row.
-    pub pack_live: HashMap<PackId, u64>,
+    pub pack_live: IdMap<PackId, u64>,
     /// The highest row key in use.
     pub last_pack: PackId,
 }
@@ -34,12 +32,9 @@ pub fn recover(connection: &Connection) -> Result<Found, JournalError> {
     Ok(Found { recovered, index, pack_live, last_pack })
 }
 
-fn read_packs(
-    connection: &Connection,
-    recovery: &mut Recovery,
-) -> Result<(HashMap<PackId, u64>, PackId), JournalError> {
+fn read_packs(connection: &Connection, recovery: &mut Recovery) -> Result<(IdMap<PackId, u64>, PackId), JournalError> {
     let failed = |error: rusqlite::Error| JournalError::Open(format!("it cannot be read: {error}"));
-    let mut settled: HashMap<PackId, Vec<(QueueId, Seq, Seq)>> = HashMap::new();
+    let mut settled: IdMap<PackId, Vec<(QueueId, Seq, Seq)>> = IdMap::default();
     let mut statement = connection.prepare("SELECT pack, queue, first, last FROM settled").map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
@@ -47,7 +42,7 @@ fn read_packs(
         let range = (QueueId(number(1)?), Seq(number(2)?), Seq(number(3)?));
         settled.entry(PackId(number(0)?)).or_default().push(range);
     }
-    let mut pack_live = HashMap::new();
+    let mut pack_live = IdMap::default();
     let mut last_pack = PackId(0);
     let mut statement = connection.prepare("SELECT id, places FROM pack ORDER BY id").map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;

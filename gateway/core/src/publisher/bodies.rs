@@ -1,11 +1,10 @@
 //! Bodies that are too large for memory, on their way in: cut into pieces, which are published to a queue of their
 //! own. The message follows when all of them are committed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Address, Encoding, LargeBody, LargeEnd, Message, Meta, PublishError, Token};
+use evergate_model::{Address, Encoding, IdMap, LargeBody, LargeEnd, Message, Meta, PublishError, Token};
 
 use super::{InLine, Publisher, Waiting};
 
@@ -24,9 +23,9 @@ const FIRST_PIECE: u64 = 1 << 63;
 /// Of one session.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    all: HashMap<Token, Body>,
+    all: IdMap<Token, Body>,
     /// Pieces that are not answered, and whose they are.
-    pieces: HashMap<Token, Token>,
+    pieces: IdMap<Token, Token>,
     next_piece: u64,
     /// Bytes of those.
     pub(super) bytes: u64,
@@ -47,7 +46,7 @@ struct Body {
 
 impl Default for Bodies {
     fn default() -> Self {
-        Self { all: HashMap::new(), pieces: HashMap::new(), next_piece: FIRST_PIECE, bytes: 0 }
+        Self { all: IdMap::default(), pieces: IdMap::default(), next_piece: FIRST_PIECE, bytes: 0 }
     }
 }
 

@@ -1,11 +1,11 @@
 //! A session's transactions. What is published in one stays here until its commit; what is settled in one is
 //! pledged to it in the shards: out of its consumer's hands, but not gone. The directory decides.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use evergate_model::{
-    Address, Event, PublishError, QueueId, Seq, Settle, Time, Token, TransactionError, TransactionId,
+    Address, Event, IdMap, PublishError, QueueId, Seq, Settle, Time, Token, TransactionError, TransactionId,
 };
 
 use super::{InLine, Out, Publisher, PublisherEffect, Surroundings, Waiting, waits_for};
@@ -36,7 +36,7 @@ pub(super) struct Transactions {
     /// How many commits stand in the line.
     pub(super) in_line: usize,
     /// With the directory: messages and bytes.
-    pub(super) committing: HashMap<Token, (u64, u64)>,
+    pub(super) committing: IdMap<Token, (u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -62,7 +62,7 @@ struct Open {
 
 impl Transactions {
     pub fn new(limits: TransactionLimits) -> Self {
-        Self { limits, open: BTreeMap::new(), in_line: 0, committing: HashMap::new() }
+        Self { limits, open: BTreeMap::new(), in_line: 0, committing: IdMap::default() }
     }
 }
 

@@ -37,7 +37,7 @@ impl Queue {
             pinned: BTreeSet::new(),
             buckets: 0,
         };
-        self.consumers.insert(key, consumer);
+        self.consumers.insert(key, Box::new(consumer));
         self.choose_active();
         if !copies {
             self.share_groups();
@@ -66,7 +66,7 @@ impl Queue {
     pub(super) fn add_class(&mut self, class: Class) -> ClassId {
         let id = ClassId(self.next_class);
         self.next_class += 1;
-        self.classes.insert(id, class);
+        self.classes.insert(id, Box::new(class));
         id
     }
 
@@ -89,7 +89,7 @@ impl Queue {
     }
 
     pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
-        self.consumers.values()
+        self.consumers.values().map(|consumer| &**consumer)
     }
 
     /// Removes a consumer; what it holds goes back. `failed`: it vanished, so each counts as a failed delivery.

@@ -1,6 +1,6 @@
 //! Who gets what next.
 
-use evergate_model::{Delivery, Event, Seq, Time};
+use evergate_model::{Delivery, Dispatch, Event, Seq, Time};
 
 use super::class::ClassId;
 use super::entry::State;
@@ -66,6 +66,21 @@ impl Queue {
         if !self.due.is_empty() {
             self.read_due(out);
         }
+    }
+
+    /// Whether what is stored is handed out once it is committed, and not before.
+    pub fn waits_for_commits(&self) -> bool {
+        self.settings.dispatch == Dispatch::Committed
+    }
+
+    /// Whether something may be handed out, or read back, only because a delivery was accepted: what has its group, or
+    /// had no room in memory.
+    pub fn may_wait_for_an_accept(&self) -> bool {
+        self.groups.is_some()
+            || self.line.bytes > self.line.resident_bytes
+            || self.trimming
+            || !self.due.is_empty()
+            || !self.peeks.is_empty()
     }
 
     /// The class whose turn it is, of those that may still find something.

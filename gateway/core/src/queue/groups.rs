@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::class::{Class, ClassId, Mode};
+use super::class::{ClassId, Mode};
 use super::{Out, Queue};
 use crate::bug::Bug;
 use crate::consumer::ConsumerKey;
@@ -182,7 +182,7 @@ impl Queue {
             owner.buckets -= 1;
         }
         groups.favoured.extend(bucket.claimed_by);
-        self.classes.values_mut().for_each(Class::rewind);
+        self.classes.values_mut().for_each(|class| class.rewind());
     }
 
     /// The consumer of the class that has room and the fewest buckets gets the bucket.
@@ -261,7 +261,7 @@ impl Queue {
         for place in pinned {
             self.offer(place, false);
         }
-        self.classes.values_mut().for_each(Class::rewind);
+        self.classes.values_mut().for_each(|class| class.rewind());
     }
 
     /// Others are served from now on: what waits beside the line stands in it again, and who holds something of a
@@ -287,7 +287,7 @@ impl Queue {
         }
         let is_any = groups.buckets.iter().any(|bucket| bucket.owner.is_some());
         self.groups = is_any.then(|| Box::new(groups));
-        self.classes.values_mut().for_each(Class::rewind);
+        self.classes.values_mut().for_each(|class| class.rewind());
     }
 
     /// A consumer joins: those with more than their share let go of what nobody is at work on.
@@ -306,7 +306,7 @@ impl Queue {
             }
         }
         if was_freed {
-            self.classes.values_mut().for_each(Class::rewind);
+            self.classes.values_mut().for_each(|class| class.rewind());
         }
     }
 }

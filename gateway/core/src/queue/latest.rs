@@ -30,7 +30,7 @@ impl Queue {
         };
         // Anew: the key may be another one.
         self.latest = Some(Box::new(Latest { is_incomplete: true, ..Latest::default() }));
-        self.classes.insert(INDEX, Class::new(Mode::Index, None, None));
+        self.classes.insert(INDEX, Box::new(Class::new(Mode::Index, None, None)));
     }
 
     /// A message's key.

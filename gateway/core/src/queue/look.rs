@@ -26,6 +26,7 @@ pub enum Look {
 impl Queue {
     /// The next in a lane for a class. What the class does not want is looked at once.
     pub(super) fn look(&mut self, id: ClassId, lane: Lane, now: Time) -> Look {
+        let waits_for_commits = self.waits_for_commits();
         loop {
             let Some(class) = self.classes.get_mut(&id) else { return Look::Nothing };
             let cursor = class.cursor(lane);
@@ -50,7 +51,7 @@ impl Queue {
                     continue;
                 }
             };
-            let waits = entry.stored && self.settings.dispatch == evergate_model::Dispatch::Committed;
+            let waits = entry.stored && waits_for_commits;
             let awaits_commit = (waits || entry.hidden) && place.seq > self.committed && class.mode != Mode::Evict;
             if awaits_commit {
                 return Look::Uncommitted(place.seq);

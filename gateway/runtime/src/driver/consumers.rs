@@ -1,21 +1,20 @@
 //! A connection's consumers: where their queues are, and how many bytes each has been sent.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use evergate_core::{SessionId, ShardCommand, ShardId};
-use evergate_model::{Action, AttachError, Attached, ConsumerId, Credit, QueueId, Settle};
+use evergate_model::{Action, AttachError, Attached, ConsumerId, Credit, IdMap, QueueId, Settle};
 
 use crate::gateway::Gateway;
 
 pub struct Consumers {
     session: SessionId,
     window_bytes: u64,
-    all: HashMap<ConsumerId, State>,
+    all: IdMap<ConsumerId, State>,
     /// The queue that was attached first: an MQTT session's own.
     first_queue: Option<Arc<str>>,
-    /// Some consumer was sent bytes that its shard does not know to be written.
-    unreported: bool,
+    /// Consumers that were sent something since it was last looked after what is written, each once.
+    served: Vec<ConsumerId>,
 }
 
 enum State {
@@ -30,11 +29,13 @@ struct Place {
     /// Sent in all, and known to the shard as written.
     delivered_bytes: u64,
     reported_bytes: u64,
+    /// It is among `served`.
+    is_served: bool,
 }
 
 impl Consumers {
     pub fn new(session: SessionId, window_bytes: u64) -> Self {
-        Self { session, window_bytes, all: HashMap::new(), first_queue: None, unreported: false }
+        Self { session, window_bytes, all: IdMap::default(), first_queue: None, served: Vec::new() }
     }
 
     pub fn attaching(&mut self, consumer: ConsumerId) {
@@ -51,7 +52,7 @@ impl Consumers {
         let waited = self.all.remove(&consumer);
         let (queue, shard, found) = result?;
         self.first_queue.get_or_insert_with(|| found.queue.clone());
-        let place = Place { queue, shard, delivered_bytes: 0, reported_bytes: 0 };
+        let place = Place { queue, shard, delivered_bytes: 0, reported_bytes: 0, is_served: false };
         self.all.insert(consumer, State::Attached(place));
         if let Some(State::Attaching(actions)) = waited {
             for action in actions {
@@ -108,28 +109,28 @@ impl Consumers {
     pub fn delivered(&mut self, consumer: ConsumerId, size_bytes: u64) {
         if let Some(State::Attached(place)) = self.all.get_mut(&consumer) {
             place.delivered_bytes += size_bytes;
-            self.unreported = true;
+            if !std::mem::replace(&mut place.is_served, true) {
+                self.served.push(consumer);
+            }
         }
     }
 
     /// Everything is written but what the session holds back: shards may send as many bytes again. Said for half a
-    /// window at a time.
+    /// window at a time. The cost follows those that were served, not all that are there.
     pub fn written(&mut self, gateway: &Gateway, is_held_back: impl Fn(ConsumerId) -> bool) {
-        if !std::mem::take(&mut self.unreported) {
-            return;
-        }
-        for (consumer, state) in &mut self.all {
-            let State::Attached(place) = state else { continue };
-            if is_held_back(*consumer) {
-                self.unreported = true;
-                continue;
+        let (session, window_bytes, all) = (self.session, self.window_bytes, &mut self.all);
+        self.served.retain(|&consumer| {
+            let Some(State::Attached(place)) = all.get_mut(&consumer) else { return false };
+            if is_held_back(consumer) {
+                return true;
             }
-            if place.delivered_bytes - place.reported_bytes >= self.window_bytes / 2 {
+            place.is_served = false;
+            if place.delivered_bytes - place.reported_bytes >= window_bytes / 2 {
                 place.reported_bytes = place.delivered_bytes;
-                let (queue, session, consumer) = (place.queue, self.session, *consumer);
-                let limit_bytes = place.delivered_bytes + self.window_bytes;
+                let (queue, limit_bytes) = (place.queue, place.delivered_bytes + window_bytes);
                 gateway.control(place.shard, ShardCommand::Window { queue, session, consumer, limit_bytes });
             }
-        }
+            false
+        });
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_model::{
-    Action, Address, Close, Encoding, Message, Meta, Output, Publish, PublishError, TEMPORARY_PREFIX, Time, Token,
+    Action, Address, Close, Encoding, IdMap, Message, Meta, Output, Publish, PublishError, TEMPORARY_PREFIX, Time,
+    Token,
 };
 
 use super::replies::Reply;
@@ -26,7 +27,7 @@ pub(super) struct Inbound {
     /// Those among them that go to temporary queues.
     replies: HashSet<Token>,
     /// The packet ids of QoS 2 publishes without an answer.
-    pending: HashMap<Token, u16>,
+    pending: IdMap<Token, u16>,
     aliases: HashMap<u16, Arc<str>>,
 }
 

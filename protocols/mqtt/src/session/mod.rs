@@ -19,12 +19,12 @@ mod subscription;
 mod tests;
 mod told;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use evergate_model::{Close, ConsumerId, Event, Formats, Output, PeerInfo, Session, Time, Token};
+use evergate_model::{Close, ConsumerId, Event, Formats, IdMap, Output, PeerInfo, Session, Time, Token};
 
 use crate::MqttConfig;
 use crate::codec::{
@@ -73,13 +73,13 @@ pub struct MqttSession {
     replies: Replies,
     inbound: Inbound,
     subscriptions: Subscriptions,
-    consumers: BTreeMap<ConsumerId, Consumer>,
+    consumers: IdMap<ConsumerId, Consumer>,
     /// Those that hold deliveries back, each once.
     waiting: VecDeque<ConsumerId>,
     /// Consumers that were told to detach, and the UNSUBSCRIBE slot that waits for it.
-    detaching: HashMap<ConsumerId, Option<Token>>,
+    detaching: IdMap<ConsumerId, Option<Token>>,
     next_consumer: u32,
-    in_flight: HashMap<u16, Flight>,
+    in_flight: IdMap<u16, Flight>,
     next_shared_id: u16,
 }
 
@@ -125,11 +125,11 @@ impl MqttSession {
             replies: Replies::default(),
             inbound: Inbound::default(),
             subscriptions: Subscriptions::default(),
-            consumers: BTreeMap::new(),
+            consumers: IdMap::default(),
             waiting: VecDeque::new(),
-            detaching: HashMap::new(),
+            detaching: IdMap::default(),
             next_consumer: 1,
-            in_flight: HashMap::new(),
+            in_flight: IdMap::default(),
             next_shared_id: outbound::SHARED_ID_MIN,
         }
     }
