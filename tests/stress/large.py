@@ -2,6 +2,9 @@
 
 Small durable messages are measured before it and beside it: on other links of the same AMQP connection, and on connections of
 others. The large body is sent and taken by processes that stream it themselves.
+
+The control is the same with the body going through a second gateway of its own, over a connection of its own: what the small
+messages of the first take then is the part of the machine, its processors and its disk, and of the client. Each figure tells it.
 """
 
 import json
@@ -25,9 +28,11 @@ def measure(rows, journal, scale):
     size = int(BYTES * scale)
     with started(journal, LIMITS) as gateway:
         warm_up(gateway)
-        for sender, taker in (("amqp", "stomp"), ("stomp", "amqp")):
-            for protocol, action in ((sender, "send"), (taker, "take")):
-                one_way(rows, gateway, protocol, action, size)
+        with started(journal, LIMITS) as other:
+            for sender, taker in (("amqp", "stomp"), ("stomp", "amqp")):
+                for protocol, action in ((sender, "send"), (taker, "take")):
+                    control = one_way(gateway, protocol, action, size, other)
+                    tell(rows, protocol, action, size, one_way(gateway, protocol, action, size), control)
 
 
 def warm_up(gateway):
@@ -38,37 +43,45 @@ def warm_up(gateway):
         result_of(stream(gateway, "amqp", action, 32 * MIB, 0.1))
 
 
-def one_way(rows, gateway, protocol, action, size):
+def one_way(gateway, protocol, action, size, other=None):
+    """The figures of small messages at `gateway`, without a large body and with one. `other`: which has the body instead."""
     time.sleep(2)  # what the one before left to be written is no part of this one
-    words = f"{protocol} {'to the journal' if action == 'send' else 'from the journal'}"
-    before = [beside(gateway, f"{protocol}-{action}-before-{number}") for number in range(5)]
+    name = f"{protocol}-{action}-{'control' if other else 'own'}"
+    before = [beside(gateway, f"{name}-before-{number}") for number in range(5)]
     first = gateway.rss_bytes() / MIB
     during = []
     with memory(gateway) as watch:
-        running = stream(gateway, protocol, action, size, before=5)
+        running = stream(gateway, protocol, action, size, before=5, other=other)
         # Over AMQP it measures its own small messages first.
         if protocol == "amqp":
             time.sleep(5.5)
         while running.poll() is None:
-            found = beside(gateway, f"{protocol}-{action}-{len(during)}")
+            found = beside(gateway, f"{name}-{len(during)}")
             # What ran on after its end tells nothing, unless there is no other.
             if running.poll() is None or not during:
                 during.append(found)
         found = result_of(running)
-    rows.tell(f"{words}: MiB/s of {size >> 20:,} MiB", size / MIB / found["seconds"])
-    rows.at_most(f"{words}: growth of RSS, MiB", peak(watch) - first, 64)
+    figures = {}
     if protocol == "amqp":
         for what in ("confirm", "delivery"):
-            compare(rows, f"{words}: {what} on other links", found["before"][what]["p99_us"], found["during"][what]["p99_us"])
-    for name in BESIDE:
-        for what in ("confirm_p99_us", "p99_us"):
-            then, now = (statistics.median(each[name][what] for each in runs) for runs in (before, during))
-            kind = "confirm" if what.startswith("confirm") else "delivery"
-            compare(rows, f"{words}: {kind} on other connections, {name}", then, now)
+            figures[f"{what} on other links"] = found["before"][what]["p99_us"], found["during"][what]["p99_us"]
+    for each in BESIDE:
+        for kind, figure in (("confirm", "confirm_p99_us"), ("delivery", "p99_us")):
+            then, now = (statistics.median(run[each][figure] for run in runs) for runs in (before, during))
+            figures[f"{kind} on other connections, {each}"] = then, now
+    return {"seconds": found["seconds"], "growth": peak(watch) - first, "small": figures}
 
 
-def compare(rows, what, before, during):
-    rows.at_most(f"{what}, p99, % of that before ({before / 1000:.2f} ms, now {during / 1000:.2f})", 100 * during / before, 200)
+def tell(rows, protocol, action, size, found, control):
+    words = f"{protocol} {'to the journal' if action == 'send' else 'from the journal'}"
+    rows.tell(f"{words}: MiB/s of {size >> 20:,} MiB", size / MIB / found["seconds"])
+    rows.tell(f"{words}: MiB/s of the control", size / MIB / control["seconds"])
+    rows.at_most(f"{words}: growth of RSS, MiB", found["growth"], 64)
+    for what, (before, during) in found["small"].items():
+        then, now = control["small"][what]
+        seen = f"{before / 1000:.2f} ms, now {during / 1000:.2f}"
+        machine = f"{then / 1000:.2f}, {now / 1000:.2f}: {100 * now / then:.0f}"
+        rows.at_most(f"{words}: {what}, p99, % of that before ({seen}; control {machine})", 100 * during / before, 200)
 
 
 def beside(gateway, name):
@@ -82,10 +95,12 @@ def beside(gateway, name):
     return {protocol: result(load, 60) for protocol, load in loads.items()}
 
 
-def stream(gateway, protocol, action, size, before):
+def stream(gateway, protocol, action, size, before, other=None):
     # A client elsewhere takes no processor time from the gateway and from those who are measured.
     arguments = ["nice", "-n", "19", sys.executable, "-m", "stress.streams", protocol, action]
-    arguments += ["--port", gateway.ports[protocol]]
+    arguments += ["--port", (other if other and protocol == "stomp" else gateway).ports[protocol]]
+    if other and protocol == "amqp":
+        arguments += ["--large-port", other.ports["amqp"]]
     arguments += ["--bytes", size, "--before", before]
     return subprocess.Popen(
         list(map(str, arguments)), cwd=ROOT / "tests", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -120,9 +120,9 @@ def stomp_head(opened):
 
 
 class Amqp:
-    """One connection, two sessions: the large body has one, small messages the other."""
+    """One connection, two sessions: the large body has one, small messages the other. A control has one of them only."""
 
-    def __init__(self, port, action, size, queue):
+    def __init__(self, port, action, size, queue, large=True, small=True):
         self.socket = connect(port)
         self.action = action
         self.body = Body(size)
@@ -141,43 +141,44 @@ class Amqp:
         self.confirms, self.deliveries = [], []
         self.waiting = 0  # for the confirm or the delivery of a small message
         self.is_closed = False
-        self._open(queue)
+        self._open(queue, large, small)
 
-    def _open(self, queue):
-        large = (amqp.sender if self.action == "send" else amqp.receiver)(0, f"/queue/{queue}", name="large", channel=LARGE)
-        header = amqp.SASL + amqp.AMQP_HEADER
-        self.out += header + amqp.open_(amqp.string("streams"), amqp.NULL, amqp.uint(FRAME_BYTES))
-        self.out += amqp.begin(LARGE, WINDOW_FRAMES) + amqp.begin(SMALL) + large
-        small = f"/queue/small-{os.getpid()}"
-        self.out += amqp.sender(0, small, name="in", channel=SMALL)
-        self.out += amqp.receiver(1, small, name="out", channel=SMALL)
-        self.out += flow(SMALL, 0, 2048, 0, handle=1, credit=1 << 20)
-        wanted = {"in"} | ({"large"} if self.action == "send" else set())
-        self.run(lambda: wanted <= {name for name, credit in self.credit.items() if credit})
+    def _open(self, queue, large, small):
+        self.out += amqp.SASL + amqp.AMQP_HEADER + amqp.open_(amqp.string("streams"), amqp.NULL, amqp.uint(FRAME_BYTES))
+        wanted = set()
+        if large:
+            attach = amqp.sender if self.action == "send" else amqp.receiver
+            self.out += amqp.begin(LARGE, WINDOW_FRAMES) + attach(0, f"/queue/{queue}", name="large", channel=LARGE)
+            wanted |= {"large"} if self.action == "send" else set()
+        if small:
+            name = f"/queue/small-{os.getpid()}"
+            self.out += amqp.begin(SMALL) + amqp.sender(0, name, name="in", channel=SMALL)
+            self.out += amqp.receiver(1, name, name="out", channel=SMALL)
+            self.out += flow(SMALL, 0, 2048, 0, handle=1, credit=1 << 20)
+            wanted |= {"in"}
+        run([self], lambda: wanted <= {name for name, credit in self.credit.items() if credit})
 
-    def run(self, ended, seconds=600, small=False, large=False):
-        limit = time.monotonic() + seconds
-        following = time.monotonic()
-        while not ended():
-            now = time.monotonic()
-            if now > limit:
-                raise SystemExit(f"not done in {seconds} s")
-            if small and now >= following:
-                self.send_small(following)
-                following += 1 / SMALL_PER_SECOND
-            while large and self.action == "send" and self.body.left and self.window[LARGE] and len(self.out) < OUT_BYTES_MAX:
-                self.send_large()
-            wait = max(following - now, 0) if small else 0.1
-            readable, writable, _ = select.select([self.socket], [self.socket] if self.out else [], [], wait)
-            if writable:
-                sent = self.socket.send(self.out, socket.MSG_DONTWAIT)
-                del self.out[:sent]
-            if readable:
-                piece = self.socket.recv(4 * FRAME_BYTES)
-                if not piece:
-                    raise SystemExit("the gateway closed the connection")
-                self.received += piece
-                self.take_frames()
+    def take_large(self):
+        self.out += flow(LARGE, 0, WINDOW_FRAMES, 0, handle=0, credit=1)
+
+    def may_send_large(self):
+        left = self.action == "send" and self.body.left
+        return left and self.window[LARGE] > 0 and len(self.out) < OUT_BYTES_MAX
+
+    def write(self):
+        sent = self.socket.send(self.out, socket.MSG_DONTWAIT)
+        del self.out[:sent]
+
+    def read(self):
+        piece = self.socket.recv(4 * FRAME_BYTES)
+        if not piece:
+            raise SystemExit("the gateway closed the connection")
+        self.received += piece
+        self.take_frames()
+
+    def close(self):
+        self.out += amqp.performative(0x18)
+        run([self], lambda: self.is_closed, seconds=30)
 
     # Sending
 
@@ -294,6 +295,29 @@ class Amqp:
             self.large_head.clear()
 
 
+def run(connections, ended, seconds=600, small=None, large=None):
+    """Serves the connections until it has ended. `small`, `large`: which of them sends what."""
+    limit = time.monotonic() + seconds
+    following = time.monotonic()
+    while not ended():
+        now = time.monotonic()
+        if now > limit:
+            raise SystemExit(f"not done in {seconds} s")
+        if small and now >= following:
+            small.send_small(following)
+            following += 1 / SMALL_PER_SECOND
+        while large and large.may_send_large():
+            large.send_large()
+        wait = max(following - now, 0) if small else 0.1
+        writing = [each.socket for each in connections if each.out]
+        readable, writable, _ = select.select([each.socket for each in connections], writing, [], wait)
+        for each in connections:
+            if each.socket in writable:
+                each.write()
+            if each.socket in readable:
+                each.read()
+
+
 def flow(channel, received, window, sent, handle=None, credit=None):
     fields = [amqp.uint(received), amqp.uint(window), amqp.uint(sent), amqp.uint(1 << 20)]
     if handle is not None:
@@ -312,27 +336,29 @@ def percentiles(seconds):
     return {"count": len(ordered), "p50_us": at(0.5), "p99_us": at(0.99)}
 
 
-def amqp_run(port, action, size, queue, before):
-    connection = Amqp(port, action, size, queue)
+def amqp_run(port, action, size, queue, before, large_port):
+    small = Amqp(port, action, size, queue, large=large_port is None)
+    large = small if large_port is None else Amqp(large_port, action, size, queue, small=False)
+    connections = [small] if large is small else [small, large]
     figures = {}
 
     def part(name, ended, **more):
-        connection.confirms, connection.deliveries = [], []
+        small.confirms, small.deliveries = [], []
         begin = time.monotonic()
-        connection.run(ended(begin), small=True, **more)
+        run(connections, ended(begin), small=small, **more)
         figures[name] = {
             "seconds": time.monotonic() - begin,
-            "confirm": percentiles(connection.confirms),
-            "delivery": percentiles(connection.deliveries),
+            "confirm": percentiles(small.confirms),
+            "delivery": percentiles(small.deliveries),
         }
 
     part("before", lambda begin: lambda: time.monotonic() > begin + before)
     if action == "take":
-        connection.out += flow(LARGE, 0, WINDOW_FRAMES, 0, handle=0, credit=1)
-    part("during", lambda _: lambda: connection.large_done, large=True)
-    connection.run(lambda: not connection.waiting, seconds=30)
-    connection.out += amqp.performative(0x18)
-    connection.run(lambda: connection.is_closed, seconds=30)
+        large.take_large()
+    part("during", lambda _: lambda: large.large_done, large=large)
+    run(connections, lambda: not small.waiting, seconds=30)
+    for each in connections:
+        each.close()
     return {"seconds": figures["during"]["seconds"], **figures}
 
 
@@ -343,10 +369,11 @@ def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bytes", type=int, required=True)
     parser.add_argument("--queue", default="large")
+    parser.add_argument("--large-port", type=int, help="a control: the body goes through the gateway there")
     parser.add_argument("--before", type=float, default=5, help="seconds with small messages only")
     options = parser.parse_args()
     if options.protocol == "amqp":
-        figures = amqp_run(options.port, options.action, options.bytes, options.queue, options.before)
+        figures = amqp_run(options.port, options.action, options.bytes, options.queue, options.before, options.large_port)
     else:
         figures = stomp(options.port, options.action, options.bytes, options.queue)
     print(json.dumps(figures))

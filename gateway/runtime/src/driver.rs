@@ -78,6 +78,7 @@ pub async fn drive(
         close: None,
         presence: Presence::Unknown,
         published: PublisherOut::default(),
+        pieces_told: 0,
         connection,
         gateway,
     };
@@ -101,6 +102,8 @@ struct Driver {
     presence: Presence,
     /// What the publisher wants, until it is carried out.
     published: PublisherOut,
+    /// Bytes of pieces that await their commit, as the session knows it.
+    pieces_told: u64,
     connection: Arc<Connection>,
 }
 
@@ -129,6 +132,7 @@ impl Driver {
         let mut read_since_yield = 0;
         loop {
             self.settle_output(&mut unwritten);
+            self.tell_pieces(&mut unwritten);
             if self.close.is_some() {
                 return self.farewell(&mut writer, &mut unwritten).await;
             }
@@ -207,6 +211,16 @@ impl Driver {
         messages < config.publish_window_messages
             && bytes < config.publish_window_bytes
             && self.publisher.piece_bytes() < config.large_message_window_bytes
+    }
+
+    /// Tells the session how much of its large bodies awaits its commit, if that has changed.
+    fn tell_pieces(&mut self, unwritten: &mut WriteQueue) {
+        let pending = self.publisher.piece_bytes();
+        if pending != self.pieces_told {
+            self.pieces_told = pending;
+            self.session.pieces_pending(self.gateway.clock.now(), pending, &mut self.out);
+            self.settle_output(unwritten);
+        }
     }
 
     /// Carries what the session put out to where it goes. Carrying a request may put out more.

@@ -199,6 +199,7 @@ pub fn protocol_settings(
         unsettled_per_link_max: config.amqp.unsettled_per_link_max,
         message_bytes_max,
         large_message_bytes_max,
+        large_message_window_bytes: config.limits.large_message_window_bytes.0,
         assembly_bytes_max: config.amqp.assembly_bytes_max.0,
         depth_max: config.amqp.depth_max,
         incoming_window: config.amqp.incoming_window,

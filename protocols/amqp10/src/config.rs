@@ -22,13 +22,15 @@ pub struct AmqpConfig {
     pub message_bytes_max: u64,
     /// Largest message of all, offered in `attach`. A link that sends more is detached.
     pub large_message_bytes_max: u64,
+    /// Bytes of messages larger than `message_bytes_max` that are let in before they are committed.
+    pub large_message_window_bytes: u64,
     /// Bytes of messages that have arrived in part, of all links of a connection together.
     pub assembly_bytes_max: u64,
     /// How deep values may nest in a message.
     pub depth_max: u32,
     /// Credit of a publisher's link; replenished as its messages are committed.
     pub link_credit: u32,
-    /// Transfer frames that a session may send before we widen its window again.
+    /// Transfer frames that a session may send before we widen its window again; fewer of long ones.
     pub incoming_window: u32,
     /// Until `open` the peer has this long.
     pub handshake_timeout: Duration,
@@ -50,6 +52,7 @@ impl Default for AmqpConfig {
             unsettled_per_link_max: 10_000,
             message_bytes_max: 16 * 1024 * 1024,
             large_message_bytes_max: 4 << 30,
+            large_message_window_bytes: 512 << 10,
             assembly_bytes_max: 64 * 1024 * 1024,
             depth_max: 32,
             link_credit: 500,

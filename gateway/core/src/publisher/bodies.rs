@@ -1,6 +1,7 @@
 //! Bodies that are too large for memory, on their way in: cut into pieces, which are published to a queue of their
 //! own. The message follows when all of them are committed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -29,6 +30,10 @@ pub(super) struct Bodies {
     next_piece: u64,
     /// Bytes of those.
     pub(super) bytes: u64,
+    /// The piece that is on its way to the journal. With more than one every commit of everybody would carry them.
+    under_way: Option<Token>,
+    /// Those behind it.
+    later: VecDeque<Waiting>,
 }
 
 #[derive(Debug)]
@@ -46,7 +51,14 @@ struct Body {
 
 impl Default for Bodies {
     fn default() -> Self {
-        Self { all: IdMap::default(), pieces: IdMap::default(), next_piece: FIRST_PIECE, bytes: 0 }
+        Self {
+            all: IdMap::default(),
+            pieces: IdMap::default(),
+            next_piece: FIRST_PIECE,
+            bytes: 0,
+            under_way: None,
+            later: VecDeque::new(),
+        }
     }
 }
 
@@ -66,10 +78,11 @@ impl Bodies {
         self.all.remove(&body).and_then(|body| body.error).map_or(Ok(()), Err)
     }
 
-    /// A piece is answered.
-    pub fn answered(&mut self, piece: Token, size_bytes: u64, error: Option<PublishError>) {
+    /// A piece is answered, or will not be sent. The next may go.
+    fn answered(&mut self, piece: Token, size_bytes: u64, error: Option<PublishError>) {
         let Some(token) = self.pieces.remove(&piece) else { return };
         self.bytes -= size_bytes;
+        self.under_way = self.under_way.filter(|under_way| *under_way != piece);
         let Some(body) = self.all.get_mut(&token) else { return };
         body.unanswered -= 1;
         if error.is_some() {
@@ -113,7 +126,7 @@ impl Publisher {
         pieces
     }
 
-    /// Takes a piece. `pump` sends it on.
+    /// Takes a piece. `pump` sends it on when those before it are answered.
     pub fn submit_piece(&mut self, body: Token, message: Arc<Message>) {
         let Some(incoming) = self.bodies.all.get_mut(&body) else { return };
         incoming.unanswered += 1;
@@ -121,7 +134,25 @@ impl Publisher {
         self.bodies.next_piece += 1;
         self.bodies.pieces.insert(token, body);
         self.bodies.bytes += message.size_bytes();
-        self.submit(Waiting { token, message, retain: false, mark: None, body: None });
+        self.bytes += message.size_bytes();
+        self.bodies.later.push_back(Waiting { token, message, retain: false, mark: None, body: None });
+        self.send_next_piece();
+    }
+
+    /// A piece is answered.
+    pub(super) fn piece_answered(&mut self, piece: Token, size_bytes: u64, error: Option<PublishError>) {
+        self.bodies.answered(piece, size_bytes, error);
+        self.send_next_piece();
+    }
+
+    /// Puts the next piece in line, unless one is under way.
+    fn send_next_piece(&mut self) {
+        if self.bodies.under_way.is_none()
+            && let Some(next) = self.bodies.later.pop_front()
+        {
+            self.bodies.under_way = Some(next.token);
+            self.waiting.push_back(InLine::Message(next));
+        }
     }
 
     /// All bytes of a body are there. Its last piece is returned, for `submit_piece`, before the message is
@@ -141,22 +172,28 @@ impl Publisher {
         let bodies = &mut self.bodies;
         let Some(incoming) = bodies.all.get_mut(&body) else { return };
         incoming.abandoned = true;
+        let pieces = &bodies.pieces;
         let mut dropped = Vec::new();
-        let bytes = &mut self.bytes;
-        self.waiting.retain(|next| match next {
-            InLine::Message(waiting) if bodies.pieces.get(&waiting.token) == Some(&body) => {
-                *bytes -= waiting.message.size_bytes();
+        let mut stays = |waiting: &Waiting| {
+            let is_dropped = pieces.get(&waiting.token) == Some(&body);
+            if is_dropped {
                 dropped.push((waiting.token, waiting.message.size_bytes()));
-                false
             }
-            _ => true,
+            !is_dropped
+        };
+        bodies.later.retain(&mut stays);
+        self.waiting.retain(|next| match next {
+            InLine::Message(waiting) => stays(waiting),
+            InLine::Commit { .. } => true,
         });
         if incoming.unanswered == 0 {
             bodies.all.remove(&body);
         }
         for (token, size_bytes) in dropped {
+            self.bytes -= size_bytes;
             bodies.answered(token, size_bytes, None);
         }
+        self.send_next_piece();
     }
 
     /// Bytes of pieces that are not committed.
@@ -170,4 +207,105 @@ fn piece(queue: &Arc<str>, bytes: Bytes) -> Message {
     // Whatever the message is: what is not in memory is in the journal. A restart drops what no message names.
     meta.durable = true;
     Message::new(meta, Encoding::Plain, Bytes::new(), bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use evergate_model::{MessageId, OnRelease, QueueId};
+
+    use super::*;
+    use crate::effect::{SessionEvent, SessionId, ShardId};
+    use crate::publisher::{Out, PublisherEffect, Surroundings, TransactionLimits};
+    use crate::routes::{Routes, Target};
+    use crate::shard::ShardCommand;
+
+    const LIMITS: BodyLimits = BodyLimits { piece_bytes: 10, bytes_max: 1000 };
+
+    struct Bench {
+        publisher: Publisher,
+        routes: Routes,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let limits = TransactionLimits {
+                messages_max: 1,
+                bytes_max: 1,
+                age_max: Duration::from_secs(1),
+                per_session_max: 1,
+            };
+            let mut routes = Routes::default();
+            for body in 1..=2 {
+                let target = Target { shard: ShardId(0), queue: QueueId(body), durable: true };
+                routes.add_queue(format!("$body/{body}").into(), target);
+            }
+            Self { publisher: Publisher::new(SessionId(1), limits), routes }
+        }
+
+        /// Passes on `bytes` of a body.
+        fn add(&mut self, body: u64, bytes: usize) {
+            let begin = || LargeBody::new(format!("$body/{body}").into(), 0, 0, OnRelease::default());
+            let bytes = vec![7; bytes].into();
+            for mut message in self.publisher.add_to_body(Token(body), &bytes, LIMITS, begin) {
+                message.meta.id = MessageId(1);
+                self.publisher.submit_piece(Token(body), Arc::new(message));
+            }
+        }
+
+        /// The pieces that are sent on, by the number of their body.
+        fn sent(&mut self) -> Vec<(Token, u64)> {
+            let mut out = Out::default();
+            let around =
+                Surroundings { routes: &self.routes, client_id: "", taken_over: false, memory_is_exhausted: false };
+            self.publisher.pump(around, &mut out);
+            let sent = out.effects.into_iter().map(|effect| match effect {
+                PublisherEffect::Publish(_, ShardCommand::Publish { answer: Some((_, token)), message, .. }) => {
+                    (token, u64::from(message.meta.address.name.ends_with('2')) + 1)
+                }
+                other => panic!("not expected: {other:?}"),
+            });
+            sent.collect()
+        }
+
+        fn answer(&mut self, token: Token) {
+            let answer = SessionEvent::PublishPart { token, reached: 1, error: None };
+            self.publisher.handle(answer, &mut Out::default());
+        }
+    }
+    #[test]
+    fn one_piece_of_a_connection_is_under_way_at_a_time_in_the_order_they_came() {
+        let mut bench = Bench::new();
+        bench.add(1, 25);
+        bench.add(2, 10);
+        bench.add(1, 5);
+        let mut order = Vec::new();
+        while let [(token, body)] = bench.sent()[..] {
+            assert_eq!(bench.sent(), [], "before it is answered");
+            order.push(body);
+            assert!(bench.publisher.piece_bytes() > 0);
+            bench.answer(token);
+        }
+        assert_eq!(order, [1, 1, 2, 1]);
+        assert_eq!((bench.publisher.piece_bytes(), bench.publisher.load()), (0, (0, 0)));
+    }
+
+    #[test]
+    fn pieces_of_a_body_that_is_abandoned_make_way_for_the_others() {
+        for was_sent in [false, true] {
+            let mut bench = Bench::new();
+            bench.add(1, 30);
+            bench.add(2, 10);
+            let sent = if was_sent { bench.sent() } else { Vec::new() };
+            bench.publisher.abandon_body(Token(1));
+            for (token, _) in sent {
+                assert_eq!(bench.sent(), []);
+                bench.answer(token);
+            }
+            let [(token, 2)] = bench.sent()[..] else { panic!("the other body's piece follows") };
+            bench.answer(token);
+            assert_eq!((bench.publisher.piece_bytes(), bench.publisher.load()), (0, (0, 0)));
+        }
+    }
 }

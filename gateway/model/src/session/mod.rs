@@ -31,6 +31,10 @@ pub trait Session: Send {
     fn holds_back(&self, _consumer: ConsumerId) -> bool {
         false
     }
+    /// Of the bodies that it passes on in pieces, so many bytes await their commit: said when that changes. A session
+    /// whose protocol can hold back one sender and hear the others does so; then no piece keeps the socket from being
+    /// read.
+    fn pieces_pending(&mut self, _now: Time, _bytes: u64, _out: &mut Output) {}
     /// Something happened in the gateway.
     fn handle(&mut self, now: Time, event: Event, out: &mut Output);
     /// `next_timeout()` has passed.

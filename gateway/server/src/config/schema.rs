@@ -250,7 +250,7 @@ impl Default for Limits {
             handshake_seconds: 10,
             message_bytes_max: ByteSize(16 << 20),
             large_message_bytes_max: ByteSize(4 << 30),
-            large_message_window_bytes: ByteSize(128 << 10),
+            large_message_window_bytes: ByteSize(512 << 10),
             memory_bytes_max: ByteSize(512 << 20),
             queue_messages_max: 1_000_000,
             queue_bytes_max: ByteSize(1 << 30),

@@ -9,6 +9,7 @@ use super::context::{Context, LinkId, Place, Publishing};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::settlement::Unsettled;
+use super::window::Window;
 use crate::error::{AmqpError, Fault, NOT_ALLOWED, UNATTACHED_HANDLE};
 use crate::performative::{Begin, Detach, Performative, write_detach};
 
@@ -46,9 +47,8 @@ pub(super) struct Channel {
     pub epoch: u32,
     /// The highest handle that the client knows what to do with.
     pub peer_handle_max: u32,
-    pub next_incoming_id: u32,
-    /// Transfer frames that the client may still send.
-    pub incoming_window: u32,
+    /// Transfer frames that the client may send.
+    pub incoming: Window,
     pub next_outgoing_id: u32,
     /// Transfer frames that we may still send.
     pub remote_window: u32,
@@ -68,8 +68,11 @@ impl Channel {
             number,
             epoch: context.last_epoch,
             peer_handle_max: begin.handle_max.unwrap_or(u32::MAX),
-            next_incoming_id: begin.next_outgoing_id,
-            incoming_window: context.config.incoming_window,
+            incoming: Window::new(
+                begin.next_outgoing_id,
+                context.config.incoming_window,
+                context.config.large_message_window_bytes,
+            ),
             next_outgoing_id: 0,
             remote_window: begin.incoming_window,
             deliveries: 0,
@@ -91,7 +94,7 @@ impl Channel {
             Performative::Attach(attach) => self.attach(&attach, context, out),
             Performative::Flow(flow) => self.flow(now, &flow, context, out),
             Performative::Transfer(transfer) => {
-                self.count_transfer(context, out)?;
+                self.count_transfer(now, payload.len(), context, out)?;
                 let handle = transfer.handle;
                 match self.links.get_mut(&handle) {
                     Some(Link::Incoming(link)) if link.coordinator => {

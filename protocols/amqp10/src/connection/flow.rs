@@ -8,19 +8,33 @@ use crate::error::{AmqpError, Fault, NOT_IMPLEMENTED, WINDOW_VIOLATION};
 use crate::performative::{Flow, FlowReply, LinkFlow, write_flow};
 
 impl Channel {
-    /// The client sent a transfer.
-    pub(super) fn count_transfer(&mut self, context: &mut Context, out: &mut Output) -> Result<(), Fault> {
+    /// The client sent a transfer, with so many bytes of its message.
+    pub(super) fn count_transfer(
+        &mut self,
+        now: Time,
+        bytes: usize,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
         // 2.5.6: a session that sends over its window is ended.
-        self.incoming_window = self
-            .incoming_window
-            .checked_sub(1)
-            .ok_or_else(|| Fault::Session(AmqpError::new(WINDOW_VIOLATION, "a transfer beyond the incoming window")))?;
-        self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
-        if self.incoming_window <= context.config.incoming_window / 2 {
-            self.incoming_window = context.config.incoming_window;
+        if !self.incoming.take(now, bytes) {
+            return Err(Fault::Session(AmqpError::new(WINDOW_VIOLATION, "a transfer beyond the incoming window")));
+        }
+        self.open_window(now, context, out);
+        Ok(())
+    }
+
+    /// So many bytes of this connection's large messages await their commit.
+    pub(super) fn pieces_pending(&mut self, now: Time, bytes: u64, context: &mut Context, out: &mut Output) {
+        self.incoming.pending(bytes);
+        self.open_window(now, context, out);
+    }
+
+    fn open_window(&mut self, now: Time, context: &mut Context, out: &mut Output) {
+        let is_large = self.links.values().any(|link| matches!(link, Link::Incoming(link) if link.takes_large()));
+        if self.incoming.open(now, is_large) {
             self.write_flow(None, context, out);
         }
-        Ok(())
     }
 
     pub(super) fn flow(
@@ -88,8 +102,8 @@ impl Channel {
 
     fn write_flow(&self, link: Option<LinkFlow>, context: &mut Context, out: &mut Output) {
         let reply = FlowReply {
-            next_incoming_id: self.next_incoming_id,
-            incoming_window: self.incoming_window,
+            next_incoming_id: self.incoming.next_id,
+            incoming_window: self.incoming.frames,
             next_outgoing_id: self.next_outgoing_id,
             link,
         };

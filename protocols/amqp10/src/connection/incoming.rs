@@ -108,6 +108,11 @@ impl Incoming {
         }
     }
 
+    /// A message that is too large for memory is on its way.
+    pub fn takes_large(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.large.is_some())
+    }
+
     /// Raises the credit when half of it is used and answered. True: the client must be told.
     pub fn replenish(&mut self, credit_max: u32) -> bool {
         let outstanding = self.credit.saturating_add(self.pending);

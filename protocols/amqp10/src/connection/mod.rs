@@ -14,6 +14,7 @@ mod settlement;
 mod source;
 mod stream;
 mod transactions;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -211,8 +212,7 @@ impl AmqpSession {
                 }
                 let live = Channel::new(channel, &begin, &mut self.context);
                 let handle_max = self.context.config.links_per_session_max.saturating_sub(1);
-                let window = self.context.config.incoming_window;
-                write_begin(self.context.buf(out), channel, window, handle_max);
+                write_begin(self.context.buf(out), channel, live.incoming.frames, handle_max);
                 self.channels.insert(channel, Slot::Live(Box::new(live)));
                 Ok(())
             }

@@ -146,6 +146,17 @@ impl Session for AmqpSession {
         }
     }
 
+    fn pieces_pending(&mut self, now: Time, bytes: u64, out: &mut Output) {
+        for slot in self.channels.values_mut() {
+            if let Slot::Live(channel) = slot {
+                channel.pieces_pending(now, bytes, &mut self.context, out);
+            }
+        }
+        // While pieces await their commit the driver may not read: that silence is ours.
+        self.heard_at = now;
+        self.note_writes(now, out);
+    }
+
     fn handle(&mut self, now: Time, event: Event, out: &mut Output) {
         if self.phase == Phase::Closed {
             return;

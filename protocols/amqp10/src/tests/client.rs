@@ -114,6 +114,11 @@ impl Client {
         self.session.handle(self.now, event, &mut self.out);
     }
 
+    /// So many bytes of large messages await their commit.
+    pub fn pieces_pending(&mut self, bytes: u64) {
+        self.session.pieces_pending(self.now, bytes, &mut self.out);
+    }
+
     pub fn wait(&mut self, millis: u64) {
         self.now = Time(self.now.0 + millis);
         self.session.timeout(self.now, &mut self.out);
