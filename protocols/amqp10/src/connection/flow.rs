@@ -31,6 +31,9 @@ impl Channel {
     }
 
     fn open_window(&mut self, now: Time, context: &mut Context, out: &mut Output) {
+        if !self.incoming.is_half_used() {
+            return;
+        }
         let is_large = self.links.values().any(|link| matches!(link, Link::Incoming(link) if link.takes_large()));
         if self.incoming.open(now, is_large) {
             self.write_flow(None, context, out);

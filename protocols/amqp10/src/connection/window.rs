@@ -94,6 +94,11 @@ impl Window {
         self.pending_bytes = bytes;
     }
 
+    /// Whether it may be time to open it: before that nobody needs to look for what comes in.
+    pub fn is_half_used(&self) -> bool {
+        self.frames <= self.opened / 2
+    }
+
     /// Opens the window if it is time. `is_large`: a large message is coming in. True: the client must be told.
     pub fn open(&mut self, now: Time, is_large: bool) -> bool {
         let frames = if is_large { self.frames_of_large() } else { self.usual_frames() };
