@@ -238,7 +238,7 @@ mod tests {
             };
             let mut routes = Routes::default();
             for body in 1..=2 {
-                let target = Target { shard: ShardId(0), queue: QueueId(body), durable: true };
+                let target = Target { shard: ShardId(0), queue: QueueId(body), durable: true, at_most_once: false };
                 routes.add_queue(format!("$body/{body}").into(), target);
             }
             Self { publisher: Publisher::new(SessionId(1), limits), routes }
