@@ -1,6 +1,7 @@
 //! One queue: its line of messages, its consumers, and who gets what next.
 
 mod admin;
+mod away;
 mod bodies;
 pub mod class;
 mod consumers;
@@ -151,6 +152,7 @@ pub struct Queue {
     recovered_before: Seq,
     /// A read from the journal is under way.
     loading: bool,
+    returning: away::Returning,
     /// Paged ranges in which something is due: read back when memory allows. By their first place.
     due: BTreeSet<Place>,
     /// Places in paged ranges that were settled while those could not be told apart.
@@ -218,6 +220,7 @@ impl Queue {
             uncommitted_bytes: 0,
             recovered_before: Seq(0),
             loading: false,
+            returning: away::Returning::default(),
             due: BTreeSet::new(),
             settled_in_range: BTreeSet::new(),
             full: false,
@@ -390,6 +393,7 @@ impl Queue {
         Entry {
             expires_at: own.into_iter().chain(limit).chain(age).min(),
             message,
+            away_bytes: None,
             failed_count: 0,
             redelivered: false,
             retained: false,
@@ -406,6 +410,7 @@ impl Queue {
     fn remove_at(&mut self, place: Place, out: &mut Out<'_>) {
         self.unpin(place);
         let Some(entry) = self.line.remove(place) else { return };
+        self.returning.forget(place);
         self.forget_latest(place, &entry.message);
         self.unwatch(place, &entry);
         if entry.state == State::Leaving {

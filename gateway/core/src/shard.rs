@@ -243,7 +243,9 @@ impl Shard {
             }
             ShardCommand::Loaded { queue, messages, complete_to } => {
                 let (id, _) = Lane::split(queue);
-                self.with_queue(now, id, log, effects, |found, _| found.loaded(now, queue, messages, complete_to));
+                self.with_queue(now, id, log, effects, |found, out| {
+                    found.loaded(now, queue, messages, complete_to, out);
+                });
             }
         }
         if !self.draining.is_empty() {

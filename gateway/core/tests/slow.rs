@@ -2,13 +2,19 @@
 
 mod common;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use common::{Bench, LIMITS, NOW, Q, SIZE, message};
 use evergate_core::{
-    NoticeKind, Publisher, PublisherOut, QueueLimits, Routes, SessionId, ShardCommand, ShardEffect, ShardId,
-    Surroundings, Target, TransactionLimits, Waiting,
+    NoticeKind, Publisher, PublisherOut, QueueLimits, Routes, SessionEvent, SessionId, ShardCommand, ShardEffect,
+    ShardId, Surroundings, Target, TransactionLimits, Waiting,
 };
 use evergate_journal::Record;
-use evergate_model::{Address, Binding, Filter, Outcome, QueueId, Time, Token};
+use evergate_model::{
+    Address, Binding, Encoding, Event, Filter, Message, MessageId, Meta, Outcome, QueueId, QueueSettings, Seq, Time,
+    Token,
+};
 
 const TIGHT: QueueLimits = QueueLimits { resident_bytes_max: 2 * SIZE, ..LIMITS };
 
@@ -121,4 +127,136 @@ fn an_operator_hears_of_consumers_that_fall_behind_and_of_full_queues_now_and_th
     bench.settle(common::settle(1, 9, 12, Outcome::Accept));
     let kinds: Vec<_> = notices(&mut bench).into_iter().map(|(what, ..)| what).collect();
     assert_eq!(kinds, [NoticeKind::Behind, NoticeKind::Full, NoticeKind::KeepsUp]);
+}
+
+// --- bodies of what consumers hold
+
+const BODY: u64 = 4096;
+const FEW: QueueLimits = QueueLimits { resident_bytes_max: 8 * (SIZE + BODY), ..LIMITS };
+
+fn fat(number: u64) -> Arc<Message> {
+    let mut meta = Meta::new(Address::queue("q"));
+    (meta.id, meta.durable) = (MessageId(number), true);
+    Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), vec![number as u8; BODY as usize].into()))
+}
+
+/// A queue of which a consumer holds so many messages.
+fn holding(settings: QueueSettings, count: u64) -> Bench {
+    let mut bench = Bench::with(FEW, settings);
+    bench.consumer(1, 1000);
+    for number in 1..=count {
+        bench.publish_message(fat(number));
+        bench.commit();
+    }
+    assert_eq!(bench.delivered().len() as u64, count);
+    bench
+}
+
+/// Answers loads until there are none; deliveries meanwhile: (number, redelivered), the bodies being whole.
+fn read_back(bench: &mut Bench) -> Vec<(u64, bool)> {
+    let mut seen = Vec::new();
+    loop {
+        let (mut load, mut rest) = (None, Vec::new());
+        for effect in bench.effects.drain(..) {
+            match effect {
+                ShardEffect::Tell(_, SessionEvent::Event(Event::Deliver(delivery))) => {
+                    assert_eq!(delivery.message.body.len() as u64, BODY, "a whole message");
+                    seen.push((delivery.message.meta.id.0, delivery.redelivered));
+                }
+                ShardEffect::Load { first, last, .. } => load = Some((first, last)),
+                other => rest.push(other),
+            }
+        }
+        bench.effects = rest;
+        let Some((first, last)) = load else { return seen };
+        // Three at a time.
+        let complete_to = Seq(last.0.min(first.0 + 2));
+        let messages = (first.0..=complete_to.0).map(|number| (Seq(number), fat(number))).collect();
+        bench.apply(ShardCommand::Loaded { queue: Q, messages, complete_to });
+    }
+}
+
+#[test]
+fn a_consumer_that_settles_nothing_holds_no_bodies_in_memory_and_up_nobody() {
+    let mut bench = holding(QueueSettings::default(), 30);
+    let stats = bench.stats();
+    assert!(stats.resident_bytes <= FEW.resident_bytes_max + 30 * SIZE + BODY, "{stats:?}");
+    assert_eq!((stats.bytes, stats.unsettled), (30 * (SIZE + BODY), 30));
+    // They settle as any other, and nothing is read for it.
+    bench.settle(common::settle(1, 11, 30, Outcome::Accept));
+    assert_eq!((bench.stats().messages, bench.stats().bytes), (10, 10 * (SIZE + BODY)));
+    assert_eq!(bench.settled(), (11..=30).collect::<Vec<_>>());
+    assert!(bench.full().is_empty());
+}
+
+#[test]
+fn what_comes_back_without_its_body_is_read_and_goes_out_again_in_order() {
+    let mut bench = holding(QueueSettings::default(), 20);
+    bench.settle(common::settle(1, 8, 9, Outcome::Accept));
+    bench.detach(1, true);
+    bench.publish_message(fat(21));
+    bench.commit();
+    // Nobody wants them: nothing is read.
+    assert!(bench.loads().is_empty());
+    bench.consumer(2, 1000);
+    let expected: Vec<_> = (1..=21).filter(|it| ![8, 9].contains(it)).map(|it| (it, it < 21)).collect();
+    assert_eq!(read_back(&mut bench), expected);
+    bench.settle(common::settle(2, 1, 21, Outcome::Accept));
+    let stats = bench.stats();
+    assert_eq!((stats.messages, stats.bytes, stats.resident_bytes), (0, 0, 0));
+}
+
+#[test]
+fn what_is_rejected_without_its_body_is_read_and_becomes_a_whole_dead_letter() {
+    let mut bench = holding(QueueSettings::default(), 10);
+    bench.settle(common::settle(1, 10, 10, Outcome::Reject { reason: "bad".into() }));
+    assert!(bench.stats().dead_lettered_total == 0);
+    assert!(read_back(&mut bench).is_empty());
+    let body = |effect: &ShardEffect| match effect {
+        ShardEffect::DeadLetter { seq: Seq(10), message, .. } => Some(message.body.len() as u64),
+        _ => None,
+    };
+    assert_eq!(bench.effects.iter().find_map(body), Some(BODY));
+    assert_eq!(bench.letters()[0].1["dead-letter-count"], "1");
+    bench.apply(ShardCommand::Remove { queue: Q, seq: Seq(10) });
+    assert_eq!((bench.stats().messages, bench.settled()), (9, vec![10]));
+}
+
+#[test]
+fn a_failed_delivery_without_its_body_pauses_and_counts_as_any_other() {
+    let mut settings = QueueSettings::default();
+    settings.redelivery.delay = std::time::Duration::from_millis(100);
+    let mut bench = holding(settings, 10);
+    bench.settle(common::settle(1, 9, 10, Outcome::Modify { failed: true, undeliverable_here: false }));
+    assert!(read_back(&mut bench).is_empty());
+    bench.now = Time(NOW.0 + 100);
+    bench.apply(ShardCommand::Tick);
+    let deliveries = bench.deliveries();
+    let found: Vec<_> = deliveries.iter().map(|it| (it.seq.0, it.failed_count, it.message.body.len() as u64)).collect();
+    assert_eq!(found, [(9, 1, BODY), (10, 1, BODY)]);
+}
+
+#[test]
+fn a_browser_sees_whole_messages_that_others_hold() {
+    let mut bench = holding(QueueSettings::default(), 10);
+    bench.attach(2, 1000, |wants| wants.browse = true);
+    assert_eq!(read_back(&mut bench), (1..=10).map(|number| (number, false)).collect::<Vec<_>>());
+    assert!(bench.stats().resident_bytes <= FEW.resident_bytes_max + 10 * SIZE + BODY);
+    // An operator who empties the queue takes what nobody holds any more, body or not.
+    bench.detach(1, false);
+    bench.apply(ShardCommand::Purge { queue: Q, answer: (SessionId(3), Token(1)) });
+    assert_eq!(bench.stats().messages, 0);
+}
+
+#[test]
+fn a_body_that_the_journal_does_not_have_blocks_nobody() {
+    let mut bench = holding(QueueSettings::default(), 6);
+    bench.detach(1, false);
+    bench.consumer(2, 1000);
+    bench.effects.clear();
+    bench.apply(ShardCommand::Loaded { queue: Q, messages: Vec::new(), complete_to: Seq(6) });
+    assert!(read_back(&mut bench).is_empty());
+    bench.publish_message(fat(7));
+    bench.commit();
+    assert_eq!(read_back(&mut bench), [(7, false)]);
 }

@@ -186,6 +186,7 @@ impl Queue {
         for (place, item) in self.line.iter() {
             match item {
                 Item::Entry(entry) if matches!(entry.state, State::Ready | State::Waiting(_)) => entries.push(place),
+                Item::Entry(_) if self.returning.contains(place) => entries.push(place),
                 Item::Entry(_) => {}
                 Item::Paged(_) => ranges.push(place),
             }
@@ -207,7 +208,7 @@ impl Queue {
         for seq in seqs {
             if let Some(place) = self.line.place_of(*seq) {
                 let state = self.line.get(place).map(|entry| entry.state);
-                if matches!(state, Some(State::Ready | State::Waiting(_))) {
+                if matches!(state, Some(State::Ready | State::Waiting(_))) || self.returning.contains(place) {
                     self.remove_at(place, out);
                 }
             } else if self.line.paged_place_of(*seq).is_some() {

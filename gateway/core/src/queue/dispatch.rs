@@ -66,6 +66,7 @@ impl Queue {
         if !self.due.is_empty() {
             self.read_due(out);
         }
+        self.read_urgent(out);
     }
 
     /// Whether what is stored is handed out once it is committed, and not before.
@@ -170,7 +171,9 @@ impl Queue {
             self.group_is_settled(key, place);
             self.stats.settled_total += 1;
             self.remove_at(place, out);
-        } else if !takes && self.is_over_memory() {
+        } else if takes {
+            self.make_room_for_next(place);
+        } else if self.is_over_memory() {
             self.page_out(place);
         }
     }

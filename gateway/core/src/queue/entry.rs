@@ -10,6 +10,8 @@ use crate::consumer::ConsumerKey;
 #[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Entry {
     pub message: Arc<Message>,
+    /// The size of the whole message, if its body is not in memory: a consumer holds it, and the journal has it.
+    pub away_bytes: Option<u64>,
     pub failed_count: u32,
     /// The message's own expiry, cut to what the queue allows.
     pub expires_at: Option<Time>,
@@ -41,6 +43,16 @@ pub enum State {
 }
 
 impl Entry {
+    /// Its body is not in memory.
+    pub fn is_away(&self) -> bool {
+        self.away_bytes.is_some()
+    }
+
+    /// Of the whole message, wherever its body is.
+    pub fn size_bytes(&self) -> u64 {
+        self.away_bytes.unwrap_or_else(|| self.message.size_bytes())
+    }
+
     pub fn is_expired(&self, now: Time) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }

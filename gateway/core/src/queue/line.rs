@@ -127,11 +127,28 @@ impl Line {
                 return None;
             }
         };
-        let size_bytes = entry.message.size_bytes();
         self.count -= 1;
-        self.bytes -= size_bytes;
-        self.resident_bytes -= size_bytes;
+        self.bytes -= entry.size_bytes();
+        self.resident_bytes -= entry.message.size_bytes();
         Some(entry)
+    }
+
+    /// Leaves of an entry's message what `husk` has.
+    pub fn drop_body(&mut self, place: Place, husk: Arc<Message>) {
+        let Some(Item::Entry(entry)) = self.items.get_mut(place) else { return };
+        let size_bytes = entry.message.size_bytes();
+        self.resident_bytes -= size_bytes - husk.size_bytes();
+        (entry.message, entry.away_bytes) = (husk, Some(size_bytes));
+    }
+
+    /// The body is back.
+    pub fn restore_body(&mut self, place: Place, message: Arc<Message>) {
+        let Some(Item::Entry(entry)) = self.items.get_mut(place) else { return };
+        let Some(size_bytes) = entry.away_bytes.take() else { return };
+        // As it is now: what was read may be laid out otherwise than what was published.
+        self.bytes = self.bytes - size_bytes + message.size_bytes();
+        self.resident_bytes = self.resident_bytes - entry.message.size_bytes() + message.size_bytes();
+        entry.message = message;
     }
 
     /// Removes a paged range, whole.

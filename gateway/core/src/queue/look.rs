@@ -30,9 +30,18 @@ impl Queue {
         loop {
             let Some(class) = self.classes.get_mut(&id) else { return Look::Nothing };
             let cursor = class.cursor(lane);
-            if let Some(place) = class.first_returned(lane).filter(|place| place.seq < cursor) {
+            let returned = class.first_returned(lane).filter(|place| place.seq < cursor);
+            // What is on its way back goes before all that stands behind it.
+            if class.mode == Mode::Take
+                && let Some(place) = self.returning.first_in(lane).filter(|place| place.seq < cursor)
+                && returned.is_none_or(|other| place < other)
+            {
+                return Look::Paged(place, self.range_of_bodies(place));
+            }
+            if let Some(place) = returned {
                 match self.line.get(place) {
                     Some(entry) if !class.sees(entry) => class.drop_returned(place),
+                    Some(entry) if entry.is_away() => return Look::Paged(place, self.range_of_bodies(place)),
                     None => class.drop_returned(place),
                     Some(entry) if entry.is_expired(now) && class.mode == Mode::Take => return Look::Expired(place),
                     Some(entry) => return Look::Ready(place, entry.message.meta.group_id().is_some()),
@@ -51,6 +60,9 @@ impl Queue {
                     continue;
                 }
             };
+            if entry.is_away() && (class.sees(entry) || (class.mode == Mode::Take && self.returning.contains(place))) {
+                return Look::Paged(place, self.range_of_bodies(place));
+            }
             let waits = entry.stored && waits_for_commits;
             let awaits_commit = (waits || entry.hidden) && place.seq > self.committed && class.mode != Mode::Evict;
             if awaits_commit {

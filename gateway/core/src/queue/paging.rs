@@ -38,7 +38,7 @@ impl Queue {
         let mut far = Vec::new();
         for (place, item) in self.line.iter() {
             if let Item::Entry(entry) = item
-                && self.may_leave_memory(place, entry)
+                && (self.may_leave_memory(place, entry) || self.may_lose_body(place, entry))
             {
                 near_bytes += entry.message.size_bytes();
                 if near_bytes > self.config.limits.pressed_bytes_max {
@@ -74,8 +74,9 @@ impl Queue {
             && entry.is_pristine()
     }
 
-    /// Drops an entry from memory, if it may leave.
+    /// Drops an entry from memory, or its body, if it may leave.
     pub(super) fn page_out(&mut self, place: Place) {
+        self.drop_body(place);
         let Some(entry) = self.line.get(place).filter(|entry| self.may_leave_memory(place, entry)) else { return };
         let (state, expires_at) = (entry.state, entry.expires_at);
         if let State::Waiting(until) = state {
@@ -97,6 +98,7 @@ impl Queue {
             return;
         }
         self.loading = true;
+        self.note_read_of(key);
         let (queue, range) = (key.lane.stored_as(self.id), paged.range);
         let effect = ShardEffect::Load { queue, first: range.first, last: range.last };
         if paged.has_holes { &mut *out.later } else { &mut *out.effects }.push(effect);
@@ -118,9 +120,17 @@ impl Queue {
     }
 
     /// Messages of a lane that were read back.
-    pub fn loaded(&mut self, now: Time, stored: QueueId, messages: Vec<(Seq, Arc<Message>)>, complete_to: Seq) {
+    pub fn loaded(
+        &mut self,
+        now: Time,
+        stored: QueueId,
+        messages: Vec<(Seq, Arc<Message>)>,
+        complete_to: Seq,
+        out: &mut Out<'_>,
+    ) {
         self.loading = false;
         let (_, lane) = Lane::split(stored);
+        let Some(messages) = self.bodies_loaded(lane, messages, complete_to, now, out) else { return };
         let Some((_, before)) = self.line.paged_at(Place { lane, seq: complete_to }) else { return };
         let Some(back) = self.line.read_back(lane, messages, complete_to) else { return };
         self.watch_range(back.woke, back.wakes);

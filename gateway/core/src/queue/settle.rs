@@ -2,6 +2,7 @@
 
 use evergate_model::{Outcome, Seq, Time};
 
+use super::away::Return;
 use super::entry::State;
 use super::{Out, Queue};
 use crate::consumer::ConsumerKey;
@@ -53,12 +54,19 @@ impl Queue {
                 self.give_back(place, *failed, undeliverable_here.then_some(key), now, out);
             }
             Outcome::Reject { reason } => {
-                if let Some(entry) = self.line.get_mut(place) {
-                    entry.failed_count += 1;
+                let reason = if reason.is_empty() { "rejected" } else { reason };
+                if !self.waits_for_body(place, Return::Rejected { reason: reason.into() }) {
+                    self.reject(place, reason, now, out);
                 }
-                self.dead_letter(place, if reason.is_empty() { "rejected" } else { reason }, now, out);
             }
         }
+    }
+
+    pub(super) fn reject(&mut self, place: Place, reason: &str, now: Time, out: &mut Out<'_>) {
+        if let Some(entry) = self.line.get_mut(place) {
+            entry.failed_count += 1;
+        }
+        self.dead_letter(place, reason, now, out);
     }
 
     /// Puts an entry back to its place, unless its time is up or it was handed out too often.
@@ -70,6 +78,9 @@ impl Queue {
         now: Time,
         out: &mut Out<'_>,
     ) {
+        if self.waits_for_body(place, Return::GivenBack { failed, refused_by }) {
+            return;
+        }
         let Some(entry) = self.line.get_mut(place) else { return };
         entry.state = State::Ready;
         entry.redelivered = true;
