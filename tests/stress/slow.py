@@ -1,5 +1,6 @@
 """1,000 subscribers of one topic, of which 10 never read: the others do not notice."""
 
+import json
 import statistics
 
 from stress.load import Load, alternate, result
@@ -9,15 +10,15 @@ SUBSCRIBERS = 1000
 STALLED = 10
 ROUNDS = 3
 # Small, so that those who do not read reach what they may hold within the run.
-LIMITS = {"EVERGATE__LIMITS__QUEUE_RESIDENT_BYTES_MAX": "2 MiB"}
+LIMITS = {"EVERGATE__LIMITS__QUEUE_RESIDENT_BYTES_MAX": "2 MiB", "EVERGATE__LOG__EVENTS_FILE": "events.jsonl"}
 
 
 def measure(rows, journal, scale):
     subscribers = max(int(SUBSCRIBERS * scale), 100)
     with started(journal, LIMITS) as gateway:
-        load = Load(gateway)
+        load, dropped_before = Load(gateway), 0
         for mode, options in {"QoS 0": (), "QoS 1": ("durable",)}.items():
-            seen = {}
+            seen, told_before = {}, len(events(gateway))
             settings = {"body": 4096, "rate": 20, "paced_seconds": 2, "full_seconds": 12, "delivery_window": 256}
 
             def healthy(number):
@@ -41,8 +42,21 @@ def measure(rows, journal, scale):
             tell(rows, mode, found["healthy"], found["mixed"])
             rows.at_most(f"{mode}: RSS MiB, peak", peak(watch), 600)
             rows.true(f"{mode}: slow ones are seen in the metrics", any(slow_ones(value) == STALLED for _, value in seen["metrics"]))
-            dropped = max(value.get("evergate_messages_dropped_total", 0) for _, value in seen["metrics"])
-            rows.tell(f"{mode}: messages dropped", int(dropped))
+            told = {event.get("queue") for event in events(gateway)[told_before:] if "do not keep up" in event["event"]}
+            stalled = {f"$session/some-{number}-{one}-s" for number in range(ROUNDS) for one in range(STALLED)}
+            rows.equal(f"{mode}: of the slow ones, told by the event log", len(told & stalled), len(stalled))
+            now = dropped(gateway)
+            rows.tell(f"{mode}: messages dropped", now - dropped_before)
+            dropped_before = now
+
+
+def dropped(gateway):
+    return int(metrics(gateway).get("evergate_messages_dropped_total", 0))
+
+
+def events(gateway):
+    """What `_LOG` tells, from its file."""
+    return [json.loads(line) for line in (gateway.directory / "events.jsonl").read_text().splitlines()]
 
 
 def tell(rows, mode, healthy, mixed):

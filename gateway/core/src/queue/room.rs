@@ -17,7 +17,8 @@ impl Queue {
         waiting >= settings.messages_max || self.bytes() - self.leaving_bytes >= self.bytes_max()
     }
 
-    /// What cannot leave memory is too much: transient messages, and those not committed or not settled yet.
+    /// What cannot leave memory is too much: transient messages, those not committed yet, and what is kept of those that
+    /// consumers hold.
     fn has_no_memory(&self) -> bool {
         self.line.resident_bytes >= self.resident_bytes_max().saturating_mul(2)
     }
