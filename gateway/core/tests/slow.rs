@@ -207,6 +207,17 @@ fn what_comes_back_without_its_body_is_read_and_goes_out_again_in_order() {
 }
 
 #[test]
+fn what_is_released_without_its_body_goes_before_what_came_later() {
+    let mut bench = holding(QueueSettings::default(), 20);
+    bench.settle(common::settle(1, 15, 16, Outcome::Release));
+    bench.publish_message(fat(21));
+    bench.commit();
+    assert_eq!(read_back(&mut bench), [(15, true), (16, true), (21, false)]);
+    bench.settle(common::settle(1, 1, 21, Outcome::Accept));
+    assert_eq!((bench.stats().messages, bench.stats().resident_bytes, bench.stats().unsettled), (0, 0, 0));
+}
+
+#[test]
 fn what_is_rejected_without_its_body_is_read_and_becomes_a_whole_dead_letter() {
     let mut bench = holding(QueueSettings::default(), 10);
     bench.settle(common::settle(1, 10, 10, Outcome::Reject { reason: "bad".into() }));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_journal::LiveRange;
 use evergate_journal::index::LIVE_RANGE_MESSAGES_MAX;
-use evergate_model::{Message, Seq, Time};
+use evergate_model::{Message, OVERHEAD_BYTES, Seq, Time};
 
 use super::entry::{Entry, State};
 use super::line::Paged;
@@ -66,6 +66,7 @@ impl Queue {
             && entry.state == State::Held
             && place.seq <= self.committed
             && !entry.is_away()
+            && entry.message.size_bytes() > OVERHEAD_BYTES
             && self.latest.is_none()
             && entry.message.meta.group_id().is_none()
     }
