@@ -406,6 +406,30 @@ fn of_messages_with_one_key_the_newest_waits() {
     assert_eq!(numbers(&mut bench), [3, 4]);
 }
 
+#[test]
+fn a_message_that_is_replaced_while_it_is_read_back_does_not_take_those_behind_it_along() {
+    let kind = QueueKind::LastValue { key: "p".into() };
+    let limits = QueueLimits { resident_bytes_max: 1, ..LIMITS };
+    let mut bench = Bench::reading(&Plainly, limits, settings(|it| it.kind = kind));
+    let of = |number, durable, key| message(number, durable, key, |_| ());
+    bench.publish_message(of(1, true, "a"));
+    bench.publish_message(of(2, true, "b"));
+    bench.commit();
+    bench.consumer(1, 10);
+    assert_eq!(bench.loads(), [(1, 2)]);
+    bench.publish_message(of(3, true, "c"));
+    bench.commit();
+    bench.publish_message(of(4, false, "a"));
+    // The journal read this before it was told that the first is gone.
+    let messages = vec![(Seq(1), of(1, true, "a")), (Seq(2), of(2, true, "b"))];
+    bench.apply(ShardCommand::Loaded { queue: Q, messages, complete_to: Seq(2) });
+    assert_eq!(numbers(&mut bench), [2]);
+    bench.commit();
+    assert_eq!(bench.loads(), [(3, 3)]);
+    bench.apply(ShardCommand::Loaded { queue: Q, messages: vec![(Seq(3), of(3, true, "c"))], complete_to: Seq(3) });
+    assert_eq!(numbers(&mut bench), [3, 4]);
+}
+
 // --- eager
 
 #[test]

@@ -1,5 +1,6 @@
 //! The line of one queue: entries in memory, and ranges that only the journal holds, in order of service.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evergate_journal::LiveRange;
@@ -214,17 +215,20 @@ impl Line {
     }
 
     /// Takes what was read back of the lane up to `complete_to` out of its range. Returns the messages that
-    /// were expected, and how the range woke before and wakes now. The caller puts them into the line.
+    /// were expected, and how the range woke before and wakes now. The caller puts them into the line. `settled`: places
+    /// that were settled in ranges, and are not counted there any more; the journal may not have known when it read.
     pub fn read_back(
         &mut self,
         lane: Lane,
         mut messages: Vec<(Seq, Arc<Message>)>,
         complete_to: Seq,
+        settled: &BTreeSet<Place>,
     ) -> Option<ReadBack> {
         let (key, paged) = self.paged_at(Place { lane, seq: complete_to })?;
         messages.retain(|(seq, _)| paged.range.first <= *seq && *seq <= complete_to);
         messages.sort_unstable_by_key(|(seq, _)| *seq);
         let bytes: u64 = messages.iter().map(|(_, message)| message.size_bytes()).sum();
+        messages.retain(|(seq, _)| !settled.contains(&Place { lane, seq: *seq }));
         let mut rest = paged;
         rest.range.count = rest.range.count.saturating_sub(messages.len() as u64);
         rest.range.bytes = rest.range.bytes.saturating_sub(bytes);

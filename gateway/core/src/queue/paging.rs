@@ -132,7 +132,7 @@ impl Queue {
         let (_, lane) = Lane::split(stored);
         let Some(messages) = self.bodies_loaded(lane, messages, complete_to, now, out) else { return };
         let Some((_, before)) = self.line.paged_at(Place { lane, seq: complete_to }) else { return };
-        let Some(back) = self.line.read_back(lane, messages, complete_to) else { return };
+        let Some(back) = self.line.read_back(lane, messages, complete_to, &self.settled_in_range) else { return };
         self.watch_range(back.woke, back.wakes);
         let was_due = self.due.remove(&Place { lane, seq: before.range.first });
         let rest = Place { lane, seq: Seq(complete_to.0.saturating_add(1)) };
@@ -141,9 +141,6 @@ impl Queue {
         }
         for (seq, message) in back.messages {
             let place = Place { lane, seq };
-            if self.settled_in_range.remove(&place) {
-                continue;
-            }
             let message = self.with_body(place, message);
             let was_scheduled = message.meta.deliver_at().is_some();
             let redelivered = seq < self.recovered_before;
