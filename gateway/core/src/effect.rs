@@ -93,6 +93,13 @@ pub enum SessionEvent {
         /// How many deliveries are pledged. `None`: the consumer has none any more.
         held: Option<u64>,
     },
+    /// The answer to `FindRoom`.
+    RoomFound {
+        /// Of the publish.
+        token: Token,
+        /// A queue that would refuse it.
+        error: Option<PublishError>,
+    },
     /// The answer to `CheckRoom`.
     RoomChecked {
         /// Which transaction.

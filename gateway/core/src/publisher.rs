@@ -5,6 +5,7 @@
 
 mod bodies;
 mod counts;
+mod room;
 mod transactions;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,6 +20,7 @@ use crate::shard::ShardCommand;
 use bodies::Bodies;
 pub use bodies::BodyLimits;
 pub use counts::{PublisherCounts, TransactionCounts};
+use room::Room;
 pub use transactions::TransactionLimits;
 use transactions::Transactions;
 
@@ -126,6 +128,8 @@ pub struct Publisher {
     with_directory: usize,
     transactions: Transactions,
     bodies: Bodies,
+    /// Messages in the line for which room is looked for, or was found.
+    rooms: HashMap<Token, Room>,
     routed: RouteCache,
     targets: Vec<Target>,
 }
@@ -143,6 +147,7 @@ impl Publisher {
             with_directory: 0,
             transactions: Transactions::new(limits),
             bodies: Bodies::default(),
+            rooms: HashMap::new(),
             routed: RouteCache::default(),
             targets: Vec::new(),
         }
@@ -179,6 +184,7 @@ impl Publisher {
                 InLine::Message(waiting) => {
                     if around.taken_over && waiting.mark.is_some() {
                         self.bytes -= waiting.message.size_bytes();
+                        self.rooms.remove(&waiting.token);
                         continue;
                     }
                     if let Some(error) = self.body_failed(&waiting) {
@@ -238,15 +244,21 @@ impl Publisher {
             }
             return false;
         }
+        let mut dropped = 0;
         if self.targets.iter().any(|target| routes.is_full(target.queue)) {
             if self.targets.iter().any(|target| waits_for(&waiting.message, target, routes)) {
+                self.room_is_lost(waiting.token);
                 return false;
             }
             // At most once: a subscriber that does not keep up misses it, the others do not wait.
             let before = self.targets.len();
             self.targets.retain(|target| !routes.is_full(target.queue));
-            out.counts.dropped += (before - self.targets.len()) as u64;
+            dropped = before - self.targets.len();
         }
+        if routes.any_may_refuse() && !self.finds_room(waiting, routes, out) {
+            return false;
+        }
+        out.counts.dropped += dropped as u64;
         true
     }
 
@@ -282,9 +294,10 @@ impl Publisher {
         self.unanswered.insert(token, unanswered(count, again));
         // Transient messages are not in the journal: nothing to keep together.
         let group = (count > 1 && message.meta.durable).then_some(Group { id: message.meta.id.0, parts: count as u16 });
+        let may_be_refused = count == 1;
         for (shard, targets, mark) in parts {
             let message = message.clone();
-            let command = ShardCommand::Publish { answer, message, targets, mark, group };
+            let command = ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused };
             out.effects.push(PublisherEffect::Publish(shard, command));
         }
     }
@@ -317,6 +330,7 @@ impl Publisher {
                     self.refuse_all(&Address::queue(name), &error, out);
                 }
             }
+            SessionEvent::RoomFound { token, error } => self.room_found(token, error, out),
             SessionEvent::Pledged { transaction, token, held } => self.pledged(transaction, token, held, out),
             SessionEvent::RoomChecked { transaction, error } => self.room_checked(transaction, error, out),
             SessionEvent::CommitRouted { token, result } => self.commit_routed(token, result, out),
@@ -389,6 +403,7 @@ impl Publisher {
         });
         for (token, size_bytes, body) in refused {
             self.bytes -= size_bytes;
+            self.rooms.remove(&token);
             if let Some(body) = body {
                 self.abandon_body(body);
             }

@@ -149,8 +149,13 @@ impl Shard {
     pub fn apply(&mut self, now: Time, command: ShardCommand, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
         let Some(command) = self.hold(command) else { return };
         match command {
-            ShardCommand::Publish { answer, message, targets, mark, group } => {
-                self.publish(now, answer, &message, &targets, mark, group, log, effects);
+            ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused } => {
+                let refusal = if may_be_refused { self.refusal(&message, queues_of(&targets)) } else { None };
+                self.publish(now, answer, &message, &targets, mark, group, refusal, log, effects);
+            }
+            ShardCommand::FindRoom { session, token, message, queues } => {
+                let error = self.refusal(&message, queues);
+                effects.push(ShardEffect::Tell(session, SessionEvent::RoomFound { token, error }));
             }
             ShardCommand::Settle { queue, session, settle } => self.settle(now, queue, session, &settle, log, effects),
             ShardCommand::Pledge { .. }
@@ -270,13 +275,13 @@ impl Shard {
         targets: &[ShardTarget],
         mark: Option<(QueueId, u32)>,
         group: Option<Group>,
+        refusal: Option<PublishError>,
         log: &mut Vec<Logged>,
         effects: &mut Vec<ShardEffect>,
     ) {
         let (mut reached, mut waits) = (0, false);
         // What is handed out once it is committed changes nothing for consumers until then.
         let mut hands_out = false;
-        let refusal = self.refusal(message, targets);
         for target in targets.iter().filter(|_| refusal.is_none()) {
             // It may have been deleted since the session looked at the routes.
             let Some(queue) = self.queues.get_mut(&target.queue) else { continue };
@@ -315,9 +320,9 @@ impl Shard {
     }
 
     /// Why a message goes to none of its targets here.
-    fn refusal(&self, message: &Message, targets: &[ShardTarget]) -> Option<PublishError> {
-        let full = targets.iter().filter_map(|target| self.queues.get(&target.queue));
-        let full = full.into_iter().find(|queue| queue.refuses(message))?;
+    fn refusal(&self, message: &Message, queues: impl IntoIterator<Item = QueueId>) -> Option<PublishError> {
+        let mut queues = queues.into_iter().filter_map(|id| self.queues.get(&id));
+        let full = queues.find(|queue| queue.refuses(message))?;
         Some(PublishError::Full { destination: full.name.clone() })
     }
 
@@ -567,4 +572,8 @@ impl Shard {
         self.log(None, log);
         self.read_later(effects);
     }
+}
+
+fn queues_of(targets: &[ShardTarget]) -> impl Iterator<Item = QueueId> {
+    targets.iter().map(|target| target.queue)
 }

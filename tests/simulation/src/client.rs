@@ -25,7 +25,7 @@ use crate::traits::{self, DESK, KEYS, PECULIAR, PLAIN};
 use crate::transaction::Settled;
 
 pub const TOPICS: [&str; 3] = ["t/a", "t/b", "t/a/x"];
-const FILTERS: [&str; 6] = ["t/a", "t/+", "t/#", "t/a/#", "#glob:t/?", "#regex:t/a(/.*)?"];
+pub const FILTERS: [&str; 6] = ["t/a", "t/+", "t/#", "t/a/#", "#glob:t/?", "#regex:t/a(/.*)?"];
 const SUBSCRIPTIONS: [(&str, &str); 3] =
     [("$subscription/1", "t/#"), ("$subscription/2", "t/a"), ("$subscription/3", "#glob:t/*")];
 /// Numbers that mark publishes; those of settles stand above.
@@ -498,6 +498,19 @@ impl Client {
                 Pending::Bind | Pending::Begin | Pending::Held | Pending::Commit(_) | Pending::Rollback(_),
             ) => {}
             Told::Answered(Pending::Fence) => self.attach_session(around),
+            Told::NotPublished(key) => {
+                let draft = key.and_then(|key| self.unconfirmed.remove(&key));
+                if let Some(number) = draft.and_then(|draft| draft.number)
+                    && key.is_some_and(|key| self.numbers[number as usize] == Number::Sent(key))
+                {
+                    // Nothing of it was stored, not even its number.
+                    self.numbers[number as usize] = Number::Free;
+                    if let Some(queue) = self.queue {
+                        around.model.mark(queue, number, Some(false));
+                    }
+                }
+                key.map_or(Ok(()), |key| around.model.refused(key))?;
+            }
             Told::Answered(Pending::Publish(key)) => {
                 let draft = key.and_then(|key| self.unconfirmed.remove(&key));
                 if let Some(number) = draft.and_then(|draft| draft.number)
@@ -541,7 +554,7 @@ impl Client {
     }
 }
 
-fn parsed(filter: &str) -> Filter {
+pub fn parsed(filter: &str) -> Filter {
     /// Patterns are compiled once for all runs.
     static ALL: LazyLock<BTreeMap<&str, Filter>> = LazyLock::new(|| {
         let texts = FILTERS.into_iter().chain(SUBSCRIPTIONS.map(|(_, filter)| filter));

@@ -89,6 +89,7 @@ pub enum Told {
         found: Attached,
     },
     Refused,
+    NotPublished(Option<Key>),
     Answered(Pending),
     Begun(Option<TransactionId>),
     /// A commit, or a question for an outcome.
@@ -322,8 +323,10 @@ impl Connection {
             Answer::Event(event) => return self.told_of_transaction(event),
         };
         let pending = self.pending.remove(&token)?;
-        if let (Pending::Publish(Some(key)), Some(targets)) = (&pending, targets) {
-            model.confirmed(*key, &targets);
+        match (&pending, targets) {
+            (Pending::Publish(Some(key)), Some(targets)) => model.confirmed(*key, &targets),
+            (Pending::Publish(key), None) => return Some(Told::NotPublished(*key)),
+            _ => {}
         }
         Some(Told::Answered(pending))
     }

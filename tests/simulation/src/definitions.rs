@@ -1,16 +1,18 @@
-//! What an operator said of single queues: their own settings. It holds once he was told so, and over restarts.
+//! What an operator said of single queues: their own settings, and what they are bound to. It holds once he was told so, and over restarts.
 
 use std::collections::BTreeMap;
 
-use evergate_core::{ManageRequest, QueueEntry};
-use evergate_model::Policy;
+use evergate_core::{ManageRequest, QueueDefinition, QueueEntry};
+use evergate_model::{Binding, Policy};
 
 use crate::model::{Check, Model};
 
 /// What he said of one queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Definition {
-    pub own: Option<Policy>,
+    own: Option<Policy>,
+    /// By filter.
+    bindings: BTreeMap<String, Binding>,
 }
 
 /// By the queue's name.
@@ -27,11 +29,22 @@ impl Definitions {
     /// He asks for something.
     pub fn asks(&mut self, request: &ManageRequest) {
         let own = |settings: &Policy| (*settings != Policy::default()).then(|| settings.clone());
+        let changed = |name: &str, change: &dyn Fn(&mut Definition)| {
+            let mut definition = self.of(name);
+            change(&mut definition);
+            Some((name.to_owned(), definition))
+        };
         self.asked = match request {
-            ManageRequest::CreateQueue(definition) => {
-                Some((definition.name.to_string(), Definition { own: own(&definition.settings) }))
+            ManageRequest::CreateQueue(QueueDefinition { name, bindings, settings }) => {
+                Some((name.to_string(), Definition { own: own(settings), bindings: by_filter(bindings) }))
             }
-            ManageRequest::ChangeQueue { name, settings } => Some((name.clone(), Definition { own: own(settings) })),
+            ManageRequest::ChangeQueue { name, settings } => changed(name, &|it| it.own = own(settings)),
+            ManageRequest::BindQueue { name, binding } => changed(name, &|it| {
+                it.bindings.insert(binding.filter.to_string(), binding.clone());
+            }),
+            ManageRequest::UnbindQueue { name, filter } => changed(name, &|it| {
+                it.bindings.remove(filter.as_str());
+            }),
             ManageRequest::DeleteQueue { name, .. } => Some((name.clone(), Definition::default())),
             _ => None,
         };
@@ -85,7 +98,11 @@ fn is_defined(name: &str) -> bool {
 }
 
 fn definition(entry: &QueueEntry) -> Definition {
-    Definition { own: entry.own.clone() }
+    Definition { own: entry.own.clone(), bindings: by_filter(&entry.bindings) }
+}
+
+fn by_filter(bindings: &[Binding]) -> BTreeMap<String, Binding> {
+    bindings.iter().map(|binding| (binding.filter.to_string(), binding.clone())).collect()
 }
 
 impl Model {
@@ -96,7 +113,18 @@ impl Model {
             let live = self.live(&entry.name).ok_or_else(|| format!("{} comes from nowhere", entry.name))?;
             self.goes_by(live, &entry.settings);
             self.was_told(live, &entry.settings);
+            if is_defined(&entry.name) {
+                self.is_bound(live, &entry.bindings);
+            }
         }
         Ok(())
+    }
+
+    /// An operator is told to what a queue is bound.
+    pub fn was_bound(&mut self, name: &str) {
+        let bindings: Vec<Binding> = self.operations.definitions.of(name).bindings.into_values().collect();
+        if let Some(queue) = self.live(name) {
+            self.is_bound(queue, &bindings);
+        }
     }
 }

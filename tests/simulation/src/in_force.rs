@@ -19,6 +19,11 @@ pub struct InForce {
     told: Arc<QueueSettings>,
     /// Confirmed messages that made room for others, or for a newer one of their key, perhaps.
     pub may_go: HashSet<Key>,
+    /// Messages that were on their way to the dead letters. After a crash they may be back, behind others, if they may
+    /// stay longer by then.
+    pub unwanted_once: HashSet<Key>,
+    /// It let messages go, once, to make room for others.
+    pub was_ring: bool,
     /// It handed out before a commit, once.
     pub was_eager: bool,
     /// Messages came that go before all others.
@@ -33,6 +38,7 @@ impl InForce {
     pub fn change(&mut self, settings: Arc<QueueSettings>, entered: &[Key]) {
         if settings.on_full == OnFull::DropOldest {
             self.may_go.extend(entered);
+            self.was_ring = true;
         }
         if is_last_value(&settings) {
             let mut seen = HashSet::new();
@@ -103,6 +109,7 @@ fn is_last_value(settings: &QueueSettings) -> bool {
 
 /// What a command that fills queues, or changes how much room they have, finds there.
 pub struct Before {
+    /// One that may be refused.
     publish: Option<(Arc<Message>, Vec<ShardTarget>)>,
     stats: Vec<(QueueId, QueueStats)>,
 }
@@ -110,9 +117,10 @@ pub struct Before {
 impl Before {
     pub fn of(shard: &Shard, command: &ShardCommand) -> Self {
         let (publish, queues) = match command {
-            ShardCommand::Publish { message, targets, .. } => {
-                (Some((message.clone(), targets.clone())), targets.iter().map(|target| target.queue).collect())
-            }
+            ShardCommand::Publish { message, targets, may_be_refused, .. } => (
+                may_be_refused.then(|| (message.clone(), targets.clone())),
+                targets.iter().map(|target| target.queue).collect(),
+            ),
             ShardCommand::Change { queue, .. } => (None, vec![*queue]),
             _ => (None, Vec::new()),
         };
@@ -183,6 +191,13 @@ impl Model {
     pub fn was_told(&mut self, id: QueueId, settings: &Arc<QueueSettings>) {
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.in_force.told = settings.clone();
+        }
+    }
+
+    /// A message is on its way to the dead letters.
+    pub fn is_unwanted(&mut self, id: QueueId, key: Option<Key>) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.in_force.unwanted_once.extend(key);
         }
     }
 

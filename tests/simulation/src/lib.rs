@@ -2,6 +2,7 @@
 //! interleaving of sessions, directory, shards and journal, stalls, crashes and restarts. A model checks
 //! what was promised. `SIM_SEED=7 cargo test -p evergate-simulation` shows one run step by step.
 
+mod bound;
 mod client;
 mod connection;
 mod definitions;

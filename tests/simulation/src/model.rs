@@ -10,6 +10,7 @@ use evergate_model::{
     Time, TransactionId,
 };
 
+use crate::bound::Interest;
 use crate::in_force::InForce;
 use crate::key::Key;
 use crate::operations::Operations;
@@ -80,8 +81,8 @@ pub struct Queue {
     pub retires: bool,
     /// A client was told that it exists.
     promised: bool,
-    /// A client was told that it is bound to this.
-    filter: Option<Filter>,
+    /// Which topics come into it.
+    pub interest: Interest,
     /// The last place that was handed out, for each selector and priority.
     last_places: HashMap<(Option<u64>, u8), Seq>,
     /// The last number that was handed out, for each producer and address, selector and priority.
@@ -128,24 +129,6 @@ impl Model {
         }
     }
 
-    /// A message was routed: every confirmed subscription must be among its targets.
-    pub fn routed(&self, address: &Address, found: &[(QueueId, bool)]) -> Check {
-        for (id, queue) in &self.queues {
-            let wants = address.kind == AddressKind::Topic
-                && queue.filter.as_ref().is_some_and(|filter| filter.matches(&address.name));
-            if wants && !queue.ending && !found.contains(&(*id, true)) {
-                return Err(format!("{address} was not routed to {}, which is subscribed", queue.name));
-            }
-        }
-        Ok(())
-    }
-
-    /// The queues whose confirmed subscription matches.
-    pub fn subscribed(&self, address: &Address) -> Vec<(QueueId, bool)> {
-        let wants = |queue: &Queue| queue.filter.as_ref().is_some_and(|filter| filter.matches(&address.name));
-        self.queues.iter().filter(|(_, queue)| !queue.ending && wants(queue)).map(|(id, _)| (*id, true)).collect()
-    }
-
     /// A producer was told that its message is safe with these queues.
     pub fn confirmed(&mut self, key: Key, targets: &[(QueueId, bool)]) {
         self.confirmed += 1;
@@ -157,6 +140,19 @@ impl Model {
                 queue.owed.insert(key, sent.durable && *durable);
             }
         }
+    }
+
+    /// A producer was told that its message is refused: nobody may have it.
+    pub fn refused(&mut self, key: Key) -> Check {
+        let Some(sent) = self.sent.get_mut(&key) else { return Ok(()) };
+        sent.copies -= 1;
+        for queue in self.queues.values() {
+            let moved = self.operations.moved_to(&queue.name, key);
+            if queue.copies.get(&key).is_some_and(|copies| *copies > sent.copies + moved) {
+                return Err(format!("{key:?} was refused, but {} had it", queue.name));
+            }
+        }
+        Ok(())
     }
 
     pub fn created(&mut self, id: QueueId, name: &str, durable: bool, settings: &Arc<QueueSettings>) {
@@ -189,7 +185,7 @@ impl Model {
     pub fn ends(&mut self, id: QueueId) {
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.ending = true;
-            queue.filter = None;
+            queue.interest.end();
         }
     }
 
@@ -205,8 +201,8 @@ impl Model {
     pub fn promised(&mut self, id: QueueId, filter: Option<Filter>) {
         if let Some(queue) = self.queues.get_mut(&id).filter(|queue| !queue.gone && queue.durable) {
             queue.promised = true;
-            if queue.permanent && !queue.ending && filter.is_some() {
-                queue.filter = filter;
+            if let Some(filter) = filter.filter(|_| queue.permanent && !queue.ending) {
+                queue.interest.subscribes(filter);
             }
         }
     }
@@ -362,7 +358,8 @@ impl Model {
                 let is_accounted_for =
                     queue.taken.contains(key) || (may_be_dead && dead(key)) || self.may_be_dropped(queue, *key);
                 if !is_accounted_for {
-                    return Err(format!("{key:?} was confirmed and is lost from {}", queue.name));
+                    let by = &queue.in_force.settings;
+                    return Err(format!("{key:?} was confirmed and is lost from {}, which goes by {by:?}", queue.name));
                 }
             }
         }
@@ -375,9 +372,14 @@ impl Queue {
         self.gone
     }
 
+    /// Somebody asked to delete it.
+    pub fn is_ending(&self) -> bool {
+        self.ending
+    }
+
     fn end(&mut self) {
         self.gone = true;
-        self.filter = None;
+        self.interest.end();
         if !self.retires {
             self.owed.clear();
         }
@@ -432,6 +434,7 @@ impl Queue {
         // What is scheduled comes at its time, what is grouped waits for its consumer, what was to be moved and was not
         // comes back: others pass.
         let is_in_line = sent.deliver_at.is_none() && sent.group.is_none() && times_moved == 0;
+        let is_in_line = is_in_line && !self.in_force.unwanted_once.contains(&key);
         let line = (selector, sent.priority);
         let last = self.last_places.entry(line).or_default();
         if is_in_line && seq <= *last {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use evergate_core::{
     Bug, Directory, DirectoryCommand, DirectoryEffect, Logged, ManageRequest, Position, Routes, Sequencer,
-    SessionEvent, SessionId, Shard, ShardCommand, ShardEffect, ShardId, StreamId,
+    SessionEvent, SessionId, Shard, ShardCommand, ShardEffect, ShardId, StreamId, Target,
 };
 use evergate_journal::{Record, Table};
 use evergate_model::{
@@ -16,6 +16,7 @@ use evergate_model::{
 
 use crate::in_force::Before;
 use crate::journal::{Pledge, SimJournal};
+use crate::key::Key;
 use crate::model::{Check, Model};
 use crate::released::Released;
 
@@ -56,6 +57,12 @@ pub enum Fault {
     ForgetOutcome,
     /// Policies that operators added are not kept.
     ForgetPolicies,
+    /// What queues are bound to is not kept, or that they are no longer.
+    ForgetBindings,
+    /// See above.
+    ForgetUnbinding,
+    /// Nobody asks the shards for room before a message goes to several of them.
+    RoomNotAsked,
     /// Deletions of queues are not kept.
     ForgetDeletions,
     /// What an operator moves leaves its queue before it is at its new place.
@@ -201,24 +208,31 @@ impl Node {
     }
 
     /// The directory takes one command.
-    pub fn run_directory(&mut self, journal: &mut SimJournal, model: &mut Model) {
+    pub fn run_directory(&mut self, journal: &mut SimJournal, model: &mut Model) -> Check {
         let released = self.released.take().into_iter();
         self.to_directory.extend(released.map(|name| DirectoryCommand::Release { name }));
         let due = self.directory.next_timeout().is_some_and(|at| at <= self.now);
         let Some(command) = self.to_directory.pop_front().or_else(|| due.then_some(DirectoryCommand::Tick)) else {
-            return;
+            return Ok(());
         };
         self.note("directory takes", &command);
         // Only the answer to a shard that has nothing in that queue deletes it without being asked by a client.
         let retired = matches!(command, DirectoryCommand::Retired { result: Ok(()), .. });
-        let deleting = self.queue_to_delete(&command);
+        let request = Self::request_of(&command);
+        let concerned = request.as_ref().and_then(|(name, _)| self.routes.queue(name));
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         self.directory.apply(self.now, command, &mut self.routes, &mut log, &mut effects);
         self.log(StreamId::DIRECTORY, log);
-        if let Some((queue, name)) = deleting {
-            model.operations.deletes(Some(queue));
-            if self.routes.queue(&name).is_none_or(|target| target.queue != queue) {
-                model.ends(queue);
+        if let (Some((name, request)), Some(Target { queue, .. })) = (&request, concerned) {
+            if !matches!(request, ManageRequest::CreateQueue(_)) {
+                model.binds(queue, request);
+            }
+            let is_gone = self.routes.queue(name).is_none_or(|target| target.queue != queue);
+            if let ManageRequest::DeleteQueue { .. } = request {
+                model.operations.deletes(Some(queue));
+                if is_gone {
+                    model.ends(queue);
+                }
             }
         }
         // The runtime holds the routes' lock over this: shards hear of a queue before anyone sees its route.
@@ -237,9 +251,11 @@ impl Node {
                         }
                         self.transactions.insert(transaction.0);
                     }
+                    model.directory_routed(&command)?;
                     match &command {
                         ShardCommand::Create { queue, name, durable, settings } => {
                             model.created(*queue, name, *durable, settings);
+                            request.iter().for_each(|(_, request)| model.binds(*queue, request));
                         }
                         ShardCommand::Change { queue, settings } => model.was_told(*queue, settings),
                         ShardCommand::Delete { queue } if retired => model.retires(*queue),
@@ -255,13 +271,20 @@ impl Node {
                 }
             }
         }
+        Ok(())
     }
 
-    /// The queue that an operator wants to delete.
-    fn queue_to_delete(&self, command: &DirectoryCommand) -> Option<(QueueId, String)> {
+    /// What an operator asks of a single queue, and its name.
+    fn request_of(command: &DirectoryCommand) -> Option<(String, ManageRequest)> {
         let DirectoryCommand::Manage { request, .. } = command else { return None };
-        let ManageRequest::DeleteQueue { name, .. } = &**request else { return None };
-        Some((self.routes.queue(name)?.queue, name.clone()))
+        let name = match &**request {
+            ManageRequest::CreateQueue(definition) => definition.name.to_string(),
+            ManageRequest::DeleteQueue { name, .. }
+            | ManageRequest::BindQueue { name, .. }
+            | ManageRequest::UnbindQueue { name, .. } => name.clone(),
+            _ => return None,
+        };
+        Some((name, ManageRequest::clone(request)))
     }
 
     /// A shard takes one command: controls go before publishes.
@@ -340,6 +363,7 @@ impl Node {
                 ShardEffect::Full(queue, full) => self.routes.set_full(queue, full),
                 ShardEffect::Notice(_) => {}
                 ShardEffect::DeadLetter { queue, seq, message } => {
+                    model.is_unwanted(queue, Key::of(&message));
                     self.dead_letters.push_back((ShardId(index as u16), queue, seq, message));
                 }
             }
@@ -403,6 +427,8 @@ impl Node {
                 Some(Fault::OutcomeApart) if is_outcome => logged.group = None,
                 Some(Fault::ForgetOutcome) if is_outcome => logged.record = None,
                 Some(Fault::ForgetPolicies) if is_of(logged, Table::Policy, true) => logged.record = None,
+                Some(Fault::ForgetBindings) if is_of(logged, Table::Binding, true) => logged.record = None,
+                Some(Fault::ForgetUnbinding) if is_of(logged, Table::Binding, false) => logged.record = None,
                 Some(Fault::ForgetDeletions) if is_of(logged, Table::Queue, false) => logged.record = None,
                 _ => {}
             }
@@ -437,7 +463,10 @@ fn without_transient(command: ShardCommand) -> (Vec<ShardCommand>, ShardCommand)
     let (durable, transient): (Vec<_>, Vec<_>) = publishes.into_iter().partition(|(message, _)| message.meta.durable);
     let (answer, mark) = (None, None);
     let early = transient.into_iter();
-    let early = early.map(|(message, targets)| ShardCommand::Publish { answer, message, targets, mark, group: None });
+    let early = early.map(|(message, targets)| {
+        let (group, may_be_refused) = (None, false);
+        ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused }
+    });
     (early.collect(), ShardCommand::Transaction { transaction, publishes: durable, marks, group })
 }
 

@@ -38,6 +38,8 @@ pub struct Operations {
     pub reserving: Option<QueueId>,
     /// Messages that he takes out.
     taken_out: Vec<(QueueId, Seq, Key)>,
+    /// How often something was taken away that a queue was said to be bound to.
+    pub loosenings: u64,
     /// Moves that are not decided.
     moves: Vec<Move>,
     /// How often a message was moved to a queue of that name, and at all.
@@ -143,7 +145,9 @@ impl Model {
                 if let Some(queue) = self.live(&definition.name) {
                     self.promised(queue, None);
                 }
+                self.was_bound(&definition.name);
             }
+            ManageRequest::BindQueue { name, .. } | ManageRequest::UnbindQueue { name, .. } => self.was_bound(name),
             _ => {}
         }
         Ok(())

@@ -9,16 +9,18 @@ use evergate_core::{
     ShardCommand, ShardId, Target, Waiting,
 };
 use evergate_model::{
-    Address, Consumers, Dispatch, Event, OnFull, Policy, QueueId, QueueSettings, Seq, Token, TransactionId,
+    Address, Binding, Consumers, Dispatch, Event, Filter, OnFull, Policy, QueueId, QueueSettings, Selector, Seq, Token,
+    TransactionId,
 };
 
-use crate::client::Around;
+use crate::client::{Around, FILTERS, parsed};
+use crate::connection::binding;
 use crate::key::Key;
 use crate::model::{Check, DEAD_LETTERS, Model};
 use crate::node::{Fault, Node};
 use crate::publisher::{Answer, Publisher};
 use crate::rng::Rng;
-use crate::traits::{DESK, PLAIN};
+use crate::traits::{DESK, KEYS, PLAIN};
 
 /// His session.
 pub const OPERATOR: SessionId = SessionId(u64::MAX - 1);
@@ -244,25 +246,43 @@ impl Operator {
 
 fn some_request(rng: &mut Rng) -> ManageRequest {
     let name = if rng.one_in(3) { rng.pick(&PLAIN) } else { rng.pick(&DESK) };
-    match rng.below(15) {
+    match rng.below(19) {
         0..4 => ManageRequest::PutPolicy(some_policy(rng)),
         4 => ManageRequest::DeletePolicy { matches: some_policy(rng).matches },
         5 => ManageRequest::SetPolicies(vec![some_policy(rng)]),
         6 => ManageRequest::Policies,
         7 => ManageRequest::Queues { matches: None, after: None, limit: 1000 },
         8 => {
-            let settings = if DESK.contains(&name) && rng.one_in(2) { some_settings(rng) } else { Policy::default() };
-            ManageRequest::CreateQueue(QueueDefinition { name: name.into(), settings, ..QueueDefinition::default() })
+            let mut definition = QueueDefinition { name: name.into(), ..QueueDefinition::default() };
+            if DESK.contains(&name) && rng.one_in(2) {
+                definition.settings = some_settings(rng);
+                let filter = parsed(rng.pick(&FILTERS));
+                definition.bindings.push(some_binding(rng, filter));
+            }
+            ManageRequest::CreateQueue(definition)
         }
         9..13 => {
             let settings = if rng.one_in(4) { Policy::default() } else { some_settings(rng) };
             ManageRequest::ChangeQueue { name: rng.pick(&DESK).into(), settings }
+        }
+        13..17 => {
+            let (name, filter) = (rng.pick(&DESK).into(), parsed(rng.pick(&FILTERS)));
+            if rng.one_in(3) {
+                return ManageRequest::UnbindQueue { name, filter };
+            }
+            ManageRequest::BindQueue { name, binding: some_binding(rng, filter) }
         }
         _ => {
             let (if_empty, if_unused) = (rng.one_in(2), rng.one_in(4));
             ManageRequest::DeleteQueue { name: name.into(), if_empty, if_unused }
         }
     }
+}
+
+fn some_binding(rng: &mut Rng, filter: Filter) -> Binding {
+    let key = rng.one_in(3).then(|| rng.below(KEYS));
+    let selector = key.and_then(|key| Selector::parse(&format!("key = {key}")).ok());
+    Binding { selector, ..binding(filter, true) }
 }
 
 fn some_policy(rng: &mut Rng) -> Policy {

@@ -190,8 +190,9 @@ impl Model {
     /// Whether a batch may lack a message for this queue.
     pub fn may_lack(&self, id: QueueId) -> bool {
         let id = plain(id);
-        let takes_all = |name: &str| !matches!(name, "ring" | "stream" | "once") && !traits::refuses(name);
-        self.is_gone(id) || !self.queues.get(&id).is_some_and(|queue| takes_all(&queue.name))
+        let takes_all = |name: &str| !matches!(name, "ring" | "stream" | "once");
+        self.is_gone(id)
+            || !self.queues.get(&id).is_some_and(|queue| takes_all(&queue.name) && !queue.in_force.was_ring)
     }
 
     /// Whether a consumer may be sent this at all. True: it is a copy, and nothing else is promised of it.

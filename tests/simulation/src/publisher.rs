@@ -10,6 +10,7 @@ use evergate_core::{
 use evergate_model::{Address, Event, LargeEnd, Message, QueueId, Seq, Settle, Token, TransactionId};
 
 use crate::journal::SimJournal;
+use crate::key::Key;
 use crate::model::{Check, Model};
 use crate::node::{Fault, Node, expect_whole};
 
@@ -21,22 +22,25 @@ pub const TRANSACTION_LIMITS: TransactionLimits =
 #[derive(Debug)]
 struct Sent {
     address: Address,
+    key: Option<Key>,
     durable: bool,
     /// It left the line.
     routed: bool,
     /// The queues that are promised once it is confirmed; whether they keep durable messages.
     targets: Vec<(QueueId, bool)>,
+    /// They were found when so much had been taken away, and the directory has not looked yet.
+    since: Option<u64>,
 }
 
 impl Sent {
     /// Every confirmed subscription must be among the targets; a transient message skips those that are full.
     fn check_routed(&self, node: &Node, model: &Model, targets: &[(QueueId, bool)]) -> Check {
-        let mut found = targets.to_vec();
+        let mut missed = Vec::new();
         if !self.durable {
-            let subscribed = model.subscribed(&self.address);
-            found.extend(subscribed.into_iter().filter(|(queue, _)| node.routes.is_full(*queue)));
+            let subscribed = model.subscribed(&self.address, self.key).into_iter().map(|(queue, _)| queue);
+            missed.extend(subscribed.filter(|queue| node.routes.is_full(*queue)));
         }
-        model.routed(&self.address, &found)
+        model.routed(&self.address, self.key, targets, &missed)
     }
 }
 
@@ -68,7 +72,9 @@ impl Publisher {
     pub fn submit(&mut self, waiting: Waiting) {
         let Waiting { token, message, .. } = &waiting;
         let (address, durable) = (message.meta.address.clone(), message.meta.durable);
-        self.sent.insert(*token, Sent { address, durable, routed: false, targets: Vec::new() });
+        let key = Key::of(message);
+        let sent = Sent { address, key, durable, routed: false, targets: Vec::new(), since: None };
+        self.sent.insert(*token, sent);
         self.inner.submit(waiting);
     }
 
@@ -236,7 +242,8 @@ impl Publisher {
                 }
                 PublisherEffect::Directory(DirectoryCommand::PublishRetained { answer: Some((_, token)), .. }) => {
                     if let Some(sent) = self.sent.get_mut(token) {
-                        (sent.routed, sent.targets) = (true, model.subscribed(&sent.address));
+                        (sent.routed, sent.targets) = (true, model.subscribed(&sent.address, sent.key));
+                        sent.since = Some(model.loosenings());
                     }
                 }
                 _ => {}
@@ -261,7 +268,16 @@ impl Publisher {
             }
             match effect {
                 PublisherEffect::Directory(command) => node.to_directory.push_back(command),
-                PublisherEffect::Publish(shard, command) => {
+                PublisherEffect::Publish(_, ShardCommand::FindRoom { token, .. })
+                    if node.fault == Some(Fault::RoomNotAsked) =>
+                {
+                    let found = SessionEvent::RoomFound { token, error: None };
+                    self.inner.handle(found, &mut self.out);
+                }
+                PublisherEffect::Publish(shard, mut command) => {
+                    if let ShardCommand::Publish { may_be_refused, .. } = &mut command {
+                        *may_be_refused |= node.fault == Some(Fault::RoomNotAsked);
+                    }
                     expect_whole(journal, &command);
                     node.publishes[usize::from(shard.0)].push_back(command);
                 }
@@ -277,13 +293,16 @@ impl Publisher {
                 answers.push(Answer::Event(event));
                 continue;
             };
-            let Some(sent) = self.sent.remove(&token) else {
+            let Some(mut sent) = self.sent.remove(&token) else {
                 // Held by a transaction.
                 answers.push(Answer::Event(Event::Published { token, result }));
                 continue;
             };
             if result.is_ok() && !sent.routed {
                 sent.check_routed(node, model, &[])?;
+            }
+            if let Some(since) = sent.since {
+                sent.targets.retain(|(queue, _)| model.still_gets(*queue, since));
             }
             answers.push(Answer::Published(token, result.is_ok().then_some(sent.targets)));
         }

@@ -35,6 +35,8 @@ pub struct Transaction {
     settled: Vec<Settled>,
     /// What must reach whom once it is committed.
     owed: Vec<(Key, Vec<QueueId>)>,
+    /// That was so when operators had taken so much away.
+    since: u64,
     /// Which queues its messages came to.
     reached: Vec<(Key, QueueId)>,
     /// In which start of the node its commit was asked for.
@@ -77,9 +79,9 @@ impl Model {
     pub fn asks(&mut self, id: TransactionId, settled: Vec<Settled>, behind: u64) {
         let Some(transaction) = self.transactions.all.get(&id) else { return };
         let owed = transaction.keys.iter().map(|key| (*key, self.wanted(*key))).collect();
-        let asked_in = self.starts;
+        let (asked_in, since) = (self.starts, self.loosenings());
         if let Some(transaction) = self.transactions.all.get_mut(&id) {
-            transaction.fate = Fate::Asked;
+            (transaction.fate, transaction.since) = (Fate::Asked, since);
             (transaction.settled, transaction.owed) = (settled, owed);
             (transaction.asked_in, transaction.behind) = (asked_in, behind);
         }
@@ -89,7 +91,7 @@ impl Model {
     fn wanted(&self, key: Key) -> Vec<QueueId> {
         match self.sent.get(&key) {
             Some(sent) if sent.address.kind == AddressKind::Topic && sent.durable => {
-                self.subscribed(&sent.address).into_iter().map(|(queue, _)| queue).collect()
+                self.subscribed(&sent.address, Some(key)).into_iter().map(|(queue, _)| queue).collect()
             }
             _ => Vec::new(),
         }
@@ -119,6 +121,7 @@ impl Model {
         transaction.fate = Fate::Committed;
         let is_fresh = transaction.asked_in == self.starts;
         let (owed, settled) = (transaction.owed.clone(), transaction.settled.clone());
+        let since = transaction.since;
         let reached = transaction.reached.clone();
         for (key, queues) in owed {
             let Some(sent) = self.sent.get(&key) else { continue };
@@ -126,6 +129,7 @@ impl Model {
                 continue;
             }
             let mut targets: Vec<(QueueId, bool)> = queues.into_iter().map(|queue| (queue, true)).collect();
+            targets.retain(|(queue, _)| self.still_gets(*queue, since));
             if sent.address.kind == AddressKind::Queue {
                 targets.extend(reached.iter().filter(|(it, _)| *it == key).map(|(_, queue)| (*queue, true)));
                 self.owed_by_retired(key, &targets);

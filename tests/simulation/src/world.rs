@@ -229,7 +229,7 @@ impl World {
     fn turn(&mut self) -> Check {
         match self.rng.below(20) {
             0 => self.node.now.0 += self.rng.below(20),
-            1..4 => self.node.run_directory(&mut self.journal, &mut self.model),
+            1..4 => self.node.run_directory(&mut self.journal, &mut self.model)?,
             4..10 => {
                 let index = self.rng.index(usize::from(self.shards));
                 self.node.run_shard(index, &mut self.journal, &mut self.model)?;
@@ -380,9 +380,11 @@ impl World {
     /// Everybody finishes what was begun; nobody begins anything.
     fn rest(&mut self) -> Check {
         self.stalled_until = Time(0);
+        // Who was told something in one round may go on in the next.
+        let mut was_calm = false;
         for _ in 0..100_000 {
             self.steps += 1;
-            self.node.run_directory(&mut self.journal, &mut self.model);
+            self.node.run_directory(&mut self.journal, &mut self.model)?;
             for index in 0..usize::from(self.shards) {
                 self.node.run_shard(index, &mut self.journal, &mut self.model)?;
             }
@@ -398,9 +400,11 @@ impl World {
                 let (client, mut around) = self.client(index);
                 client.step(&mut around)?;
             }
-            if self.node.is_idle(&self.journal) && self.sent_on() {
+            let is_calm = self.node.is_idle(&self.journal) && self.sent_on();
+            if is_calm && was_calm {
                 return Ok(());
             }
+            was_calm = is_calm;
         }
         Err(format!("it does not come to rest: {}", self.node.what_waits(&self.journal)))
     }

@@ -199,6 +199,21 @@ fn forgotten_policies_are_found() {
 }
 
 #[test]
+fn a_publish_that_one_shard_refuses_and_another_takes_is_found() {
+    is_found(Fault::RoomNotAsked, "was refused, but");
+}
+
+#[test]
+fn a_lost_binding_is_found() {
+    is_found(Fault::ForgetBindings, "but was said to be");
+}
+
+#[test]
+fn a_binding_that_comes_back_is_found() {
+    is_found(Fault::ForgetUnbinding, "but was said to be");
+}
+
+#[test]
 fn a_forgotten_deletion_is_found() {
     is_found(Fault::ForgetDeletions, "was deleted and is back");
 }

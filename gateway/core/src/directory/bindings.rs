@@ -44,7 +44,8 @@ impl Directory {
             if binding.selector.as_ref().is_none_or(|selector| out.routes.selects(selector, message)) {
                 let (answer, mark, group) = (None, None, None);
                 let (message, targets) = (message.clone(), vec![target]);
-                out.shard(info.shard, ShardCommand::Publish { answer, message, targets, mark, group });
+                let may_be_refused = true;
+                out.shard(info.shard, ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused });
             }
         }
     }

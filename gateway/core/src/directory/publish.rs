@@ -47,9 +47,11 @@ impl Directory {
             self.logged.0 += 1;
             out.log.push(Logged { record: Some(record), group });
         }
+        // Whoever is answered found room before. What the gateway itself publishes is refused by each shard alone.
+        let may_be_refused = answer.is_none();
         for (shard, targets, mark) in parts {
             let message = message.clone();
-            out.shard(shard, ShardCommand::Publish { answer, message, targets, mark, group });
+            out.shard(shard, ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused });
         }
         let durable = message.meta.durable;
         if !cleared {
@@ -76,7 +78,8 @@ pub(super) fn fence(shards: u16, session: SessionId, token: Token, out: &mut Out
     for shard in 0..shards {
         let (answer, message) = (Some((session, token)), message.clone());
         let (targets, mark, group) = (Vec::new(), None, None);
-        out.shard(ShardId(shard), ShardCommand::Publish { answer, message, targets, mark, group });
+        let may_be_refused = false;
+        out.shard(ShardId(shard), ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused });
     }
 }
 

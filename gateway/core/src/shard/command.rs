@@ -94,6 +94,21 @@ pub enum ShardCommand {
         mark: Option<(QueueId, u32)>,
         /// With which records of other streams it is committed.
         group: Option<Group>,
+        /// A queue that is full may refuse it, and then none of these has it. False: it has parts elsewhere, and
+        /// room was found for all of them before.
+        may_be_refused: bool,
+    },
+    /// Would these queues take a message? Asked before it is published to several shards, so that they have it all or
+    /// none. Answered with `RoomFound`.
+    FindRoom {
+        /// Who asks.
+        session: SessionId,
+        /// Named in the answer.
+        token: Token,
+        /// The message.
+        message: Arc<Message>,
+        /// The queues that refuse messages when they are full.
+        queues: Vec<QueueId>,
     },
     /// A consumer's limit of deliveries in all.
     Credit {

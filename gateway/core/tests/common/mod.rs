@@ -108,7 +108,7 @@ impl Bench {
     pub fn publish_by(&mut self, message: Arc<Message>, at_most_once: bool) {
         let targets = vec![ShardTarget { queue: Q, durable: !at_most_once, at_most_once, retained: false }];
         let answer = Some((SessionId(9), Token(message.meta.id.0)));
-        self.apply(ShardCommand::Publish { answer, message, targets, mark: None, group: None });
+        self.apply(ShardCommand::Publish { answer, message, targets, mark: None, group: None, may_be_refused: true });
     }
 
     pub fn commit(&mut self) {

@@ -6,8 +6,9 @@ use evergate_model::{Address, BODY_PREFIX, Encoding, Message, Meta, Outcome};
 
 use super::World;
 use crate::client::TOPICS;
-use crate::connection::{AttachOptions, Connection, Kind, Pending};
+use crate::connection::{AttachOptions, Connection, Kind, Pending, Told};
 use crate::model::{Check, DEAD_LETTERS};
+use crate::node::Node;
 use crate::traits::{DESK, PECULIAR, PLAIN};
 
 impl World {
@@ -43,13 +44,7 @@ impl World {
     /// It consumes from every queue and clears every retained message.
     fn last_connection(&mut self) -> Connection {
         let mut last = Connection::open(&mut self.node, SessionId(u64::MAX));
-        for topic in TOPICS {
-            let mut meta = Meta::new(Address::topic(topic));
-            meta.durable = true;
-            let clear = Message::new(meta, Encoding::Plain, bytes::Bytes::new(), bytes::Bytes::new());
-            let (message, token) = (self.node.admit(clear), last.token(Pending::Publish(None)));
-            last.publisher.submit(Waiting { token, message, retain: true, mark: None, body: None });
-        }
+        clear_retained(&mut self.node, &mut last);
         let options = AttachOptions { durable: true, window_bytes: 1 << 40, ..AttachOptions::default() };
         let others = [DEAD_LETTERS, "$subscription/1", "$subscription/2", "$subscription/3"];
         for name in PLAIN.into_iter().chain(PECULIAR).chain(DESK).chain(others) {
@@ -61,10 +56,14 @@ impl World {
     /// The last connection takes whatever there is.
     pub(super) fn consume_all(&mut self) -> Check {
         let Some(last) = &mut self.last else { return Ok(()) };
-        for answer in last.publisher.pump(&mut self.node, &mut self.journal, &self.model, "")? {
-            last.answered(&mut self.model, answer);
+        let sent = last.publisher.pump(&mut self.node, &mut self.journal, &self.model, "")?;
+        let mut told: Vec<Told> =
+            sent.into_iter().filter_map(|answer| last.answered(&mut self.model, answer)).collect();
+        told.extend(last.handle(&mut self.node, &mut self.journal, &mut self.model)?);
+        if told.iter().any(|told| matches!(told, Told::NotPublished(None))) {
+            // A queue is still full that refuses.
+            clear_retained(&mut self.node, last);
         }
-        last.handle(&mut self.node, &mut self.journal, &mut self.model)?;
         let consumers: Vec<_> = last.consumers.keys().copied().collect();
         for consumer in consumers {
             let state = &last.consumers[&consumer];
@@ -102,5 +101,15 @@ impl World {
             return Err(format!("{} bytes of memory were not given back", self.memory.used_bytes()));
         }
         Ok(())
+    }
+}
+
+fn clear_retained(node: &mut Node, last: &mut Connection) {
+    for topic in TOPICS {
+        let mut meta = Meta::new(Address::topic(topic));
+        meta.durable = true;
+        let clear = Message::new(meta, Encoding::Plain, bytes::Bytes::new(), bytes::Bytes::new());
+        let (message, token) = (node.admit(clear), last.token(Pending::Publish(None)));
+        last.publisher.submit(Waiting { token, message, retain: true, mark: None, body: None });
     }
 }
