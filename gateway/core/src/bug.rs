@@ -34,4 +34,6 @@ pub enum Bug {
     IgnoreChange,
     /// Duplicate detection forgets what was consumed.
     ForgetDuplicates,
+    /// What sessions published is forgotten with a restart.
+    ForgetFingerprints,
 }

@@ -29,6 +29,7 @@ use policies::Policies;
 
 pub use command::{DirectoryCommand, DirectoryConfig, DirectoryLimits, QueueDefinition};
 pub use manage::{ManageError, ManageReply, ManageRequest, QueueEntry};
+pub(crate) use publish::is_certain;
 pub use publish::{ShardPart, split_by_shard};
 pub(crate) use queues::StoredQueue;
 pub(crate) use storage::{
@@ -209,7 +210,7 @@ impl Directory {
             DirectoryCommand::Outcome { session, transaction, token } => {
                 self.outcome(session, transaction, token, &mut out);
             }
-            DirectoryCommand::Fence { session, token } => publish::fence(self.shards, session, token, &mut out),
+            DirectoryCommand::Fence { session, token, queue } => self.fence(session, token, &queue, &mut out),
             DirectoryCommand::Manage { session, token, request } => self.manage(session, token, *request, &mut out),
             DirectoryCommand::Retired { queue, attempt, result } => self.retired(queue, attempt, result, &mut out),
             DirectoryCommand::Release { name } => self.release(&name, &mut out),

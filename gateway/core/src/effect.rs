@@ -9,7 +9,7 @@ use evergate_model::{
 };
 
 use crate::directory::{ManageError, ManageReply};
-use crate::{Peeked, ShardCommand};
+use crate::{Peeked, Remembered, ShardCommand};
 
 /// A connection's session, unique while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +67,13 @@ pub enum SessionEvent {
         consumer: ConsumerId,
         /// Where the queue lives and what was found, or why not.
         result: Result<(QueueId, ShardId, Attached), AttachError>,
+    },
+    /// A shard's answer to a fence: all that was published before has reached it.
+    Fenced {
+        /// Whose answer.
+        token: Token,
+        /// What it knows of the session that was asked for. All of it is committed.
+        remembered: Vec<Remembered>,
     },
     /// A publish that the directory routed has so many parts; each is answered by `PublishPart`.
     PublishParts {

@@ -37,4 +37,4 @@ pub use queue::{Peeked, PeekedState, QueueLimits, QueueStats, Reserve};
 pub use recovery::{Counters, RecoveredCore, recover};
 pub use routes::{RouteCache, Routes, Target};
 pub use sequencer::Sequencer;
-pub use shard::{ConsumerWants, Shard, ShardCommand, ShardConfig, ShardTarget};
+pub use shard::{ConsumerWants, FingerprintLimits, Remembered, Shard, ShardCommand, ShardConfig, ShardTarget, newest};

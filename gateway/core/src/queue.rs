@@ -353,7 +353,7 @@ impl Queue {
             self.has_spilled |= !self.durable;
             self.uncommitted_bytes += message.size_bytes();
             let (message, queue) = (message.clone(), place.lane.stored_as(self.id));
-            out.records.push(Record::Enqueue { message, queue, seq: place.seq });
+            out.records.push(Record::Enqueue { message, queue, seq: place.seq, origin: None });
         }
         self.hold_body(place, &message, stored, out);
         self.remember(&message, place, stored, now, out);

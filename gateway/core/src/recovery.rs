@@ -15,7 +15,7 @@ use crate::directory::{
 use crate::lane::Lane;
 use crate::queue::{BodyRow, DedupRow, FailureRow, in_order};
 use crate::routes::Routes;
-use crate::shard::{Shard, ShardConfig};
+use crate::shard::{FingerprintRow, Shard, ShardConfig, fingerprints_in_order};
 
 /// Numbers that never come twice: their high bits count the node's starts.
 #[derive(Clone, Debug)]
@@ -72,6 +72,7 @@ pub fn recover(
     let mut bindings: HashMap<QueueId, Vec<Binding>> = HashMap::new();
     let (mut retained, mut policies, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
     let (mut identities, mut bodies, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut fingerprints = Vec::new();
     let mut start = 1;
     for (table, key, value) in recovered.state {
         let unreadable = || format!("the journal's {table:?} row '{key}' is not of a form that this release reads");
@@ -97,6 +98,7 @@ pub fn recover(
             Table::Transaction => outcomes.push(decode_transaction(&key, &value).ok_or_else(unreadable)?),
             Table::Body => bodies.push(BodyRow::decode(&key, &value).ok_or_else(unreadable)?),
             Table::Failure => failures.push(FailureRow::decode(&key, &value).ok_or_else(unreadable)?),
+            Table::Fingerprint => fingerprints.push(FingerprintRow::decode(&key, &value).ok_or_else(unreadable)?),
             Table::Dedup => identities.push(DedupRow::decode(&key, &value).ok_or_else(unreadable)?),
         }
     }
@@ -155,6 +157,7 @@ pub fn recover(
             None => records.push(row.delete()),
         }
     }
+    records.extend(hand_over_fingerprints(fingerprints, |queue| places.contains_key(&queue), &mut owners));
     bodies::hand_over(bodies, &on_release, |queue| places.get(&queue).copied(), &mut owners);
     directory.recover_retained(retained);
     directory.recover_outcomes(outcomes);
@@ -164,4 +167,29 @@ pub fn recover(
     }
     records.extend(log.into_iter().filter_map(|logged| logged.record));
     Ok(RecoveredCore { directory, routes, shards: owners, records, counters })
+}
+
+/// Gives each shard the fingerprints that it wrote, whatever queues they are of. Returns what deletes those of queues
+/// that are no more.
+fn hand_over_fingerprints(
+    mut rows: Vec<FingerprintRow>,
+    is_known: impl Fn(QueueId) -> bool,
+    owners: &mut [Shard],
+) -> Vec<Record> {
+    let next = rows.iter().map(FingerprintRow::end).max().unwrap_or(0);
+    fingerprints_in_order(&mut rows);
+    let mut records = Vec::new();
+    let mut by_owner: Vec<Vec<FingerprintRow>> = owners.iter().map(|_| Vec::new()).collect();
+    let count = by_owner.len();
+    for mut row in rows {
+        if row.retain(&is_known) {
+            by_owner[usize::from(row.shard()) % count].push(row);
+        } else {
+            records.push(row.delete());
+        }
+    }
+    for (owner, rows) in owners.iter_mut().zip(by_owner) {
+        records.extend(owner.recover_fingerprints(rows, next));
+    }
+    records
 }

@@ -107,6 +107,7 @@ impl Sequencer {
             stream.taken.0 += length as u64;
             reached.push((StreamId(index as u16), stream.taken));
         }
+        batch.seal();
         (!reached.is_empty()).then_some((batch, reached))
     }
 
@@ -208,7 +209,7 @@ mod tests {
         let mut meta = Meta::new(Address::queue("q"));
         meta.id = MessageId(id);
         let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::from(vec![0; bytes])));
-        let record = Record::Enqueue { message, queue: QueueId(1), seq: Seq(id) };
+        let record = Record::Enqueue { message, queue: QueueId(1), seq: Seq(id), origin: None };
         Logged { record: Some(record), group: group.map(|(id, parts)| Group { id, parts }) }
     }
 
@@ -253,7 +254,7 @@ mod tests {
     fn a_publish_to_several_queues_of_a_shard_is_never_cut() {
         let mut sequencer = Sequencer::new(2, 1000);
         let Some(Record::Enqueue { message: shared, .. }) = message(2, 700, None).record else { unreachable!() };
-        let to = |queue| Record::Enqueue { message: shared.clone(), queue: QueueId(queue), seq: Seq(1) };
+        let to = |queue| Record::Enqueue { message: shared.clone(), queue: QueueId(queue), seq: Seq(1), origin: None };
         let logged = |record| Logged { record: Some(record), group: None };
         sequencer.push(StreamId(1), [message(1, 700, None), logged(to(1)), logged(to(2)), mark(1, None)]);
         assert_eq!(sequencer.take().unwrap().1, [(StreamId(1), Position(1))]);

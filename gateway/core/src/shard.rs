@@ -2,6 +2,8 @@
 
 mod command;
 mod emptying;
+mod fingerprints;
+mod remember;
 mod retire;
 mod transaction;
 
@@ -10,11 +12,15 @@ use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::{
-    AttachError, Attached, BODY_PREFIX, Event, Formats, IdMap, LargeBody, Message, Outcome, PublishError, QueueId,
-    QueueSettings, Seq, Settle, Time, Token,
+    AttachError, Attached, BODY_PREFIX, Event, Formats, IdMap, LargeBody, Mark, Message, Outcome, PublishError,
+    QueueId, QueueSettings, Seq, Settle, Time, Token,
 };
 
 pub use self::command::{ConsumerWants, ShardCommand, ShardTarget};
+pub(crate) use self::fingerprints::FingerprintRow;
+use self::fingerprints::Fingerprints;
+pub(crate) use self::fingerprints::in_order as fingerprints_in_order;
+pub use self::fingerprints::{FingerprintLimits, Remembered, newest};
 use crate::bug::Bug;
 use crate::consumer::ConsumerKey;
 use crate::directory::delete_queue_row;
@@ -31,6 +37,8 @@ pub struct ShardConfig {
     pub limits: QueueLimits,
     /// Readers of the encodings that selectors look into.
     pub formats: Formats,
+    /// How much is remembered of what sessions published.
+    pub fingerprints: FingerprintLimits,
     /// A planted bug, for the simulator to find.
     pub bug: Option<Bug>,
 }
@@ -60,6 +68,7 @@ pub struct Shard {
     /// Consumers that asked for a drain which the journal or their window holds up, and before which place.
     draining: Vec<(QueueId, ConsumerKey, Seq)>,
     transactions: transaction::Transactions,
+    fingerprints: Fingerprints,
     records: Vec<Record>,
     /// Bodies that no message of a queue has any more, and those of them that wait until that is committed.
     released: Vec<Arc<LargeBody>>,
@@ -71,6 +80,7 @@ impl Shard {
     /// An empty shard.
     pub fn new(config: ShardConfig) -> Self {
         Self {
+            fingerprints: Fingerprints::new(config.fingerprints, config.id),
             config,
             queues: IdMap::default(),
             pressed: false,
@@ -157,6 +167,8 @@ impl Shard {
                 let error = self.refusal(&message, queues);
                 effects.push(ShardEffect::Tell(session, SessionEvent::RoomFound { token, error }));
             }
+            ShardCommand::Fence { session, token, queue } => self.fence(session, token, queue, effects),
+            ShardCommand::ForgetFingerprints { queue } => self.forget_fingerprints(queue, log),
             ShardCommand::Settle { queue, session, settle } => self.settle(now, queue, session, &settle, log, effects),
             ShardCommand::Pledge { .. }
             | ShardCommand::PledgeReserved { .. }
@@ -273,7 +285,7 @@ impl Shard {
         answer: Option<(SessionId, Token)>,
         message: &Arc<Message>,
         targets: &[ShardTarget],
-        mark: Option<(QueueId, u32)>,
+        mark: Option<(QueueId, Mark)>,
         group: Option<Group>,
         refusal: Option<PublishError>,
         log: &mut Vec<Logged>,
@@ -298,13 +310,22 @@ impl Shard {
                 Enqueued::Done => hands_out = true,
             }
         }
-        if let Some((queue, number)) = mark.filter(|_| refusal.is_none())
-            && let Some(queue) = self.queues.get_mut(&queue)
-        {
-            self.records.extend(queue.mark(number, true));
+        match mark.filter(|_| refusal.is_none()) {
+            Some((queue, Mark::Number(number))) => {
+                let queue = self.queues.get_mut(&queue);
+                self.records.extend(queue.and_then(|queue| queue.mark(number, true)));
+            }
+            Some((queue, Mark::Fingerprint(fingerprint))) if reached > 0 || targets.is_empty() || group.is_some() => {
+                let stored = waits || targets.is_empty() || group.is_some() || !self.records.is_empty();
+                self.remember(queue, (message.meta.id, fingerprint), stored);
+            }
+            Some((_, Mark::Fingerprint(_))) | None => {}
         }
         let kept = waits || group.is_some() || !self.records.is_empty();
         self.log(group, log);
+        if self.logged <= self.durable {
+            self.fingerprints_committed(log);
+        }
         if let Some((session, token)) = answer {
             let event = SessionEvent::PublishPart { token, reached, error: refusal };
             if kept {
@@ -415,14 +436,6 @@ impl Shard {
         self.log(None, log);
     }
 
-    fn press(&mut self, pressed: bool, effects: &mut Vec<ShardEffect>) {
-        self.pressed = pressed;
-        for (id, queue) in &mut self.queues {
-            queue.press(pressed);
-            effects.extend(queue.fullness_changed().map(|full| ShardEffect::Full(*id, full)));
-        }
-    }
-
     fn committed(&mut self, now: Time, position: Position, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
         self.durable = position;
         let mut touched: Vec<QueueId> = Vec::new();
@@ -448,6 +461,7 @@ impl Shard {
         while self.reads.front().is_some_and(|(at, _)| *at <= position) {
             effects.extend(self.reads.pop_front().map(|(_, read)| read));
         }
+        self.fingerprints_committed(log);
         self.settle_deferred(now, position, log, effects);
         self.empty_bodies(log);
         touched.sort_unstable();

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use common::{LIMITS, NOW, Names, message_to};
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageError, ManageReply, ManageRequest,
-    QueueDefinition, QueueEntry, RecoveredCore, RouteCache, SessionId, ShardCommand, ShardConfig, ShardId, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, FingerprintLimits, ManageError, ManageReply,
+    ManageRequest, QueueDefinition, QueueEntry, RecoveredCore, RouteCache, SessionId, ShardCommand, ShardConfig,
+    ShardId, recover,
 };
 use evergate_journal::Batch;
 use evergate_journal::memory::MemoryJournal;
@@ -68,7 +69,13 @@ impl Names {
 /// A restart with these queues in the configuration.
 #[allow(clippy::needless_pass_by_value)] // given as the configuration gives them
 fn restart(journal: &MemoryJournal, queues: Vec<QueueDefinition>) -> Names {
-    let shard = ShardConfig { id: ShardId(0), limits: LIMITS, formats: Formats::default(), bug: None };
+    let shard = ShardConfig {
+        id: ShardId(0),
+        limits: LIMITS,
+        formats: Formats::default(),
+        fingerprints: FingerprintLimits::default(),
+        bug: None,
+    };
     let config = || DirectoryConfig { queues: queues.clone(), ..config() };
     let core: RecoveredCore = recover(NOW, journal.recover_now(), 1, shard, config()).unwrap();
     let mut batch = Batch::default();

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LIMITS, NOW, Names, OUTCOMES, message, message_to};
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryLimits, RecoveredCore, RouteCache, SessionId, ShardConfig, ShardId,
-    Target, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryLimits, FingerprintLimits, RecoveredCore, RouteCache, SessionId,
+    ShardConfig, ShardId, Target, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
@@ -32,7 +32,13 @@ fn write(journal: &MemoryJournal, records: impl IntoIterator<Item = Record>) {
 
 /// A restart on what the journal holds, over so many shards.
 fn restart(journal: &MemoryJournal, shards: u16) -> RecoveredCore {
-    let config = ShardConfig { id: ShardId(0), limits: LIMITS, formats: Formats::default(), bug: None };
+    let config = ShardConfig {
+        id: ShardId(0),
+        limits: LIMITS,
+        formats: Formats::default(),
+        fingerprints: FingerprintLimits::default(),
+        bug: None,
+    };
     let mut core = recover(NOW, journal.recover_now(), shards, config, names()).unwrap();
     write(journal, core.records.drain(..));
     core
@@ -99,7 +105,10 @@ fn messages_of_a_queue_whose_definition_was_not_committed_are_dropped() {
     let journal = MemoryJournal::new();
     let id = session(&journal);
     let orphan = QueueId(id.0 + 1);
-    write(&journal, [id, orphan].map(|queue| Record::Enqueue { message: message(1, true), queue, seq: Seq(1) }));
+    write(
+        &journal,
+        [id, orphan].map(|queue| Record::Enqueue { message: message(1, true), queue, seq: Seq(1), origin: None }),
+    );
     let core = restart(&journal, 1);
     assert_eq!(core.shards[0].stats().map(|(_, stats)| stats.messages).sum::<u64>(), 1);
     let left: Vec<QueueId> = journal.recover_now().queues.iter().map(|queue| queue.id).collect();
@@ -112,7 +121,13 @@ fn a_row_of_another_form_is_named_and_not_skipped() {
     session(&journal);
     let mut recovered = journal.recover_now();
     recovered.state.push((Table::Queue, "9".into(), Bytes::from_static(b"{}")));
-    let config = ShardConfig { id: ShardId(0), limits: LIMITS, formats: Formats::default(), bug: None };
+    let config = ShardConfig {
+        id: ShardId(0),
+        limits: LIMITS,
+        formats: Formats::default(),
+        fingerprints: FingerprintLimits::default(),
+        bug: None,
+    };
     let error = recover(NOW, recovered, 1, config, names()).unwrap_err();
     assert!(error.contains("Queue row '9'"), "{error}");
 }

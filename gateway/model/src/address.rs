@@ -17,6 +17,9 @@ pub const SYSTEM_PREFIX: &str = "$SYS/";
 /// The gateway names temporary queues so.
 pub const TEMPORARY_PREFIX: &str = "$temporary/";
 
+/// Before the client id: the queue of an MQTT session.
+pub const SESSION_PREFIX: &str = "$session/";
+
 /// Queue or topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressKind {

@@ -16,7 +16,9 @@ mod settings;
 mod size;
 mod value;
 
-pub use address::{ADMIN_NAME, Address, AddressError, AddressKind, RESERVED_PREFIX, SYSTEM_PREFIX, TEMPORARY_PREFIX};
+pub use address::{
+    ADMIN_NAME, Address, AddressError, AddressKind, RESERVED_PREFIX, SESSION_PREFIX, SYSTEM_PREFIX, TEMPORARY_PREFIX,
+};
 pub use filter::{Filter, FilterError};
 pub use format::{Body, ContentReader, Encoding, Format, Formats, View};
 pub use ids::{ConsumerId, Delivery, IdMap, MessageId, QueueId, Seq, Time, Token, TransactionId};
@@ -25,9 +27,9 @@ pub use memory::{MemoryBudget, MemoryPermit};
 pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES, RareMeta};
 pub use selector::{Selector, SelectorError};
 pub use session::{
-    Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event, LargeEnd,
-    Lifetime, Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained, Session, Settle, StreamStart,
-    TransactionError, Will, Wire,
+    Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event,
+    Fingerprint, LargeEnd, Lifetime, Mark, Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained,
+    Session, Settle, StreamStart, TransactionError, Will, Wire,
 };
 pub use settings::{
     Consumers, DedupWindow, Dispatch, OnFull, Policy, PolicyError, QueueKind, QueueSettings, Redelivery, Unwanted,

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use crate::connections::{Connection, ConnectionFigures, add};
 pub(crate) use crate::driver::bodies::Releases;
 use crate::driver::consumers::Consumers;
+use crate::driver::takeover::DirectoryLine;
 pub(crate) use crate::driver::takeover::Gates;
-use crate::driver::takeover::{DirectoryLine, FENCE};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::publisher;
@@ -284,14 +284,19 @@ impl Driver {
     }
 
     fn on_event(&mut self, event: SessionEvent) {
-        if let SessionEvent::PublishPart { token: FENCE, .. } = event {
-            self.directory.on_part(&self.gateway);
+        if let SessionEvent::Fenced { remembered, .. } = event {
+            self.directory.on_part(&self.gateway, remembered);
             return;
         }
         let Some(event) = self.publisher.handle(event, &mut self.published) else { return self.pump() };
         match event {
             SessionEvent::Attached { consumer, result } => {
-                let result = self.consumers.attached(&self.gateway, consumer, result);
+                let mut result = self.consumers.attached(&self.gateway, consumer, result);
+                if let Ok(found) = &mut result
+                    && found.existed
+                {
+                    found.fingerprints = self.directory.take_fingerprints();
+                }
                 self.tell(Event::Attached { consumer, result });
             }
             SessionEvent::Event(event) => {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, QueueLimits, QueueStats, Routes, Sequencer, SessionEvent, SessionId,
-    ShardCommand, ShardConfig, ShardId, StreamId, TransactionLimits,
+    DirectoryCommand, DirectoryConfig, FingerprintLimits, QueueLimits, QueueStats, Routes, Sequencer, SessionEvent,
+    SessionId, ShardCommand, ShardConfig, ShardId, StreamId, TransactionLimits,
 };
 use evergate_journal::{Batch, Journal, JournalReader};
 use evergate_model::{Formats, IdMap, MemoryBudget, MessageId};
@@ -34,6 +34,8 @@ pub struct GatewayConfig {
     pub formats: Formats,
     /// What the directory goes by: limits, policies.
     pub directory: DirectoryConfig,
+    /// How much each shard remembers of what sessions published.
+    pub fingerprints: FingerprintLimits,
     /// Limits of a connection's transactions.
     pub transactions: TransactionLimits,
     /// Bytes of messages in memory, over all; beyond it publishers wait.
@@ -142,7 +144,8 @@ impl Gateway {
         let releases = Arc::new(Releases::default());
         config.directory.on_release = releases.on_release();
         let recovered = journal.recover().await.map_err(|error| error.to_string())?;
-        let shard_config = ShardConfig { id: ShardId(0), limits: config.queue, formats: config.formats, bug: None };
+        let (limits, formats, fingerprints) = (config.queue, config.formats, config.fingerprints);
+        let shard_config = ShardConfig { id: ShardId(0), limits, formats, fingerprints, bug: None };
         let core =
             evergate_core::recover(clock.now(), recovered, config.shards, shard_config, config.directory.clone())?;
         let mut first = Batch::default();

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evergate_admin::{AdminState, Authorize};
-use evergate_core::{DirectoryConfig, DirectoryLimits, OutcomeLimits, QueueDefinition, QueueLimits, TransactionLimits};
+use evergate_core::{
+    DirectoryConfig, DirectoryLimits, FingerprintLimits, OutcomeLimits, QueueDefinition, QueueLimits, TransactionLimits,
+};
 use evergate_journal::Journal;
 use evergate_model::{ADMIN_NAME, Access, Credentials, Formats, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
@@ -141,8 +143,14 @@ async fn open_journal(url: &str) -> Result<(Box<dyn Journal>, &'static str), Str
 
 fn gateway_config(config: &Config, queues: Vec<QueueDefinition>) -> GatewayConfig {
     let limits = &config.limits;
+    let shards = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16) as u16);
     GatewayConfig {
-        shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16) as u16),
+        shards,
+        fingerprints: FingerprintLimits {
+            per_session_max: config.mqtt.resend_window_messages.into(),
+            total_max: config.mqtt.resend_window_messages_total as usize / usize::from(shards),
+            ..FingerprintLimits::default()
+        },
         queue: QueueLimits {
             resident_bytes_max: limits.queue_resident_bytes_max.0,
             pressed_bytes_max: limits.queue_resident_bytes_max.0.min(PRESSED_BYTES_MAX),

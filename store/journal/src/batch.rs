@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use evergate_model::{IdMap, Message, MessageId, QueueId, Seq};
 
-use crate::{Record, Table, codec};
+use crate::{Origin, Record, Table, codec};
 
 /// A change of keyed state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +56,35 @@ pub struct Batch {
     by_id: IdMap<MessageId, usize>,
     /// Where in `state` the identities of each queue are.
     identities: IdMap<QueueId, usize>,
+    /// A row of each shard that has fingerprints, until `seal`.
+    fingerprints: Vec<FingerprintRow>,
+}
+
+/// A row of [`Table::Fingerprint`] that grows.
+#[derive(Clone, Debug)]
+struct FingerprintRow {
+    shard: u16,
+    /// Of the first.
+    number: u64,
+    last: (QueueId, MessageId),
+    bytes: Vec<u8>,
 }
 
 impl Batch {
     /// Adds a record. Records must come in the order in which they took effect.
     pub fn add(&mut self, record: Record) {
         match record {
-            Record::Enqueue { message, queue, seq } => self.enqueue(message, queue, seq),
+            Record::Enqueue { message, queue, seq, origin } => {
+                if let Some(origin) = origin {
+                    self.fingerprint(origin, message.meta.id);
+                }
+                self.enqueue(message, queue, seq);
+            }
             Record::Settle { queue, first, last } => self.settle(queue, first, last),
             Record::Mark { queue, number, set } => self.marks.push((queue, number, set)),
             Record::Purge { queue } => self.purge(queue),
             Record::Identity { queue, seq, identity, at } => self.identity(queue, seq, &identity, at),
+            Record::Fingerprint { origin, message } => self.fingerprint(origin, message),
             Record::State(change) => self.state.push(change),
         }
     }
@@ -78,6 +96,7 @@ impl Batch {
             && self.settled.is_empty()
             && self.marks.is_empty()
             && self.state.is_empty()
+            && self.fingerprints.is_empty()
     }
 
     fn enqueue(&mut self, message: Arc<Message>, queue: QueueId, seq: Seq) {
@@ -102,6 +121,27 @@ impl Batch {
             let mut bytes = BytesMut::from(std::mem::take(value));
             codec::append_identity(&mut bytes, at, identity);
             *value = bytes.freeze();
+        }
+    }
+
+    /// Adds a fingerprint to the shard's row of this commit.
+    fn fingerprint(&mut self, origin: Origin, message: MessageId) {
+        let Origin { shard, number, queue, fingerprint } = origin;
+        let index = self.fingerprints.iter().position(|row| row.shard == shard).unwrap_or_else(|| {
+            let last = (QueueId(0), MessageId(0));
+            self.fingerprints.push(FingerprintRow { shard, number, last, bytes: Vec::new() });
+            self.fingerprints.len() - 1
+        });
+        let row = &mut self.fingerprints[index];
+        codec::append_fingerprint(&mut row.bytes, row.last, (queue, message, fingerprint));
+        row.last = (queue, message);
+    }
+
+    /// Nothing is added any more: call it before the batch is committed.
+    pub fn seal(&mut self) {
+        for FingerprintRow { shard, number, bytes, .. } in self.fingerprints.drain(..) {
+            let key = codec::fingerprint_key(shard, number).into();
+            self.state.push(StateChange { table: Table::Fingerprint, key, value: Some(bytes.into()) });
         }
     }
 
@@ -130,7 +170,7 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use evergate_model::{Address, Encoding, Meta};
+    use evergate_model::{Address, Encoding, Fingerprint, Meta};
 
     use super::*;
 
@@ -144,9 +184,9 @@ mod tests {
     fn a_message_in_two_queues_is_stored_once() {
         let mut batch = Batch::default();
         let shared = message(1);
-        batch.add(Record::Enqueue { message: shared.clone(), queue: QueueId(1), seq: Seq(5) });
-        batch.add(Record::Enqueue { message: message(2), queue: QueueId(1), seq: Seq(6) });
-        batch.add(Record::Enqueue { message: shared, queue: QueueId(2), seq: Seq(1) });
+        batch.add(Record::Enqueue { message: shared.clone(), queue: QueueId(1), seq: Seq(5), origin: None });
+        batch.add(Record::Enqueue { message: message(2), queue: QueueId(1), seq: Seq(6), origin: None });
+        batch.add(Record::Enqueue { message: shared, queue: QueueId(2), seq: Seq(1), origin: None });
         assert_eq!(batch.messages.len(), 2);
         assert_eq!(batch.messages[0].targets, [(QueueId(1), Seq(5)), (QueueId(2), Seq(1))]);
     }
@@ -160,6 +200,27 @@ mod tests {
         assert_eq!(batch.state.iter().map(|change| &*change.key).collect::<Vec<_>>(), ["1 5", "2 1"]);
         let read = codec::decode_identities(batch.state[0].value.as_ref().unwrap()).unwrap();
         assert_eq!(read, [(5, "a".into()), (7, "c".into())]);
+    }
+
+    #[test]
+    fn the_fingerprints_of_a_shard_in_a_commit_are_one_row() {
+        let mut batch = Batch::default();
+        let all = [(1, 7, 3 << 40, 5), (0, 9, 2, 6), (1, 5, (3 << 40) - 1, u64::MAX), (1, u64::MAX, 0, 0)];
+        for (number, (shard, queue, message, print)) in (10..).zip(all) {
+            let (queue, fingerprint) = (QueueId(queue), Fingerprint(print));
+            let origin = Origin { shard, number, queue, fingerprint };
+            batch.add(Record::Fingerprint { origin, message: MessageId(message) });
+        }
+        assert!(!batch.is_empty());
+        batch.seal();
+        assert_eq!(batch.state.iter().map(|change| &*change.key).collect::<Vec<_>>(), ["1 10", "0 11"]);
+        let rows: Vec<_> =
+            batch.state.iter().map(|row| codec::decode_fingerprints(row.value.as_ref().unwrap()).unwrap()).collect();
+        let of = |shard| {
+            let all = all.into_iter().filter(move |one| one.0 == shard);
+            all.map(|(_, queue, message, print)| (QueueId(queue), MessageId(message), Fingerprint(print))).collect()
+        };
+        assert_eq!(rows, [of(1), of(0)] as [Vec<_>; 2]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ async fn measure(
             let mut meta = Meta::new(Address::queue("ceiling"));
             (meta.id, meta.durable) = (MessageId(seq), true);
             let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), body.clone()));
-            batch.add(Record::Enqueue { message, queue: QueueId(seq % QUEUES + 1), seq: Seq(seq) });
+            batch.add(Record::Enqueue { message, queue: QueueId(seq % QUEUES + 1), seq: Seq(seq), origin: None });
         }
         *next += messages;
         if waiting.len() > AGE_COMMITS

@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Address, AddressKind, Annotation, Encoding, LargeBody, Message, MessageId, Meta, RareMeta, Time};
+use evergate_model::{
+    Address, AddressKind, Annotation, Encoding, Fingerprint, LargeBody, Message, MessageId, Meta, QueueId, RareMeta,
+    Time,
+};
 
 const VERSION: u8 = 1;
 const DURABLE: u8 = 1;
@@ -135,6 +138,45 @@ pub fn decode_identities(bytes: &Bytes) -> Result<Vec<(u64, Arc<str>)>, DecodeEr
         identities.push((reader.fixed()?, reader.text()?));
     }
     Ok(identities)
+}
+
+/// The key of a row of [`crate::Table::Fingerprint`].
+pub fn fingerprint_key(shard: u16, number: u64) -> String {
+    format!("{shard} {number}")
+}
+
+/// Adds a fingerprint to a row of [`crate::Table::Fingerprint`]: how queue and message differ from those before it,
+/// then the fingerprint.
+pub fn append_fingerprint(
+    out: &mut Vec<u8>,
+    (last_queue, last_message): (QueueId, MessageId),
+    (queue, message, fingerprint): (QueueId, MessageId, Fingerprint),
+) {
+    put_varint(out, zigzag(queue.0.wrapping_sub(last_queue.0)));
+    put_varint(out, zigzag(message.0.wrapping_sub(last_message.0)));
+    out.extend_from_slice(&fingerprint.0.to_le_bytes());
+}
+
+/// Reads a row of fingerprints.
+pub fn decode_fingerprints(bytes: &Bytes) -> Result<Vec<(QueueId, MessageId, Fingerprint)>, DecodeError> {
+    let mut reader = Reader::new(bytes.clone());
+    let (mut queue, mut message) = (0_u64, 0_u64);
+    let mut all = Vec::new();
+    while !reader.is_empty() {
+        queue = queue.wrapping_add(unzigzag(reader.varint()?));
+        message = message.wrapping_add(unzigzag(reader.varint()?));
+        all.push((QueueId(queue), MessageId(message), Fingerprint(reader.fixed()?)));
+    }
+    Ok(all)
+}
+
+/// A difference, up or down, as a number that is small if the difference is.
+fn zigzag(difference: u64) -> u64 {
+    difference << 1 ^ if difference >> 63 == 0 { 0 } else { u64::MAX }
+}
+
+fn unzigzag(number: u64) -> u64 {
+    number >> 1 ^ if number & 1 == 0 { 0 } else { u64::MAX }
 }
 
 /// What few messages have: annotations, and the rare wishes of their publishers.

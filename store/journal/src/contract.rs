@@ -143,7 +143,7 @@ fn message(id: u64, body: impl Into<Bytes>) -> Arc<Message> {
 }
 
 fn enqueue(queue: u64, seq: u64, message: &Arc<Message>) -> Record {
-    Record::Enqueue { message: message.clone(), queue: QueueId(queue), seq: Seq(seq) }
+    Record::Enqueue { message: message.clone(), queue: QueueId(queue), seq: Seq(seq), origin: None }
 }
 
 /// Small messages at these places; each place is its message's id.

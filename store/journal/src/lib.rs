@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evergate_model::{Message, QueueId, Seq};
+use evergate_model::{Fingerprint, Message, MessageId, QueueId, Seq};
 
 pub use batch::{Batch, StateChange, StoredMessage};
 
@@ -33,6 +33,8 @@ pub enum Record {
         queue: QueueId,
         /// At which place. Rising in each queue, with gaps.
         seq: Seq,
+        /// What else is to be kept of its publisher: as [`Record::Fingerprint`] does.
+        origin: Option<Origin>,
     },
     /// The places `first..=last` of a queue are done with. Those without a stored message are ignored.
     Settle {
@@ -69,8 +71,29 @@ pub enum Record {
         /// When it came, in milliseconds since 1970.
         at: u64,
     },
+    /// What a session published, with QoS 1 of MQTT. Those that one shard logs in one commit are one row of
+    /// [`Table::Fingerprint`].
+    Fingerprint {
+        /// Who published it.
+        origin: Origin,
+        /// The message.
+        message: MessageId,
+    },
     /// Small keyed state, replaced by key.
     State(StateChange),
+}
+
+/// By what a message is known that a session may publish again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The shard that took it.
+    pub shard: u16,
+    /// Its number for it: rising.
+    pub number: u64,
+    /// The session's queue.
+    pub queue: QueueId,
+    /// How it is known again.
+    pub fingerprint: Fingerprint,
 }
 
 /// The small keyed tables. Numbers are stored: never reused.
@@ -97,11 +120,14 @@ pub enum Table {
     Body = 8,
     /// How often messages were handed out in vain, on queues that limit it. By queue id and place.
     Failure = 9,
+    /// What sessions published with QoS 1 of MQTT: one row a shard and commit. By shard and number of the first.
+    /// Written by [`Record::Fingerprint`].
+    Fingerprint = 10,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Queue,
         Self::Binding,
         Self::Retained,
@@ -111,6 +137,7 @@ impl Table {
         Self::Dedup,
         Self::Body,
         Self::Failure,
+        Self::Fingerprint,
     ];
 
     /// The table stored as `number`.

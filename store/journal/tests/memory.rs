@@ -23,7 +23,7 @@ fn batch(id: u64) -> Batch {
     meta.id = MessageId(id);
     let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new()));
     let mut batch = Batch::default();
-    batch.add(Record::Enqueue { message, queue: QueueId(1), seq: Seq(id) });
+    batch.add(Record::Enqueue { message, queue: QueueId(1), seq: Seq(id), origin: None });
     batch
 }
 

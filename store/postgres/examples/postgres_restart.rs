@@ -60,7 +60,7 @@ async fn fill(journal: &mut PostgresJournal, live: u64, past: u64, body: usize) 
             let mut meta = Meta::new(Address::queue("restart"));
             (meta.id, meta.durable) = (MessageId(seq), true);
             let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), body.clone()));
-            batch.add(Record::Enqueue { message, queue, seq: Seq(seq) });
+            batch.add(Record::Enqueue { message, queue, seq: Seq(seq), origin: None });
         }
         if let Some(last) = first.checked_sub(COMMIT + 1) {
             for queue in (1..=QUEUES).map(QueueId) {

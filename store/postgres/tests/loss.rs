@@ -43,7 +43,12 @@ impl Model {
             for n in 0..wide {
                 let queue = 1 + (after.next + n) % QUEUES;
                 after.live.insert((queue, after.next), message.size_bytes());
-                batch.add(Record::Enqueue { message: message.clone(), queue: QueueId(queue), seq: Seq(after.next) });
+                batch.add(Record::Enqueue {
+                    message: message.clone(),
+                    queue: QueueId(queue),
+                    seq: Seq(after.next),
+                    origin: None,
+                });
             }
         }
         for (queue, seq) in young {

@@ -24,7 +24,12 @@ fn batch(round: u64) -> Batch {
         let mut meta = Meta::new(Address::queue("q"));
         meta.id = MessageId(round * 1_000 + n);
         let message = Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::from(vec![b'x'; 500]));
-        batch.add(Record::Enqueue { message: Arc::new(message), queue: QueueId(1), seq: Seq(round * 1_000 + n) });
+        batch.add(Record::Enqueue {
+            message: Arc::new(message),
+            queue: QueueId(1),
+            seq: Seq(round * 1_000 + n),
+            origin: None,
+        });
     }
     if let Some(old) = round.checked_sub(LIVE) {
         batch.add(Record::Settle { queue: QueueId(1), first: Seq(0), last: Seq(old * 1_000 + 999) });

@@ -17,7 +17,7 @@ fn publish(number: u64) -> Batch {
     let body = Bytes::from(vec![number as u8; MESSAGE_BYTES]);
     let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), body));
     let mut batch = Batch::default();
-    batch.add(Record::Enqueue { message, queue: QueueId(1), seq: Seq(number) });
+    batch.add(Record::Enqueue { message, queue: QueueId(1), seq: Seq(number), origin: None });
     if number > 10 {
         batch.add(Record::Settle { queue: QueueId(1), first: Seq(number - 10), last: Seq(number - 10) });
     }

@@ -1,6 +1,7 @@
 //! A client that does anything a client may do, at random. It comes back after a crash or when it
 //! vanished, and sends again what was not confirmed.
 
+mod sending;
 mod transactions;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use evergate_core::{DirectoryCommand, SessionId, ShardCommand, Waiting};
 use evergate_model::{
-    Address, AddressKind, ConsumerId, Encoding, Filter, Message, Meta, Outcome, QueueId, Retained, Seq, StreamStart,
-    Time, TransactionId,
+    Address, AddressKind, Attached, ConsumerId, Encoding, Filter, Fingerprint, Mark, Message, Meta, Outcome, QueueId,
+    Retained, Seq, StreamStart, Time, TransactionId,
 };
 
 use crate::connection::{AttachOptions, Connection, Kind, Pending, Told, binding};
@@ -53,6 +54,8 @@ struct Draft {
     group: Option<u64>,
     discardable: bool,
     number: Option<u32>,
+    /// What the session's queue is to remember it by.
+    fingerprint: Option<Fingerprint>,
     /// Bytes of its body, if that goes ahead in pieces.
     large: Option<u64>,
 }
@@ -122,8 +125,7 @@ impl Client {
     /// Does something at random.
     pub fn act(&mut self, around: &mut Around<'_>) -> Check {
         let Some(connection) = &self.connection else {
-            self.connect(around);
-            return Ok(());
+            return self.connect(around);
         };
         if !self.ready {
             return Ok(());
@@ -153,7 +155,7 @@ impl Client {
         Ok(())
     }
 
-    fn connect(&mut self, around: &mut Around<'_>) {
+    fn connect(&mut self, around: &mut Around<'_>) -> Check {
         *around.last_session += 1;
         let mut connection = Connection::open(around.node, SessionId(*around.last_session));
         self.own = None;
@@ -161,15 +163,16 @@ impl Client {
         if self.session.is_some() && around.node.fault != Some(Fault::AttachOvertakesPublish) {
             // What the last connection sent must be through before the marks are read.
             let token = connection.token(Pending::Fence);
-            connection.publisher.fence(around.node, token);
+            connection.publisher.fence(around.node, token, format!("$session/{}", self.id));
         }
         self.connection = Some(connection);
         if !self.ready && around.node.fault == Some(Fault::AttachOvertakesPublish) {
             self.attach_session(around);
         }
         if self.ready {
-            self.send_again(around, &[]);
+            self.send_again(around, &Attached::default())?;
         }
+        Ok(())
     }
 
     fn attach_session(&mut self, around: &mut Around<'_>) {
@@ -213,15 +216,19 @@ impl Client {
             group: rng.one_in(6).then(|| rng.below(4)),
             discardable: !durable && rng.one_in(6),
             number,
+            fingerprint: None,
             large: rng.one_in(16).then(|| rng.below(200)),
         };
         let draft = Draft { large: draft.large.filter(|_| !draft.retain), ..draft };
         self.last_number += 1;
         let key = Key { producer: self.index, number: self.last_number };
+        let is_known =
+            self.session == Some(true) && self.queue.is_some() && durable && number.is_none() && rng.one_in(2);
+        let draft = Draft { fingerprint: is_known.then(|| self.fingerprint(key)), ..draft };
         if let Some(transaction) = self.open_transaction()
             && rng.one_in(2)
         {
-            let draft = Draft { retain: false, number: None, ..draft };
+            let draft = Draft { retain: false, number: None, fingerprint: None, ..draft };
             self.send_in(around, Some(transaction), Some(key), &draft, false);
             return;
         }
@@ -233,14 +240,8 @@ impl Client {
             self.send(around, None, &draft, false);
             return;
         }
-        self.send(around, Some(key), &draft, number.is_some());
+        self.send(around, Some(key), &draft, true);
         self.unconfirmed.insert(key, draft);
-    }
-
-    /// Sends some of a body, and no message.
-    fn abandon_body(&mut self, around: &mut Around<'_>) {
-        let Some(connection) = &mut self.connection else { return };
-        connection.abandon_body(around.node, around.rng.below(300));
     }
 
     fn send(&mut self, around: &mut Around<'_>, key: Option<Key>, draft: &Draft, marked: bool) {
@@ -257,8 +258,10 @@ impl Client {
     ) {
         let Some(connection) = &mut self.connection else { return };
         let place = self.own.and_then(|own| connection.consumers.get(&own)).and_then(|state| state.place);
-        let mark = draft.number.filter(|_| marked).zip(place).map(|(number, (queue, shard))| (shard, queue, number));
-        if let Some((_, queue, number)) = mark {
+        let number = draft.number.map(Mark::Number);
+        let mark = number.or(draft.fingerprint.map(Mark::Fingerprint)).filter(|_| marked);
+        let mark = mark.zip(place).map(|(mark, (queue, shard))| (shard, queue, mark));
+        if let Some((_, queue, Mark::Number(number))) = mark {
             around.model.mark(queue, number, None);
         }
         let mut meta = Meta::new(draft.address.clone());
@@ -310,25 +313,37 @@ impl Client {
         connection.publisher.submit(Waiting { token, message, retain: draft.retain, mark, body });
     }
 
-    /// What was not confirmed on the last connection: sent again or given up. `marks`: the numbers set on
-    /// the session's queue, which say what did arrive.
-    fn send_again(&mut self, around: &mut Around<'_>, marks: &[u32]) {
+    /// What was not confirmed on the last connection: sent again or given up. `found`: what the session's queue tells
+    /// of what did arrive.
+    fn send_again(&mut self, around: &mut Around<'_>, found: &Attached) -> Check {
         for (key, draft) in std::mem::take(&mut self.unconfirmed) {
             around.model.left_open(key);
             let known = draft.number.is_some_and(|number| self.numbers[number as usize] == Number::Sent(key));
             match draft.number {
-                Some(number) if known && marks.contains(&number) => self.numbers[number as usize] = Number::Taken,
+                Some(number) if known && found.marks.contains(&number) => self.numbers[number as usize] = Number::Taken,
                 Some(_) if known => {
                     self.send(around, Some(key), &draft, true);
                     self.unconfirmed.insert(key, draft);
                 }
+                None if draft.fingerprint.is_some_and(|it| found.fingerprints.contains(&it)) => {
+                    // Who is told that it is there would confirm it.
+                    let is_kept = PLAIN.contains(&&*draft.address.name);
+                    let is_there = around.journal.stored.contains(&key);
+                    (!is_kept || is_there).then_some(()).ok_or(format!("{key:?} is said to be stored and is not"))?;
+                }
+                None if draft.fingerprint.is_some() && found.existed => {
+                    self.send(around, Some(key), &draft, true);
+                    self.unconfirmed.insert(key, draft);
+                }
                 _ if around.rng.one_in(2) => {
+                    let draft = Draft { fingerprint: None, ..draft };
                     self.send(around, Some(key), &draft, false);
                     self.unconfirmed.insert(key, draft);
                 }
                 _ => {}
             }
         }
+        Ok(())
     }
 
     fn attach(&mut self, around: &mut Around<'_>) {
@@ -489,7 +504,7 @@ impl Client {
             Told::Attached { consumer, queue, found } => {
                 let is_session = self.connection.as_ref().and_then(|connection| connection.consumers.get(&consumer));
                 if is_session.is_some_and(|state| state.kind == Kind::Session) {
-                    self.session_attached(around, consumer, queue, &found.marks);
+                    self.session_attached(around, consumer, queue, found)?;
                 }
             }
             Told::Refused if !self.ready => self.attach_session(around),
@@ -537,20 +552,28 @@ impl Client {
         Ok(())
     }
 
-    fn session_attached(&mut self, around: &mut Around<'_>, consumer: ConsumerId, queue: QueueId, marks: &[u32]) {
+    fn session_attached(
+        &mut self,
+        around: &mut Around<'_>,
+        consumer: ConsumerId,
+        queue: QueueId,
+        mut found: Attached,
+    ) -> Check {
         if self.queue != Some(queue) {
+            found.existed = false;
+            found.fingerprints.clear();
             // Another queue: nothing of the old session is left.
             self.numbers = [Number::Free; NUMBERS as usize];
         }
         for (index, number) in self.numbers.iter_mut().enumerate() {
             if *number == Number::Clearing {
-                *number = if marks.contains(&(index as u32)) { Number::Taken } else { Number::Free };
+                *number = if found.marks.contains(&(index as u32)) { Number::Taken } else { Number::Free };
             }
         }
         self.queue = Some(queue);
         self.own = Some(consumer);
         self.ready = true;
-        self.send_again(around, marks);
+        self.send_again(around, &found)
     }
 }
 

@@ -355,7 +355,7 @@ impl Connection {
         consumer: ConsumerId,
         result: Result<(QueueId, ShardId, Attached), AttachError>,
     ) -> Result<Told, String> {
-        let Ok((queue, shard, found)) = result else {
+        let Ok((queue, shard, mut found)) = result else {
             self.consumers.remove(&consumer);
             return Ok(Told::Refused);
         };
@@ -370,6 +370,9 @@ impl Connection {
         model.promised(queue, filter);
         if state.kind == Kind::Session {
             model.marks_told(queue, &found.marks)?;
+            if found.existed {
+                found.fingerprints = self.publisher.take_fingerprints();
+            }
         }
         Ok(Told::Attached { consumer, queue, found })
     }

@@ -7,6 +7,8 @@ use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Table};
 use evergate_model::{MessageId, QueueId, Seq, TransactionId};
 
+use crate::key::Key;
+
 /// A journal that survives the node, and what the node's writer is at.
 #[derive(Debug, Default)]
 pub struct SimJournal {
@@ -15,6 +17,8 @@ pub struct SimJournal {
     pub committing: Option<(Batch, Vec<(StreamId, Position)>)>,
     /// Messages that must be committed to all these queues at once.
     groups: BTreeMap<MessageId, BTreeSet<QueueId>>,
+    /// What was ever committed.
+    pub stored: BTreeSet<Key>,
     /// Transactions whose outcome is stored.
     pub committed: BTreeSet<TransactionId>,
     /// The messages that must be committed with a transaction, and where.
@@ -105,8 +109,16 @@ impl SimJournal {
             }
         }
         if self.store.apply(batch).is_err() {
+            // Whether it is stored all the same, nobody was told.
+            let is_there = |(queue, seq): &(QueueId, Seq)| {
+                self.store.load_now(*queue, *seq, *seq, 1, 0).is_ok_and(|it| !it.messages.is_empty())
+            };
+            let there = batch.messages.iter().filter(|stored| stored.targets.iter().any(is_there));
+            let there: Vec<Key> = there.filter_map(|stored| Key::of(&stored.message)).collect();
+            self.stored.extend(there);
             return Ok(false);
         }
+        self.stored.extend(batch.messages.iter().filter_map(|stored| Key::of(&stored.message)));
         let (done, open) = std::mem::take(&mut self.pledges).into_iter().partition(|it| rows.contains(&it.transaction));
         self.pledges = open;
         for Pledge { transaction, queue, first, last, accepted, .. } in done {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evergate_core::{
-    BodyLimits, DirectoryCommand, PublisherEffect, PublisherOut, SessionEvent, SessionId, ShardCommand, ShardId,
-    Surroundings, TransactionLimits, Waiting,
+    BodyLimits, DirectoryCommand, PublisherEffect, PublisherOut, Remembered, SessionEvent, SessionId, ShardCommand,
+    ShardId, Surroundings, TransactionLimits, Waiting, newest,
 };
-use evergate_model::{Address, Event, LargeEnd, Message, QueueId, Seq, Settle, Token, TransactionId};
+use evergate_model::{Address, Event, Fingerprint, LargeEnd, Message, QueueId, Seq, Settle, Token, TransactionId};
 
 use crate::journal::SimJournal;
 use crate::key::Key;
@@ -52,6 +52,8 @@ pub struct Publisher {
     out: PublisherOut,
     /// Parts that are not answered yet.
     fence: Option<(Token, usize)>,
+    /// What the shards said on the way.
+    remembered: Vec<Remembered>,
 }
 
 /// What the publisher answers.
@@ -66,7 +68,14 @@ pub enum Answer {
 impl Publisher {
     pub fn new(session: SessionId) -> Self {
         let inner = evergate_core::Publisher::new(session, TRANSACTION_LIMITS);
-        Self { inner, session, sent: BTreeMap::new(), out: PublisherOut::default(), fence: None }
+        Self {
+            inner,
+            session,
+            sent: BTreeMap::new(),
+            out: PublisherOut::default(),
+            fence: None,
+            remembered: Vec::new(),
+        }
     }
 
     pub fn submit(&mut self, waiting: Waiting) {
@@ -177,9 +186,14 @@ impl Publisher {
     }
 
     /// Asks to be told when all that was published before has reached the shards.
-    pub fn fence(&mut self, node: &mut Node, token: Token) {
+    pub fn fence(&mut self, node: &mut Node, token: Token, queue: String) {
         self.fence = Some((token, node.shards.len()));
-        node.to_directory.push_back(DirectoryCommand::Fence { session: self.session, token });
+        node.to_directory.push_back(DirectoryCommand::Fence { session: self.session, token, queue: queue.into() });
+    }
+
+    /// What the shards remember of the session, after the fence.
+    pub fn take_fingerprints(&mut self) -> Vec<Fingerprint> {
+        newest(std::mem::take(&mut self.remembered))
     }
 
     /// Takes what concerns publishes and transactions; returns every other event.
@@ -190,9 +204,8 @@ impl Publisher {
         model: &Model,
         event: SessionEvent,
     ) -> Result<(Option<SessionEvent>, Vec<Answer>), String> {
-        if let (SessionEvent::PublishPart { token, .. }, Some((fence, parts))) = (&event, &mut self.fence)
-            && token == fence
-        {
+        if let (SessionEvent::Fenced { token, remembered }, Some((_, parts))) = (&event, &mut self.fence) {
+            self.remembered.extend(remembered);
             *parts -= 1;
             let done = (*parts == 0).then(|| Answer::Published(*token, Some(Vec::new())));
             if done.is_some() {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageReply, ManageRequest, OutcomeLimits,
-    QueueEntry, QueueLimits, RecoveredCore, SessionEvent, ShardConfig, ShardId, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, FingerprintLimits, ManageReply, ManageRequest,
+    OutcomeLimits, QueueEntry, QueueLimits, RecoveredCore, SessionEvent, ShardConfig, ShardId, recover,
 };
 use evergate_journal::{Batch, Table};
 use evergate_model::{Encoding, Formats, Policy, QueueId, QueueSettings, Time, Token};
@@ -16,13 +16,18 @@ use crate::operator::OPERATOR;
 use crate::released::Released;
 use crate::traits::{self, Numbers};
 
+/// Small enough that random clients meet them.
+const FINGERPRINT_LIMITS: FingerprintLimits =
+    FingerprintLimits { per_session_max: 60, total_max: 10_000, stale_max: 20 };
+
 /// What shards go by.
 pub fn shard_config(limits: QueueLimits, fault: Option<Fault>) -> ShardConfig {
     let bug = match fault {
         Some(Fault::Core(bug)) => Some(bug),
         _ => None,
     };
-    ShardConfig { id: ShardId(0), limits, formats: Formats::default().with(Encoding::Plain, &Numbers), bug }
+    let formats = Formats::default().with(Encoding::Plain, &Numbers);
+    ShardConfig { id: ShardId(0), limits, formats, fingerprints: FINGERPRINT_LIMITS, bug }
 }
 
 /// Those of the configuration.

@@ -194,6 +194,11 @@ fn a_changed_policy_that_a_shard_does_not_go_by_is_found() {
 }
 
 #[test]
+fn a_forgotten_fingerprint_is_found() {
+    is_found(Fault::Core(Bug::ForgetFingerprints), "but was sent");
+}
+
+#[test]
 fn forgotten_policies_are_found() {
     is_found(Fault::ForgetPolicies, "but these were said to be in force");
 }

@@ -104,7 +104,8 @@ impl Directory {
             queue: info.name.clone(),
             existed: existing.is_some(),
             bindings: info.bindings.clone(),
-            marks: Vec::new(), // the shard adds them
+            marks: Vec::new(),        // the shard adds them
+            fingerprints: Vec::new(), // the driver adds them
         };
         Ok((id, found))
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Attach, Binding, ConsumerId, Filter, Lifetime, Message, OnRelease, Policy, QueueId, QueueSettings, Retained, Time,
-    Token, TransactionId,
+    Attach, Binding, ConsumerId, Filter, Lifetime, Mark, Message, OnRelease, Policy, QueueId, QueueSettings, Retained,
+    Time, Token, TransactionId,
 };
 
 use super::manage::ManageRequest;
@@ -80,8 +80,8 @@ pub enum DirectoryCommand {
         client_id: Arc<str>,
         /// The message.
         message: Arc<Message>,
-        /// A number to set in the same commit.
-        mark: Option<(ShardId, QueueId, u32)>,
+        /// What to keep in the same commit.
+        mark: Option<(ShardId, QueueId, Mark)>,
     },
     /// A session began a transaction.
     Begin {
@@ -104,12 +104,14 @@ pub enum DirectoryCommand {
         /// Named in the answer.
         token: Token,
     },
-    /// Answered by one `PublishPart` a shard, when all that was published before has reached it.
+    /// Answered by one `Fenced` a shard, when all that was published before has reached it.
     Fence {
         /// Who asks.
         session: SessionId,
         /// Named in the answers.
         token: Token,
+        /// The queue of a session: what is remembered of its publishes is wanted.
+        queue: Arc<str>,
     },
     /// An operator's request; answered with `Managed`.
     Manage {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use evergate_model::{Address, Encoding, Message, Meta, PublishError, QueueId, SYSTEM_PREFIX, Token};
+use evergate_model::{Mark, Message, PublishError, QueueId, SYSTEM_PREFIX, Token};
 
 use super::{Directory, Out, storage};
 use crate::effect::{DirectoryEffect, Group, Logged, SessionEvent, SessionId, ShardId};
-use crate::routes::Target;
+use crate::routes::{Routes, Target};
 use crate::shard::{ShardCommand, ShardTarget};
 
 impl Directory {
@@ -18,7 +17,7 @@ impl Directory {
         answer: Option<(SessionId, Token)>,
         client_id: &str,
         message: Arc<Message>,
-        mark: Option<(ShardId, QueueId, u32)>,
+        mark: Option<(ShardId, QueueId, Mark)>,
         out: &mut Out<'_>,
     ) {
         let topic = &message.meta.address.name;
@@ -31,7 +30,12 @@ impl Directory {
         }
         let mut targets = Vec::new();
         out.routes.find(&message, client_id, &mut self.route_cache, &mut targets);
-        let parts = split_by_shard(&targets, mark);
+        let mut parts = split_by_shard(&targets, mark.filter(|mark| is_certain(*mark, &targets, out.routes)));
+        if parts.is_empty()
+            && let Some((shard, queue, mark)) = mark
+        {
+            parts.push((shard, Vec::new(), Some((queue, mark))));
+        }
         let cleared = message.body.is_empty();
         // Figures are made anew after a restart: they are remembered, not stored.
         let stored = !topic.starts_with(SYSTEM_PREFIX);
@@ -69,17 +73,13 @@ impl Directory {
             }
         }
     }
-}
 
-/// An empty publish to every shard: it stands in line behind those before it.
-pub(super) fn fence(shards: u16, session: SessionId, token: Token, out: &mut Out<'_>) {
-    let meta = Meta::new(Address::queue(""));
-    let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new()));
-    for shard in 0..shards {
-        let (answer, message) = (Some((session, token)), message.clone());
-        let (targets, mark, group) = (Vec::new(), None, None);
-        let may_be_refused = false;
-        out.shard(ShardId(shard), ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused });
+    /// Stands in every shard's line behind what was published before.
+    pub(super) fn fence(&mut self, session: SessionId, token: Token, queue: &str, out: &mut Out<'_>) {
+        let queue = self.names.get(queue).copied();
+        for shard in 0..self.shards {
+            out.shard(ShardId(shard), ShardCommand::Fence { session, token, queue });
+        }
     }
 }
 
@@ -91,10 +91,20 @@ fn refuse(answer: Option<(SessionId, Token)>, error: PublishError, out: &mut Out
 }
 
 /// One shard's part of a publish.
-pub type ShardPart = (ShardId, Vec<ShardTarget>, Option<(QueueId, u32)>);
+pub type ShardPart = (ShardId, Vec<ShardTarget>, Option<(QueueId, Mark)>);
 
-/// The parts of a publish to `targets`, which stand by shard; `mark` goes to the shard of its queue.
-pub fn split_by_shard(targets: &[Target], mark: Option<(ShardId, QueueId, u32)>) -> Vec<ShardPart> {
+/// Whether a message that was taken was taken by all. Where some of several queues may have refused it, one that comes
+/// again must not be taken for one that all have.
+pub fn is_certain((_, _, mark): (ShardId, QueueId, Mark), targets: &[Target], routes: &Routes) -> bool {
+    match mark {
+        Mark::Number(_) => true,
+        Mark::Fingerprint(_) => targets.len() <= 1 || !targets.iter().any(|target| routes.may_refuse(target.queue)),
+    }
+}
+
+/// The parts of a publish to `targets`, which stand by shard. A number goes to the shard of its queue, a fingerprint
+/// to any that has a part.
+pub fn split_by_shard(targets: &[Target], mark: Option<(ShardId, QueueId, Mark)>) -> Vec<ShardPart> {
     let mut parts: Vec<ShardPart> = Vec::new();
     for target in targets {
         let Target { queue, durable, at_most_once, .. } = *target;
@@ -104,11 +114,17 @@ pub fn split_by_shard(targets: &[Target], mark: Option<(ShardId, QueueId, u32)>)
             _ => parts.push((target.shard, vec![item], None)),
         }
     }
-    if let Some((shard, queue, number)) = mark {
-        match parts.iter_mut().find(|part| part.0 == shard) {
+    match mark {
+        Some((shard, queue, number @ Mark::Number(_))) => match parts.iter_mut().find(|part| part.0 == shard) {
             Some(part) => part.2 = Some((queue, number)),
             None => parts.push((shard, Vec::new(), Some((queue, number)))),
+        },
+        Some((_, queue, fingerprint @ Mark::Fingerprint(_))) => {
+            if let Some(part) = parts.first_mut() {
+                part.2 = Some((queue, fingerprint));
+            }
         }
+        None => {}
     }
     parts
 }

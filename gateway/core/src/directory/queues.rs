@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    Address, BODY_PREFIX, Binding, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings, TEMPORARY_PREFIX,
-    Time,
+    Address, BODY_PREFIX, Binding, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings, SESSION_PREFIX,
+    TEMPORARY_PREFIX, Time,
 };
 
 use super::{Directory, Out, QueueInfo, shard_of, storage};
-use crate::effect::Position;
+use crate::effect::{Position, ShardId};
 use crate::routes::Routes;
 use crate::shard::ShardCommand;
 
@@ -187,6 +187,11 @@ impl Directory {
         }
         if info.durable {
             self.records.extend(storage::delete_queue(id, &info));
+            if info.name.starts_with(SESSION_PREFIX) {
+                for shard in 0..self.shards {
+                    out.shard(ShardId(shard), ShardCommand::ForgetFingerprints { queue: id });
+                }
+            }
         }
         Some(info)
     }

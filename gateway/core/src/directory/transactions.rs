@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    AddressKind, Event, Message, PublishError, QueueId, Time, Token, TransactionError, TransactionId,
+    AddressKind, Event, Mark, Message, PublishError, QueueId, Time, Token, TransactionError, TransactionId,
 };
 
 use super::{Directory, Out, split_by_shard, storage};
@@ -36,8 +36,8 @@ pub struct CommitCommand {
 pub struct HeldPublish {
     /// The message.
     pub message: Arc<Message>,
-    /// A number to set in the same commit.
-    pub mark: Option<(ShardId, QueueId, u32)>,
+    /// What to keep in the same commit.
+    pub mark: Option<(ShardId, QueueId, Mark)>,
 }
 
 /// How long outcomes are remembered.
@@ -173,7 +173,10 @@ impl Directory {
             targets.retain(|target| !out.routes.is_full(target.queue) || waits_for(&message, target, out.routes));
             for (shard, targets, mark) in split_by_shard(&targets, mark) {
                 let part = parts.entry(shard).or_default();
-                part.marks.extend(mark);
+                part.marks.extend(mark.and_then(|(queue, mark)| match mark {
+                    Mark::Number(number) => Some((queue, number)),
+                    Mark::Fingerprint(_) => None,
+                }));
                 if !targets.is_empty() {
                     part.publishes.push((message.clone(), targets));
                 }

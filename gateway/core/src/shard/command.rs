@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    Attached, ConsumerId, Event, Message, QueueId, QueueSettings, Selector, Seq, Settle, StreamStart, Token,
+    Attached, ConsumerId, Event, Mark, Message, QueueId, QueueSettings, Selector, Seq, Settle, StreamStart, Token,
     TransactionId,
 };
 
@@ -90,8 +90,8 @@ pub enum ShardCommand {
         message: Arc<Message>,
         /// The queues.
         targets: Vec<ShardTarget>,
-        /// A number to set in the same commit.
-        mark: Option<(QueueId, u32)>,
+        /// What to keep in the same commit.
+        mark: Option<(QueueId, Mark)>,
         /// With which records of other streams it is committed.
         group: Option<Group>,
         /// A queue that is full may refuse it, and then none of these has it. False: it has parts elsewhere, and
@@ -109,6 +109,20 @@ pub enum ShardCommand {
         message: Arc<Message>,
         /// The queues that refuse messages when they are full.
         queues: Vec<QueueId>,
+    },
+    /// Answered with `Fenced` when all that was published before is committed, or lost.
+    Fence {
+        /// Who asks.
+        session: SessionId,
+        /// Named in the answer.
+        token: Token,
+        /// Whose session's publishes to tell of.
+        queue: Option<QueueId>,
+    },
+    /// The session of that queue is no more.
+    ForgetFingerprints {
+        /// Which queue.
+        queue: QueueId,
     },
     /// A consumer's limit of deliveries in all.
     Credit {

@@ -12,7 +12,14 @@ impl ShardCommand {
     /// Whether it goes to the shard in one line with the publishes of sessions, so that none overtakes another:
     /// what was routed to a queue before it is retired is in it by then.
     pub fn is_in_line(&self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::Transaction { .. } | Self::Retire { .. } | Self::Reopen { .. })
+        matches!(
+            self,
+            Self::Publish { .. }
+                | Self::Transaction { .. }
+                | Self::Fence { .. }
+                | Self::Retire { .. }
+                | Self::Reopen { .. }
+        )
     }
 }
 
@@ -46,11 +53,23 @@ impl Shard {
 
     /// Gives the command back unless it must wait. All publishes wait, so that they stay in order.
     pub(super) fn hold(&mut self, command: ShardCommand) -> Option<ShardCommand> {
-        let publishes = matches!(command, ShardCommand::Publish { .. } | ShardCommand::Transaction { .. });
+        let publishes = matches!(
+            command,
+            ShardCommand::Publish { .. } | ShardCommand::Transaction { .. } | ShardCommand::Fence { .. }
+        );
         if publishes && !self.retired.is_empty() {
             self.held.push_back(command);
             return None;
         }
         Some(command)
+    }
+
+    /// Memory is short everywhere, or no longer.
+    pub(super) fn press(&mut self, pressed: bool, effects: &mut Vec<ShardEffect>) {
+        self.pressed = pressed;
+        for (id, queue) in &mut self.queues {
+            queue.press(pressed);
+            effects.extend(queue.fullness_changed().map(|full| ShardEffect::Full(*id, full)));
+        }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_core::{
-    ConsumerWants, Counters, Directory, DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, Logged,
-    ManageError, ManageReply, ManageRequest, OutcomeLimits, Position, QueueLimits, QueueStats, Routes, SessionEvent,
-    SessionId, Shard, ShardCommand, ShardConfig, ShardEffect, ShardId, ShardTarget,
+    ConsumerWants, Counters, Directory, DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits,
+    FingerprintLimits, Logged, ManageError, ManageReply, ManageRequest, OutcomeLimits, Position, QueueLimits,
+    QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand, ShardConfig, ShardEffect, ShardId, ShardTarget,
 };
 use evergate_journal::Record;
 use evergate_model::{
@@ -83,7 +83,8 @@ impl Bench {
     }
 
     fn formatted(formats: Formats, limits: QueueLimits, settings: QueueSettings, durable: bool) -> Self {
-        let config = ShardConfig { id: ShardId(0), limits, formats, bug: None };
+        let fingerprints = FingerprintLimits::default();
+        let config = ShardConfig { id: ShardId(0), limits, formats, fingerprints, bug: None };
         let mut bench = Self { shard: Shard::new(config), log: Vec::new(), effects: Vec::new(), now: NOW, numbers: 0 };
         let settings = Arc::new(settings);
         bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable, settings });

@@ -127,12 +127,37 @@ pub struct Publish {
     pub message: Message,
     /// MQTT's retain flag: also keep it as the topic's last message; an empty body clears that.
     pub retain: bool,
-    /// A number to set on that consumer's queue in the same commit (MQTT QoS 2 packet id).
-    pub mark: Option<(ConsumerId, u32)>,
+    /// What to keep with that consumer's queue in the same commit.
+    pub mark: Option<(ConsumerId, Mark)>,
     /// Published when this transaction commits. `Published` then comes as soon as the transaction holds it.
     pub transaction: Option<TransactionId>,
     /// Its body went ahead in pieces; `message.body` is empty.
     pub large: Option<LargeEnd>,
+}
+
+/// What is kept with a session's queue in the commit of a message, so that the message is known if it comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A small number, until `Action::Mark` clears it (MQTT QoS 2: the packet identifier).
+    Number(u32),
+    /// MQTT QoS 1, where nobody clears it: the newest are kept, as many as a limit allows.
+    Fingerprint(Fingerprint),
+}
+
+/// Which packet identifier a message had, and a digest of what it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    /// Of the digest, 48 bits count.
+    pub fn new(packet_id: u16, digest: u64) -> Self {
+        Self(u64::from(packet_id) << 48 | digest >> 16)
+    }
+
+    /// The packet identifier.
+    pub fn packet_id(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
 }
 
 /// The end of a body that went ahead in pieces.

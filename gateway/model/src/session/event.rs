@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::action::Fingerprint;
 use super::attach::Binding;
 use crate::{ConsumerId, Delivery, Token, TransactionId};
 
@@ -167,6 +168,9 @@ pub struct Attached {
     pub bindings: Vec<Binding>,
     /// The numbers set on it.
     pub marks: Vec<u32>,
+    /// What is known of the messages that its session published: one a packet identifier. None where messages that
+    /// come again cannot be told from new ones.
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 /// Why `Attach` failed.

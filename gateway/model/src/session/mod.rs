@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{ConsumerId, Time};
 
-pub use action::{Action, Credentials, Credit, LargeEnd, Outcome, Publish, Settle, Will};
+pub use action::{Action, Credentials, Credit, Fingerprint, LargeEnd, Mark, Outcome, Publish, Settle, Will};
 pub use attach::{Attach, AttachAccess, Binding, Lifetime, QueueSpec, Retained, StreamStart};
 pub use event::{Access, AttachError, Attached, Event, PublishError, TransactionError};
 

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use evergate_core::{DirectoryCommand, SessionId};
-use evergate_model::Token;
+use evergate_core::{DirectoryCommand, Remembered, SessionId, newest};
+use evergate_model::{Fingerprint, Token};
 use parking_lot::Mutex;
 
 use crate::gateway::Gateway;
@@ -52,11 +52,20 @@ pub struct DirectoryLine {
     /// Parts of the fence that are not answered yet.
     fenced_parts: u16,
     waiting: Vec<DirectoryCommand>,
+    /// What the shards remember of the session that is taken over.
+    remembered: Vec<Remembered>,
 }
 
 impl DirectoryLine {
     pub fn new(session: SessionId) -> Self {
-        Self { session, gate: Gate::default(), owned: Vec::new(), fenced_parts: 0, waiting: Vec::new() }
+        Self {
+            session,
+            gate: Gate::default(),
+            owned: Vec::new(),
+            fenced_parts: 0,
+            waiting: Vec::new(),
+            remembered: Vec::new(),
+        }
     }
 
     /// Whether marked publishes are taken.
@@ -69,7 +78,8 @@ impl DirectoryLine {
         gateway.gates.take_over(queue, &self.gate);
         self.owned.push(queue.clone());
         self.fenced_parts += gateway.config.shards;
-        gateway.directory.push(DirectoryCommand::Fence { session: self.session, token: FENCE });
+        let (session, queue) = (self.session, queue.clone());
+        gateway.directory.push(DirectoryCommand::Fence { session, token: FENCE, queue });
     }
 
     /// Sends a command, now or behind the fence.
@@ -82,11 +92,17 @@ impl DirectoryLine {
     }
 
     /// A part of the fence is answered.
-    pub fn on_part(&mut self, gateway: &Gateway) {
+    pub fn on_part(&mut self, gateway: &Gateway, remembered: Vec<Remembered>) {
+        self.remembered.extend(remembered);
         self.fenced_parts -= 1;
         if self.fenced_parts == 0 {
             gateway.directory.extend(self.waiting.drain(..));
         }
+    }
+
+    /// What the session published before this connection.
+    pub fn take_fingerprints(&mut self) -> Vec<Fingerprint> {
+        newest(std::mem::take(&mut self.remembered))
     }
 
     /// The connection is over.

@@ -299,6 +299,10 @@ pub struct Mqtt {
     pub control_packet_bytes_max: ByteSize,
     /// Requests of a client that wait for the gateway.
     pub pending_requests_max: u32,
+    /// QoS 1 publishes of a session that are known when they come again; 0: none.
+    pub resend_window_messages: u16,
+    /// The same of all sessions.
+    pub resend_window_messages_total: u32,
 }
 
 impl Default for Mqtt {
@@ -316,6 +320,8 @@ impl Default for Mqtt {
             client_id_bytes_max: 1024,
             control_packet_bytes_max: ByteSize(256 << 10),
             pending_requests_max: 4096,
+            resend_window_messages: 1024,
+            resend_window_messages_total: 1_000_000,
         }
     }
 }

@@ -8,6 +8,7 @@ use evergate_model::{
     Will,
 };
 
+use super::resend::Taken;
 use super::{ClientLimits, MqttSession, OWN, PACKET_BYTES_MAX, State};
 use crate::codec::{
     Connack, Connect, Disconnect, LastWill, Packet, Properties, PropertyValue, ReasonCode, Version, id,
@@ -160,6 +161,7 @@ impl MqttSession {
         }
         self.open_own_consumer(out);
         if resumed {
+            self.inbound.resends = Taken::new(attached.fingerprints);
             self.restore_marks(&attached.marks, out);
             self.restore_subscriptions(attached.bindings, out);
         }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_model::{
-    Action, Address, Close, Encoding, IdMap, Message, Meta, Output, Publish, PublishError, TEMPORARY_PREFIX, Time,
-    Token,
+    Action, Address, Close, Encoding, IdMap, Mark, Message, Meta, Output, Publish, PublishError, TEMPORARY_PREFIX,
+    Time, Token,
 };
 
 use super::replies::Reply;
+use super::resend::Taken;
 use super::{MqttSession, OWN};
 use crate::codec::{self, Ack, AckKind, MessageProperties, Packet, Properties, PropertyValue, Qos, ReasonCode, id};
 use crate::format::{self, Flags, QUEUE_PREFIX};
@@ -29,6 +30,8 @@ pub(super) struct Inbound {
     /// The packet ids of QoS 2 publishes without an answer.
     pending: IdMap<Token, u16>,
     aliases: HashMap<u16, Arc<str>>,
+    /// QoS 1 publishes of earlier connections.
+    pub(super) resends: Taken,
 }
 
 /// The message of a PUBLISH or a will.
@@ -95,14 +98,19 @@ impl MqttSession {
         let mark = match publish.qos {
             Qos::AtMostOnce => None,
             Qos::AtLeastOnce => {
-                self.replies.push(token, 1, ack(AckKind::Puback, packet_id, ReasonCode::SUCCESS));
-                None
+                let puback = ack(AckKind::Puback, packet_id, ReasonCode::SUCCESS);
+                let (is_resend, fingerprint) = self.recognise(&publish);
+                if is_resend {
+                    return self.replies.push_ready(token, puback);
+                }
+                self.replies.push(token, 1, puback);
+                fingerprint.map(|fingerprint| (OWN, Mark::Fingerprint(fingerprint)))
             }
             Qos::ExactlyOnce => {
                 self.replies.push(token, 1, ack(AckKind::Pubrec, packet_id, ReasonCode::SUCCESS));
                 self.inbound.taken.insert(packet_id, true);
                 self.inbound.pending.insert(token, packet_id);
-                Some((OWN, u32::from(packet_id)))
+                Some((OWN, Mark::Number(u32::from(packet_id))))
             }
         };
         let codec::Publish { qos, retain, topic, properties, payload, .. } = publish;

@@ -6,6 +6,7 @@
 //! - `told`: what the gateway tells of a delivery
 //! - `subscribe`: SUBSCRIBE and UNSUBSCRIBE
 //! - `consuming`: what the user properties of a SUBSCRIBE ask for
+//! - `resend`: QoS 1 publishes that come again
 //! - `replies`: answers in the order of the client's packets
 
 mod connect;
@@ -13,6 +14,7 @@ mod consuming;
 mod inbound;
 mod outbound;
 mod replies;
+mod resend;
 mod subscribe;
 mod subscription;
 #[cfg(test)]

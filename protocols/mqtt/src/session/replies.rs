@@ -50,6 +50,13 @@ impl Replies {
         self.queue.len()
     }
 
+    /// Whether a PUBACK with this packet identifier is still to be sent.
+    pub(super) fn awaits_puback(&self, id: u16) -> bool {
+        self.queue
+            .iter()
+            .any(|entry| matches!(entry.reply, Reply::Ack { kind: AckKind::Puback, packet_id, .. } if packet_id == id))
+    }
+
     /// Queues `reply`, which waits for `slots` answers to the tokens from `first`.
     pub(super) fn push(&mut self, first: Token, slots: usize, reply: Reply) {
         let slots = slots as u64;

@@ -7,4 +7,5 @@ mod gateway;
 mod hostile;
 mod mqtt31;
 mod publish;
+mod resend;
 mod subscribe;

@@ -23,7 +23,7 @@ struct Model {
 impl Model {
     fn add(&mut self, record: &Record) {
         match record {
-            Record::Enqueue { message, queue, seq } => {
+            Record::Enqueue { message, queue, seq, .. } => {
                 self.live.insert((*queue, *seq), message.clone());
                 self.used.insert(*queue, seq.0);
             }
@@ -41,7 +41,7 @@ impl Model {
                 self.marks.retain(|(marked, _)| marked != queue);
             }
             // A batch makes state of it: see its own test.
-            Record::Identity { .. } => {}
+            Record::Identity { .. } | Record::Fingerprint { .. } => {}
             Record::State(change) => {
                 let key = (change.table, change.key.to_string());
                 match &change.value {
@@ -64,7 +64,7 @@ impl Model {
                     let queue = QueueId(1 + (queue.0 - 1 + n) % 6);
                     let used = self.used.get(&queue).copied().unwrap_or(0);
                     let gap = if n % 2 == 1 { 3 } else { 1 };
-                    Record::Enqueue { message: message.clone(), queue, seq: Seq(used + gap) }
+                    Record::Enqueue { message: message.clone(), queue, seq: Seq(used + gap), origin: None }
                 };
                 (0..queues).map(target).collect()
             }

@@ -13,7 +13,7 @@ pub fn enqueue(batch: &mut Batch, queue: u64, first: u64, count: u64, body: &Byt
         meta.id = MessageId(queue << 40 | seq);
         meta.durable = true;
         let message = Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), body.clone()));
-        batch.add(Record::Enqueue { message, queue: QueueId(queue), seq: Seq(seq) });
+        batch.add(Record::Enqueue { message, queue: QueueId(queue), seq: Seq(seq), origin: None });
     }
 }
 

@@ -15,7 +15,7 @@ const FILTERS_MAX: usize = 100;
 const DISCONNECT: [u8; 2] = [0xe0, 0];
 
 pub fn publisher(plan: &Plan, pair: u32) -> io::Result<Publisher> {
-    let stream = hello(plan, &format!("{}-{pair}-p", plan.name), true)?;
+    let stream = hello(plan, &format!("{}-{pair}-p", plan.name), !plan.sessions)?;
     let topic = |number| {
         let mut bytes = Vec::new();
         text(&topic(plan, pair, number), &mut bytes);

@@ -25,6 +25,8 @@ pub struct Plan {
     pub body: usize,
     /// Destinations of a pair; its publisher takes them in turn. MQTT and STOMP.
     pub destinations: u64,
+    /// MQTT publishers have sessions that outlive their connection.
+    pub sessions: bool,
     /// MQTT publishes to the queues `$queue/…`, not to topics.
     pub queues: bool,
     /// Publish while nobody consumes; afterwards everything is consumed and checked.
@@ -64,6 +66,7 @@ impl Plan {
             match option.as_str() {
                 "--durable" => plan.durable = true,
                 "--queues" => plan.queues = true,
+                "--sessions" => plan.sessions = true,
                 "--later" => plan.later = true,
                 _ => plan.set(&option, arguments.next().ok_or_else(|| format!("{option} needs a value"))?)?,
             }
@@ -134,6 +137,7 @@ impl Default for Plan {
             body: 256,
             destinations: 1,
             queues: false,
+            sessions: false,
             later: false,
             messages: 0,
             first: 0,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use evergate_model::{Action, AddressKind, Close, ConsumerId, Event, PublishError};
+use evergate_model::{Action, AddressKind, Close, ConsumerId, Event, Mark, PublishError};
 
 use super::gateway::{Peer, ack, connect, publish, stored};
 use crate::MqttConfig;
@@ -69,7 +69,7 @@ fn mqtt_4_3_3_10_a_qos_2_publish_sent_again_is_not_published_again() {
     let mut peer = Peer::online(Version::V5);
     peer.publish(Qos::ExactlyOnce, 5);
     let Some(Action::Publish(first)) = peer.take_actions().pop() else { panic!("no publish") };
-    assert_eq!(first.mark, Some((ConsumerId(0), 5)));
+    assert_eq!(first.mark, Some((ConsumerId(0), Mark::Number(5))));
     peer.event(Event::Published { token: first.token, result: Ok(1) });
     peer.take();
     peer.publish(Qos::ExactlyOnce, 5);
