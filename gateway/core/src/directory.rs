@@ -29,7 +29,6 @@ use policies::Policies;
 
 pub use command::{DirectoryCommand, DirectoryConfig, DirectoryLimits, QueueDefinition};
 pub use manage::{ManageError, ManageReply, ManageRequest, QueueEntry};
-pub(crate) use publish::is_certain;
 pub use publish::{ShardPart, split_by_shard};
 pub(crate) use queues::StoredQueue;
 pub(crate) use storage::{

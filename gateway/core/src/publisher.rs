@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use evergate_model::{Address, AddressKind, Event, IdMap, Mark, Message, PublishError, QueueId, Token, TransactionId};
 
-use crate::directory::{DirectoryCommand, is_certain, split_by_shard};
+use crate::directory::{DirectoryCommand, split_by_shard};
 use crate::effect::{Group, SessionEvent, SessionId, ShardId};
 use crate::routes::{RouteCache, Routes, Target};
 use crate::shard::ShardCommand;
@@ -193,7 +193,7 @@ impl Publisher {
                         continue;
                     }
                     if self.may_go(&waiting, around, &blocked, out) {
-                        self.send(around, waiting, out);
+                        self.send(around.client_id, waiting, out);
                         continue;
                     }
                     blocked.insert(waiting.message.meta.address.clone());
@@ -262,7 +262,7 @@ impl Publisher {
         true
     }
 
-    fn send(&mut self, around: Surroundings<'_>, waiting: Waiting, out: &mut Out) {
+    fn send(&mut self, client_id: &str, waiting: Waiting, out: &mut Out) {
         let Waiting { token, message, retain, mark, .. } = waiting;
         let answer = Some((self.session, token));
         let size_bytes = message.size_bytes();
@@ -271,15 +271,14 @@ impl Publisher {
         let unanswered =
             |parts: u32, again: Option<Waiting>| Unanswered { size_bytes, parts, reached: 0, error: None, again };
         if retain {
-            let client_id = around.client_id.into();
+            let client_id = client_id.into();
             self.with_directory += 1;
             // How many parts it has, the directory tells.
             self.unanswered.insert(token, unanswered(u32::MAX, None));
             out.directory(DirectoryCommand::PublishRetained { answer, client_id, message, mark });
             return;
         }
-        let sure = mark.filter(|mark| is_certain(*mark, &self.targets, around.routes));
-        let parts = split_by_shard(&self.targets, sure);
+        let parts = split_by_shard(&self.targets, mark);
         if parts.is_empty() {
             self.bytes -= size_bytes;
             self.answer(token, size_bytes, Ok(0), out);

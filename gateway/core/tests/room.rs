@@ -84,8 +84,8 @@ impl Line {
     }
 }
 
-fn full() -> Option<PublishError> {
-    Some(PublishError::Full { destination: "b".into() })
+fn full() -> PublishError {
+    PublishError::Full { destination: "b".into() }
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_message_that_one_shard_refuses_goes_to_none() {
     line.publish(1);
     line.publish(2);
     assert_eq!(line.sent(), ["1: room 1 1"]);
-    line.found(1, full());
+    line.found(1, Some(full()));
     assert_eq!(line.answers(), [(1, true)]);
     assert_eq!(line.sent(), ["1: room 2 1"]);
     line.found(2, None);
@@ -139,7 +139,7 @@ fn room_that_was_found_is_looked_for_again_behind_a_wait() {
     assert_eq!(line.sent(), [""; 0]);
     line.routes.set_full(QueueId(1), false);
     assert_eq!(line.sent(), ["1: room 1 1"]);
-    line.found(1, full());
+    line.found(1, Some(full()));
     assert_eq!(line.answers(), [(1, true)]);
 }
 

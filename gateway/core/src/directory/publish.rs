@@ -6,7 +6,7 @@ use evergate_model::{Mark, Message, PublishError, QueueId, SYSTEM_PREFIX, Token}
 
 use super::{Directory, Out, storage};
 use crate::effect::{DirectoryEffect, Group, Logged, SessionEvent, SessionId, ShardId};
-use crate::routes::{Routes, Target};
+use crate::routes::Target;
 use crate::shard::{ShardCommand, ShardTarget};
 
 impl Directory {
@@ -30,7 +30,7 @@ impl Directory {
         }
         let mut targets = Vec::new();
         out.routes.find(&message, client_id, &mut self.route_cache, &mut targets);
-        let mut parts = split_by_shard(&targets, mark.filter(|mark| is_certain(*mark, &targets, out.routes)));
+        let mut parts = split_by_shard(&targets, mark);
         if parts.is_empty()
             && let Some((shard, queue, mark)) = mark
         {
@@ -92,15 +92,6 @@ fn refuse(answer: Option<(SessionId, Token)>, error: PublishError, out: &mut Out
 
 /// One shard's part of a publish.
 pub type ShardPart = (ShardId, Vec<ShardTarget>, Option<(QueueId, Mark)>);
-
-/// Whether a message that was taken was taken by all. Where some of several queues may have refused it, one that comes
-/// again must not be taken for one that all have.
-pub fn is_certain((_, _, mark): (ShardId, QueueId, Mark), targets: &[Target], routes: &Routes) -> bool {
-    match mark {
-        Mark::Number(_) => true,
-        Mark::Fingerprint(_) => targets.len() <= 1 || !targets.iter().any(|target| routes.may_refuse(target.queue)),
-    }
-}
 
 /// The parts of a publish to `targets`, which stand by shard. A number goes to the shard of its queue, a fingerprint
 /// to any that has a part.
