@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_model::{
     Access, Action, Address, AddressKind, Attach, AttachError, Attached, Binding, ConsumerId, Credit, Delivery,
-    Encoding, Event, Message, Meta, Outcome, Publish, PublishError, QueueSpec, Retained, Seq, Settle, Time, Token,
-    TransactionError, TransactionId,
+    Encoding, Event, Fingerprint, Mark, Message, Meta, Outcome, Publish, PublishError, QueueSpec, Retained, Seq,
+    Settle, Time, Token, TransactionError, TransactionId,
 };
 
 use super::input::Choices;
@@ -21,6 +21,7 @@ struct Queue {
     backlog: VecDeque<(Seq, Arc<Message>)>,
     bindings: Vec<Binding>,
     marks: BTreeSet<u32>,
+    fingerprints: Vec<Fingerprint>,
 }
 
 struct Consumer {
@@ -211,10 +212,13 @@ impl<'a> Gateway<'a> {
     fn publish(&mut self, publish: Publish) {
         check_message(&publish.message);
         self.name(publish.token);
-        if let Some((consumer, number)) = publish.mark
+        if let Some((consumer, mark)) = publish.mark
             && let Some(queue) = self.queue_of(consumer)
         {
-            queue.marks.insert(number);
+            match mark {
+                Mark::Number(number) => _ = queue.marks.insert(number),
+                Mark::Fingerprint(fingerprint) => queue.fingerprints.push(fingerprint),
+            }
         }
         let message = Arc::new(publish.message);
         self.published.push(message.clone());
@@ -284,7 +288,8 @@ impl<'a> Gateway<'a> {
         }
         queue.bindings.extend(attach.bindings);
         let (bindings, marks) = (queue.bindings.clone(), queue.marks.iter().copied().collect());
-        let attached = Attached { queue: name.clone(), existed, bindings, marks };
+        let fingerprints = queue.fingerprints.clone();
+        let attached = Attached { queue: name.clone(), existed, bindings, marks, fingerprints };
         self.events.push_back(Event::Attached { consumer, result: Ok(attached) });
         let (settled, browse) = (attach.settled, attach.browse);
         let known = Consumer { queue: name, settled, browse, limit: 0, delivered: 0, held: BTreeMap::new() };
