@@ -296,6 +296,7 @@ impl Client {
                     group: draft.group.map(|group| group.to_string()),
                     discardable: draft.discardable,
                     copies: 0,
+                    times: 0,
                     left_open: false,
                     transaction,
                 },

@@ -61,6 +61,8 @@ pub struct Sent {
     pub discardable: bool,
     /// How often it was sent without a mark to recognise it by.
     pub copies: u32,
+    /// How often it was sent in all.
+    pub times: u32,
     /// Its connection ended before the confirm: what follows on the next one does not wait for it.
     pub left_open: bool,
     pub transaction: Option<TransactionId>,
@@ -120,6 +122,7 @@ impl Model {
     pub fn sends(&mut self, key: Key, sent: Sent, marked: bool) {
         let known = self.sent.entry(key).or_insert(sent);
         known.copies += u32::from(!marked || known.copies == 0);
+        known.times += 1;
     }
 
     /// The connection ended before the confirm.
