@@ -150,8 +150,8 @@ pub struct Queue {
     uncommitted_bytes: u64,
     /// Places below were there before the restart: they may have been delivered then.
     recovered_before: Seq,
-    /// A read from the journal is under way.
-    loading: bool,
+    /// Where the read from the journal begins that is under way.
+    loading: Option<Seq>,
     returning: away::Returning,
     /// Paged ranges in which something is due: read back when memory allows. By their first place.
     due: BTreeSet<Place>,
@@ -219,7 +219,7 @@ impl Queue {
             committed: Seq(0),
             uncommitted_bytes: 0,
             recovered_before: Seq(0),
-            loading: false,
+            loading: None,
             returning: away::Returning::default(),
             due: BTreeSet::new(),
             settled_in_range: BTreeSet::new(),

@@ -120,7 +120,7 @@ impl Queue {
 
     /// Asks for the bodies of those that nobody asks for.
     pub(super) fn read_urgent(&mut self, out: &mut Out<'_>) {
-        if !self.loading
+        if self.loading.is_none()
             && let Some(place) = self.returning.urgent.first().copied()
         {
             let range = self.range_of_bodies(place);

@@ -94,10 +94,10 @@ impl Queue {
 
     /// Asks for a range, unless another one is on its way.
     pub(super) fn read_back(&mut self, key: Place, paged: &Paged, out: &mut Out<'_>) {
-        if self.loading {
+        if self.loading.is_some() {
             return;
         }
-        self.loading = true;
+        self.loading = Some(paged.range.first);
         self.note_read_of(key);
         let (queue, range) = (key.lane.stored_as(self.id), paged.range);
         let effect = ShardEffect::Load { queue, first: range.first, last: range.last };
@@ -106,7 +106,7 @@ impl Queue {
 
     /// Asks for a range in which something is due.
     pub(super) fn read_due(&mut self, out: &mut Out<'_>) {
-        while !self.loading
+        while self.loading.is_none()
             && self.leaving < LEAVING_MAX
             && let Some(place) = self.due.first().copied()
         {
@@ -128,10 +128,15 @@ impl Queue {
         complete_to: Seq,
         out: &mut Out<'_>,
     ) {
-        self.loading = false;
+        let Some(from) = self.loading.take() else { return };
         let (_, lane) = Lane::split(stored);
         let Some(messages) = self.bodies_loaded(lane, messages, complete_to, now, out) else { return };
         let Some((_, before)) = self.line.paged_at(Place { lane, seq: complete_to }) else { return };
+        if before.range.first < from {
+            // What was asked for has gone meanwhile, and what followed it has joined a range that began before it: what
+            // stands at the head of that was not read.
+            return;
+        }
         let Some(back) = self.line.read_back(lane, messages, complete_to, &self.settled_in_range) else { return };
         self.watch_range(back.woke, back.wakes);
         let was_due = self.due.remove(&Place { lane, seq: before.range.first });
