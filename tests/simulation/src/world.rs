@@ -10,7 +10,7 @@ use evergate_core::{DirectoryCommand, QueueLimits, Reserve, SessionId, ShardComm
 use evergate_journal::memory::CommitFault;
 use evergate_model::{MemoryBudget, QueueId, QueueSettings, Seq, Time, Token};
 
-use crate::client::{Around, Client};
+use crate::client::{Around, Client, TOPICS};
 use crate::connection::Connection;
 use crate::journal::SimJournal;
 use crate::model::{Check, Model};
@@ -92,6 +92,8 @@ struct World {
     last_token: u64,
     /// Who empties the queues at the end.
     last: Option<Connection>,
+    /// Topics whose retained message he has to clear, the last first.
+    uncleared: Vec<&'static str>,
     /// The journal does not move until then.
     stalled_until: Time,
     steps: u64,
@@ -160,6 +162,7 @@ impl World {
             origins: BTreeMap::new(),
             last_token: 0,
             last: None,
+            uncleared: TOPICS.to_vec(),
             stalled_until: Time(0),
             steps: 0,
             summary: Summary::default(),

@@ -5,7 +5,6 @@ use evergate_journal::Table;
 use evergate_model::{Address, BODY_PREFIX, Encoding, Message, Meta, Outcome};
 
 use super::World;
-use crate::client::TOPICS;
 use crate::connection::{AttachOptions, Connection, Kind, Pending, Told};
 use crate::model::{Check, DEAD_LETTERS};
 use crate::node::Node;
@@ -47,7 +46,7 @@ impl World {
     /// It consumes from every queue and clears every retained message.
     fn last_connection(&mut self) -> Connection {
         let mut last = Connection::open(&mut self.node, SessionId(u64::MAX));
-        clear_retained(&mut self.node, &mut last);
+        clear_retained(&mut self.node, &mut last, &self.uncleared);
         let options = AttachOptions { durable: true, window_bytes: 1 << 40, ..AttachOptions::default() };
         let others = [DEAD_LETTERS, "$subscription/1", "$subscription/2", "$subscription/3"];
         for name in PLAIN.into_iter().chain(PECULIAR).chain(DESK).chain(others) {
@@ -63,9 +62,14 @@ impl World {
         let mut told: Vec<Told> =
             sent.into_iter().filter_map(|answer| last.answered(&mut self.model, answer)).collect();
         told.extend(last.handle(&mut self.node, &mut self.journal, &mut self.model)?);
-        if told.iter().any(|told| matches!(told, Told::NotPublished(None))) {
-            // A queue is still full that refuses.
-            clear_retained(&mut self.node, last);
+        for told in told {
+            match told {
+                // A queue is still full that refuses.
+                Told::NotPublished(None) => {}
+                Told::Answered(Pending::Publish(None)) => _ = self.uncleared.pop(),
+                _ => continue,
+            }
+            clear_retained(&mut self.node, last, &self.uncleared);
         }
         let consumers: Vec<_> = last.consumers.keys().copied().collect();
         for consumer in consumers {
@@ -107,12 +111,12 @@ impl World {
     }
 }
 
-fn clear_retained(node: &mut Node, last: &mut Connection) {
-    for topic in TOPICS {
-        let mut meta = Meta::new(Address::topic(topic));
-        meta.durable = true;
-        let clear = Message::new(meta, Encoding::Plain, bytes::Bytes::new(), bytes::Bytes::new());
-        let (message, token) = (node.admit(clear), last.token(Pending::Publish(None)));
-        last.publisher.submit(Waiting { token, message, retain: true, mark: None, body: None });
-    }
+/// One at a time: each may fill a queue that refuses the next.
+fn clear_retained(node: &mut Node, last: &mut Connection, uncleared: &[&str]) {
+    let Some(topic) = uncleared.last() else { return };
+    let mut meta = Meta::new(Address::topic(*topic));
+    meta.durable = true;
+    let clear = Message::new(meta, Encoding::Plain, bytes::Bytes::new(), bytes::Bytes::new());
+    let (message, token) = (node.admit(clear), last.token(Pending::Publish(None)));
+    last.publisher.submit(Waiting { token, message, retain: true, mark: None, body: None });
 }
