@@ -198,7 +198,9 @@ impl Model {
     fn owed_by_retired(&mut self, key: Key, targets: &[(QueueId, bool)]) {
         let durable = self.sent.get(&key).is_some_and(|sent| sent.durable);
         for (id, _) in targets {
-            if let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.retires) {
+            if let Some(queue) =
+                self.queues.get_mut(id).filter(|queue| queue.retires && !queue.more.purged.contains(&key))
+            {
                 queue.owed.insert(key, durable);
             }
         }
