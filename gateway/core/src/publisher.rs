@@ -129,7 +129,7 @@ pub struct Publisher {
     transactions: Transactions,
     bodies: Bodies,
     /// Messages in the line for which room is looked for, or was found.
-    rooms: HashMap<Token, Room>,
+    rooms: IdMap<Token, Room>,
     routed: RouteCache,
     targets: Vec<Target>,
 }
@@ -147,7 +147,7 @@ impl Publisher {
             with_directory: 0,
             transactions: Transactions::new(limits),
             bodies: Bodies::default(),
-            rooms: HashMap::new(),
+            rooms: IdMap::default(),
             routed: RouteCache::default(),
             targets: Vec::new(),
         }

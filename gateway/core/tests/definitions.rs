@@ -4,15 +4,14 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LIMITS, NOW, Names, message_to};
+use common::{NOW, Names, message_to, shard_config};
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, FingerprintLimits, ManageError, ManageReply,
-    ManageRequest, QueueDefinition, QueueEntry, RecoveredCore, RouteCache, SessionId, ShardCommand, ShardConfig,
-    ShardId, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageError, ManageReply, ManageRequest,
+    QueueDefinition, QueueEntry, RecoveredCore, RouteCache, SessionId, ShardCommand, recover,
 };
 use evergate_journal::Batch;
 use evergate_journal::memory::MemoryJournal;
-use evergate_model::{Address, Attach, Binding, ConsumerId, Filter, Formats, Policy, QueueId, QueueSpec, Time};
+use evergate_model::{Address, Attach, Binding, ConsumerId, Filter, Policy, QueueId, QueueSpec, Time};
 
 fn config() -> DirectoryConfig {
     let limits = DirectoryLimits { queues_max: 100, retained_max: 10, ..DirectoryLimits::default() };
@@ -69,15 +68,8 @@ impl Names {
 /// A restart with these queues in the configuration.
 #[allow(clippy::needless_pass_by_value)] // given as the configuration gives them
 fn restart(journal: &MemoryJournal, queues: Vec<QueueDefinition>) -> Names {
-    let shard = ShardConfig {
-        id: ShardId(0),
-        limits: LIMITS,
-        formats: Formats::default(),
-        fingerprints: FingerprintLimits::default(),
-        bug: None,
-    };
     let config = || DirectoryConfig { queues: queues.clone(), ..config() };
-    let core: RecoveredCore = recover(NOW, journal.recover_now(), 1, shard, config()).unwrap();
+    let core: RecoveredCore = recover(NOW, journal.recover_now(), 1, shard_config(), config()).unwrap();
     let mut batch = Batch::default();
     core.records.into_iter().for_each(|record| batch.add(record));
     journal.apply(&batch).unwrap();

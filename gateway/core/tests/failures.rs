@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{LIMITS, NOW, Names, OUTCOMES, message, settle};
+use common::{NOW, Names, OUTCOMES, message, settle, shard_config};
 use evergate_core::{
-    ConsumerWants, DirectoryConfig, DirectoryLimits, FingerprintLimits, Logged, Position, RecoveredCore, SessionEvent,
-    SessionId, ShardCommand, ShardConfig, ShardEffect, ShardId, ShardTarget, recover,
+    ConsumerWants, DirectoryConfig, DirectoryLimits, Logged, Position, RecoveredCore, SessionEvent, SessionId,
+    ShardCommand, ShardEffect, ShardTarget, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
@@ -103,14 +103,7 @@ impl Node {
 }
 
 fn start(journal: &MemoryJournal) -> RecoveredCore {
-    let shard = ShardConfig {
-        id: ShardId(0),
-        limits: LIMITS,
-        formats: evergate_model::Formats::default(),
-        fingerprints: FingerprintLimits::default(),
-        bug: None,
-    };
-    let mut core = recover(NOW, journal.recover_now(), 1, shard, config()).unwrap();
+    let mut core = recover(NOW, journal.recover_now(), 1, shard_config(), config()).unwrap();
     write(journal, core.records.drain(..).map(|record: Record| Logged { record: Some(record), group: None }));
     core
 }

@@ -4,10 +4,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{LIMITS, NOW, Names, OUTCOMES};
+use common::{NOW, Names, OUTCOMES, shard_config};
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, FingerprintLimits, ManageReply, ManageRequest,
-    SessionId, ShardCommand, ShardConfig, ShardId, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageReply, ManageRequest, SessionId,
+    ShardCommand, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record};
@@ -106,14 +106,7 @@ fn policies_that_were_added_survive_a_restart_and_come_behind_those_of_the_confi
     let mut batch = Batch::default();
     names.log.drain(..).filter_map(|logged| logged.record).for_each(|record: Record| batch.add(record));
     journal.apply(&batch).unwrap();
-    let shard = ShardConfig {
-        id: ShardId(0),
-        limits: LIMITS,
-        formats: evergate_model::Formats::default(),
-        fingerprints: FingerprintLimits::default(),
-        bug: None,
-    };
-    let core = recover(NOW, journal.recover_now(), 1, shard, config(vec![policy("#", 1)])).unwrap();
+    let core = recover(NOW, journal.recover_now(), 1, shard_config(), config(vec![policy("#", 1)])).unwrap();
     let mut names = Names { directory: core.directory, routes: core.routes, ..Names::with(config(Vec::new())) };
     for name in ["a/b", "b"] {
         names.ensure(name);

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{LIMITS, NOW, Names, OUTCOMES, message, message_to};
+use common::{NOW, Names, OUTCOMES, message, message_to, shard_config};
 use evergate_core::{
-    DirectoryCommand, DirectoryConfig, DirectoryLimits, FingerprintLimits, RecoveredCore, RouteCache, SessionId,
-    ShardConfig, ShardId, Target, recover,
+    DirectoryCommand, DirectoryConfig, DirectoryLimits, RecoveredCore, RouteCache, SessionId, Target, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
 use evergate_model::{
-    Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Formats, Lifetime, Message, QueueId,
-    QueueSpec, Seq,
+    Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, QueueId, QueueSpec, Seq,
 };
 
 const NAMES: DirectoryLimits = DirectoryLimits { queues_max: 10, retained_max: 10, outcomes: OUTCOMES };
@@ -32,14 +30,7 @@ fn write(journal: &MemoryJournal, records: impl IntoIterator<Item = Record>) {
 
 /// A restart on what the journal holds, over so many shards.
 fn restart(journal: &MemoryJournal, shards: u16) -> RecoveredCore {
-    let config = ShardConfig {
-        id: ShardId(0),
-        limits: LIMITS,
-        formats: Formats::default(),
-        fingerprints: FingerprintLimits::default(),
-        bug: None,
-    };
-    let mut core = recover(NOW, journal.recover_now(), shards, config, names()).unwrap();
+    let mut core = recover(NOW, journal.recover_now(), shards, shard_config(), names()).unwrap();
     write(journal, core.records.drain(..));
     core
 }
@@ -121,13 +112,6 @@ fn a_row_of_another_form_is_named_and_not_skipped() {
     session(&journal);
     let mut recovered = journal.recover_now();
     recovered.state.push((Table::Queue, "9".into(), Bytes::from_static(b"{}")));
-    let config = ShardConfig {
-        id: ShardId(0),
-        limits: LIMITS,
-        formats: Formats::default(),
-        fingerprints: FingerprintLimits::default(),
-        bug: None,
-    };
-    let error = recover(NOW, recovered, 1, config, names()).unwrap_err();
+    let error = recover(NOW, recovered, 1, shard_config(), names()).unwrap_err();
     assert!(error.contains("Queue row '9'"), "{error}");
 }

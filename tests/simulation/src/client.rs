@@ -441,6 +441,19 @@ impl Client {
         }
     }
 
+    /// A publish is answered, and its number, if it was sent with one, is taken or free.
+    fn number_is(&mut self, around: &mut Around<'_>, key: Option<Key>, now: Number) {
+        let draft = key.and_then(|key| self.unconfirmed.remove(&key));
+        if let Some(number) = draft.and_then(|draft| draft.number)
+            && key.is_some_and(|key| self.numbers[number as usize] == Number::Sent(key))
+        {
+            self.numbers[number as usize] = now;
+            if let Some(queue) = self.queue {
+                around.model.mark(queue, number, Some(now == Number::Taken));
+            }
+        }
+    }
+
     /// The peer has taken note: a number may be used again.
     fn clear_number(&mut self, around: &mut Around<'_>) {
         let (Some(connection), Some(own)) = (&mut self.connection, self.own) else { return };
@@ -515,29 +528,11 @@ impl Client {
             ) => {}
             Told::Answered(Pending::Fence) => self.attach_session(around),
             Told::NotPublished(key) => {
-                let draft = key.and_then(|key| self.unconfirmed.remove(&key));
-                if let Some(number) = draft.and_then(|draft| draft.number)
-                    && key.is_some_and(|key| self.numbers[number as usize] == Number::Sent(key))
-                {
-                    // Nothing of it was stored, not even its number.
-                    self.numbers[number as usize] = Number::Free;
-                    if let Some(queue) = self.queue {
-                        around.model.mark(queue, number, Some(false));
-                    }
-                }
+                // Nothing of it was stored, not even its number.
+                self.number_is(around, key, Number::Free);
                 key.map_or(Ok(()), |key| around.model.refused(key))?;
             }
-            Told::Answered(Pending::Publish(key)) => {
-                let draft = key.and_then(|key| self.unconfirmed.remove(&key));
-                if let Some(number) = draft.and_then(|draft| draft.number)
-                    && key.is_some_and(|key| self.numbers[number as usize] == Number::Sent(key))
-                {
-                    self.numbers[number as usize] = Number::Taken;
-                    if let Some(queue) = self.queue {
-                        around.model.mark(queue, number, Some(true));
-                    }
-                }
-            }
+            Told::Answered(Pending::Publish(key)) => self.number_is(around, key, Number::Taken),
             Told::Answered(Pending::Clear(number)) => {
                 self.numbers[number as usize] = Number::Free;
                 if let Some(queue) = self.queue {

@@ -34,6 +34,12 @@ pub const Q: QueueId = QueueId(7);
 pub const NOW: Time = Time(1000);
 pub const LIMITS: QueueLimits = QueueLimits { resident_bytes_max: 1 << 30, pressed_bytes_max: 1 << 20 };
 
+/// The settings of a node's shards.
+pub fn shard_config() -> ShardConfig {
+    let (formats, fingerprints) = (Formats::default(), FingerprintLimits::default());
+    ShardConfig { id: ShardId(0), limits: LIMITS, formats, fingerprints, bug: None }
+}
+
 pub fn message(number: u64, durable: bool) -> Arc<Message> {
     let mut meta = Meta::new(Address::queue("q"));
     (meta.id, meta.durable) = (MessageId(number), durable);
@@ -83,8 +89,7 @@ impl Bench {
     }
 
     fn formatted(formats: Formats, limits: QueueLimits, settings: QueueSettings, durable: bool) -> Self {
-        let fingerprints = FingerprintLimits::default();
-        let config = ShardConfig { id: ShardId(0), limits, formats, fingerprints, bug: None };
+        let config = ShardConfig { limits, formats, ..shard_config() };
         let mut bench = Self { shard: Shard::new(config), log: Vec::new(), effects: Vec::new(), now: NOW, numbers: 0 };
         let settings = Arc::new(settings);
         bench.apply(ShardCommand::Create { queue: Q, name: "q".into(), durable, settings });
