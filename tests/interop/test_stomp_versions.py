@@ -115,6 +115,7 @@ def test_nack_is_for_1_1_and_later(client, version, queue_address):
     if version == "1.0":
         client.connection.send_frame("NACK", {"message-id": frame.headers["message-id"]})
         assert client.errors.get(timeout=5).headers["message"] == "STOMP 1.0 has no NACK"
+        assert client.closed.wait(5), "an ERROR ends the connection"
         return
     arguments = [frame.headers["message-id"], "s"] if version == "1.1" else [frame.headers["ack"]]
     client.connection.nack(*arguments, receipt="nacked")

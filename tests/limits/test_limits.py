@@ -9,8 +9,8 @@ import pytest
 from proton import Delivery, Message, ProtonException
 from proton.utils import BlockingConnection
 
-from lib.gateway import Gateway
 from lib.postgres import Postgres
+from limits.gateways import gateways
 
 MIB = 1 << 20
 
@@ -57,19 +57,14 @@ def stays(holds, seconds=1.0):
 
 @pytest.fixture
 def start():
-    started = []
+    with gateways() as started:
 
-    def start(journal=None, policy=None, **limits):
-        environment = {"EVERGATE__POLICY": policy} if policy else {}
-        environment |= {f"EVERGATE__LIMITS__{name.upper()}": str(value) for name, value in limits.items()}
-        gateway = Gateway(journal=journal, environment=environment)
-        started.append(gateway)
-        return gateway.start()
+        def start(journal=None, policy=None, **limits):
+            environment = {"EVERGATE__POLICY": policy} if policy else {}
+            environment |= {f"EVERGATE__LIMITS__{name.upper()}": str(value) for name, value in limits.items()}
+            return started(environment, journal)
 
-    yield start
-    for gateway in started:
-        assert "panicked" not in gateway.log
-        gateway.remove()
+        yield start
 
 
 @pytest.mark.parametrize("limit, size", [({"queue_messages_max": 10}, 1), ({"queue_bytes_max": "16 MiB"}, 1_677_721 - 256)])

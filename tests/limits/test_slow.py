@@ -6,23 +6,14 @@ import time
 import paho.mqtt.client as mqtt
 import pytest
 
+from limits.gateways import gateways
 from limits.test_limits import confirmed, connect, publish, stays, subscribe, until
-from lib.gateway import Gateway
 
 
 @pytest.fixture
 def start():
-    started = []
-
-    def start(**environment):
-        gateway = Gateway(environment={f"EVERGATE__{name}": str(value) for name, value in environment.items()})
-        started.append(gateway)
-        return gateway.start()
-
-    yield start
-    for gateway in started:
-        assert "panicked" not in gateway.log
-        gateway.remove()
+    with gateways() as started:
+        yield lambda **settings: started({f"EVERGATE__{name}": str(value) for name, value in settings.items()})
 
 
 def asleep(gateway, name, topic, qos=1, **options):
