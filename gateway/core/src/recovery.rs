@@ -12,10 +12,11 @@ use crate::directory::{
     Directory, DirectoryConfig, POLICIES_KEY, QueueDefinition, decode_binding, decode_policies, decode_queue,
     decode_transaction, delete_binding, delete_queue_row, put_definition, shard_of,
 };
+use crate::effect::{ShardEffect, ShardId};
 use crate::lane::Lane;
 use crate::queue::{BodyRow, DedupRow, FailureRow, in_order};
 use crate::routes::Routes;
-use crate::shard::{FingerprintRow, Shard, ShardConfig, fingerprints_in_order};
+use crate::shard::{FingerprintRow, Shard, ShardCommand, ShardConfig, fingerprints_in_order};
 
 /// Numbers that never come twice: their high bits count the node's starts.
 #[derive(Clone, Debug)]
@@ -53,6 +54,8 @@ pub struct RecoveredCore {
     pub shards: Vec<Shard>,
     /// Must be committed before anything else: this start's number, and what a crash left behind.
     pub records: Vec<Record>,
+    /// What each shard wants to happen before anyone looks at the routes: publishers wait for the queues that are full.
+    pub effects: Vec<Vec<ShardEffect>>,
     /// For message ids.
     pub counters: Counters,
 }
@@ -114,7 +117,7 @@ pub fn recover(
     let mut directory = Directory::new(shards, config, counters.clone());
     directory.recover_policies(policies);
     let mut owners: Vec<Shard> =
-        (0..shards).map(|index| Shard::new(ShardConfig { id: crate::ShardId(index), ..shard_config })).collect();
+        (0..shards).map(|index| Shard::new(ShardConfig { id: ShardId(index), ..shard_config })).collect();
     let known: HashSet<QueueId> = queues.iter().map(|queue| queue.id).collect();
     // A queue's definition goes first and its messages after: a crash between leaves messages of nobody.
     let orphans = recovered.queues.iter().filter(|queue| !known.contains(&Lane::split(queue.id).0));
@@ -161,12 +164,31 @@ pub fn recover(
     bodies::hand_over(bodies, &on_release, |queue| places.get(&queue).copied(), &mut owners);
     directory.recover_retained(retained);
     directory.recover_outcomes(outcomes);
-    let (mut log, mut effects) = (Vec::new(), Vec::new());
-    for (shard, command) in directory.configure(now, definitions, &mut routes, &mut log) {
-        owners[usize::from(shard.0)].apply(now, command, &mut log, &mut effects);
+    let mut log = Vec::new();
+    let commands = directory.configure(now, definitions, &mut routes, &mut log);
+    records.extend(log.into_iter().filter_map(|logged| logged.record));
+    let effects = open(now, commands, &mut owners, &mut records);
+    Ok(RecoveredCore { directory, routes, shards: owners, records, effects, counters })
+}
+
+/// The shards hear what the configuration asks for, and say what must happen first: each its effects.
+fn open(
+    now: Time,
+    commands: Vec<(ShardId, ShardCommand)>,
+    owners: &mut [Shard],
+    records: &mut Vec<Record>,
+) -> Vec<Vec<ShardEffect>> {
+    let mut log = Vec::new();
+    let mut effects: Vec<Vec<ShardEffect>> = owners.iter().map(|_| Vec::new()).collect();
+    for (ShardId(index), command) in commands {
+        let index = usize::from(index);
+        owners[index].apply(now, command, &mut log, &mut effects[index]);
+    }
+    for (owner, effects) in owners.iter_mut().zip(&mut effects) {
+        owner.open(now, effects);
     }
     records.extend(log.into_iter().filter_map(|logged| logged.record));
-    Ok(RecoveredCore { directory, routes, shards: owners, records, counters })
+    effects
 }
 
 /// Gives each shard the fingerprints that it wrote, whatever queues they are of. Returns what deletes those of queues

@@ -3,6 +3,7 @@
 mod command;
 mod emptying;
 mod fingerprints;
+mod recovered;
 mod remember;
 mod retire;
 mod transaction;
@@ -10,10 +11,10 @@ mod transaction;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use evergate_journal::{Record, RecoveredQueue};
+use evergate_journal::Record;
 use evergate_model::{
     AttachError, Attached, BODY_PREFIX, Event, Formats, IdMap, LargeBody, Mark, Message, Outcome, PublishError,
-    QueueId, QueueSettings, Seq, Settle, Time, Token,
+    QueueId, Seq, Settle, Time, Token,
 };
 
 pub use self::command::{ConsumerWants, ShardCommand, ShardTarget};
@@ -26,7 +27,7 @@ use crate::consumer::ConsumerKey;
 use crate::directory::delete_queue_row;
 use crate::effect::{Group, Logged, Position, SessionEvent, SessionId, ShardEffect, ShardId};
 use crate::lane::{Lane, Place};
-use crate::queue::{DedupRow, Enqueued, FailureRow, Out, Queue, QueueConfig, QueueLimits, QueueStats};
+use crate::queue::{Enqueued, Out, Queue, QueueConfig, QueueLimits, QueueStats};
 
 /// A shard's settings.
 #[derive(Clone, Copy, Debug)]
@@ -99,38 +100,6 @@ impl Shard {
             released: Vec::new(),
             leaving: VecDeque::new(),
             emptying: emptying::Emptying::default(),
-        }
-    }
-
-    /// Takes over a queue that a restart found. Before any command.
-    pub fn recover(&mut self, id: QueueId, name: Arc<str>, settings: &Arc<QueueSettings>, found: &[&RecoveredQueue]) {
-        let mut queue = Queue::new(id, name, true, settings, self.queue_config());
-        for lane in found {
-            queue.recover(lane);
-        }
-        let timeout = queue.timeout_changed().and_then(|(_, after)| after);
-        self.timeouts.extend(timeout.map(|at| (at, id)));
-        self.queues.insert(id, queue);
-    }
-
-    /// Takes over a row of identities that a restart found.
-    pub(crate) fn recover_identities(&mut self, row: DedupRow) {
-        if let Some(queue) = self.queues.get_mut(&row.queue) {
-            queue.recover_identities(row);
-        }
-    }
-
-    /// Takes over which message of a queue has a body that is not in memory, as a restart found it.
-    pub(crate) fn recover_body(&mut self, id: QueueId, stored_as: QueueId, seq: Seq, body: Arc<LargeBody>) {
-        if let Some(queue) = self.queues.get_mut(&id) {
-            queue.bodies.recover(stored_as, seq, body);
-        }
-    }
-
-    /// Takes over how often a message failed before the restart.
-    pub(crate) fn recover_failures(&mut self, id: QueueId, row: &FailureRow) {
-        if let Some(queue) = self.queues.get_mut(&id) {
-            queue.recover_failures(row);
         }
     }
 

@@ -69,6 +69,12 @@ pub async fn run_shard(gateway: Arc<Gateway>, index: usize, mut shard: Shard) {
     }
 }
 
+/// Carries out what a shard that was just recovered wants to happen.
+pub fn carry_out_first(gateway: &Arc<Gateway>, index: usize, effects: &mut Vec<ShardEffect>) {
+    let stream = StreamId::from(ShardId(index as u16));
+    carry_out(gateway, stream, &mut Vec::new(), effects, &mut Vec::new());
+}
+
 fn carry_out(
     gateway: &Arc<Gateway>,
     stream: StreamId,

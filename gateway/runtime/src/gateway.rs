@@ -182,7 +182,8 @@ impl Gateway {
         });
         releases.connect(&gateway);
         let mut owners = Vec::new();
-        for (index, shard) in core.shards.into_iter().enumerate() {
+        for (index, (shard, mut effects)) in core.shards.into_iter().zip(core.effects).enumerate() {
+            core_tasks::carry_out_first(&gateway, index, &mut effects);
             owners.push(tokio::spawn(core_tasks::run_shard(gateway.clone(), index, shard)));
         }
         owners.push(tokio::spawn(core_tasks::run_directory(gateway.clone(), core.directory)));

@@ -161,10 +161,17 @@ impl Before {
         Ok(())
     }
 
+    /// The queues that it may have filled, or emptied.
+    pub fn queues(&self) -> impl Iterator<Item = QueueId> {
+        self.stats.iter().map(|(id, _)| *id)
+    }
+}
+
+impl Model {
     /// Publishers wait for queues where they must, and not where they are refused.
-    pub fn check_waiting(&self, model: &Model, shard: &Shard, routes: &Routes) -> Check {
-        for (id, _) in &self.stats {
-            let Some((queue, stats)) = model.queues.get(id).zip(shard.stats_of(*id)) else { continue };
+    pub fn check_waiting(&self, queues: impl Iterator<Item = QueueId>, shard: &Shard, routes: &Routes) -> Check {
+        for id in queues {
+            let Some((queue, stats)) = self.queues.get(&id).zip(shard.stats_of(id)) else { continue };
             let settings = &queue.in_force.settings;
             if queue.in_force.is_stream() || queue.name == DEAD_LETTERS {
                 continue;
@@ -174,7 +181,7 @@ impl Before {
                 OnFull::DeadLetterOldest => stats.messages - stats.leaving > settings.messages_max,
                 OnFull::Reject | OnFull::DropOldest => false,
             };
-            match (settings.on_full, routes.is_full(*id)) {
+            match (settings.on_full, routes.is_full(id)) {
                 (OnFull::Reject, true) => return Err(format!("publishers wait for {}, which refuses", queue.name)),
                 (_, false) if must_wait => {
                     return Err(format!("publishers do not wait for {}, which is full: {stats:?}", queue.name));
@@ -184,9 +191,7 @@ impl Before {
         }
         Ok(())
     }
-}
 
-impl Model {
     /// The directory tells a queue's shard by what it goes.
     pub fn was_told(&mut self, id: QueueId, settings: &Arc<QueueSettings>) {
         if let Some(queue) = self.queues.get_mut(&id) {

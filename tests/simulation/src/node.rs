@@ -61,6 +61,8 @@ pub enum Fault {
     ForgetBindings,
     /// See above.
     ForgetUnbinding,
+    /// A restart does not say which queues are full.
+    RestartOpensAll,
     /// Nobody asks the shards for room before a message goes to several of them.
     RoomNotAsked,
     /// Deletions of queues are not kept.
@@ -96,18 +98,21 @@ pub struct Node {
 }
 
 impl Node {
+    /// What was recovered begins to serve.
     pub fn new(
         now: Time,
         (core, released): (evergate_core::RecoveredCore, Released),
-        batch_bytes_max: u64,
-        memory: Arc<MemoryBudget>,
-    ) -> Self {
+        (batch_bytes_max, memory): (u64, Arc<MemoryBudget>),
+        (fault, trace): (Option<Fault>, bool),
+        journal: &SimJournal,
+        model: &mut Model,
+    ) -> Result<Self, String> {
         let shards = core.shards.len();
         let channels = || (0..shards).map(|_| VecDeque::new()).collect();
-        Self {
+        let mut node = Self {
             now,
-            fault: None,
-            trace: false,
+            fault,
+            trace,
             directory: core.directory,
             routes: core.routes,
             shards: core.shards,
@@ -123,7 +128,14 @@ impl Node {
             next_message: core.counters.first_message(),
             settles: 0,
             transactions: BTreeSet::new(),
+        };
+        for (index, effects) in core.effects.into_iter().enumerate() {
+            if fault != Some(Fault::RestartOpensAll) {
+                node.carry_out(index, effects, journal, model)?;
+            }
+            model.check_waiting(model.queues.keys().copied(), &node.shards[index], &node.routes)?;
         }
+        Ok(node)
     }
 
     /// Gives a message its id and its share of memory.
@@ -338,6 +350,11 @@ impl Node {
         }
         self.log(StreamId::from(ShardId(index as u16)), log);
         before.check_taken(model, &self.shards[index], &effects)?;
+        self.carry_out(index, effects, journal, model)?;
+        model.check_waiting(before.queues(), &self.shards[index], &self.routes)
+    }
+
+    fn carry_out(&mut self, index: usize, effects: Vec<ShardEffect>, journal: &SimJournal, model: &mut Model) -> Check {
         for effect in effects {
             self.note(&format!("shard {index}:"), &effect);
             match effect {
@@ -368,7 +385,7 @@ impl Node {
                 }
             }
         }
-        before.check_waiting(model, &self.shards[index], &self.routes)
+        Ok(())
     }
 
     /// The journal's task takes what waits.

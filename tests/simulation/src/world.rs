@@ -135,8 +135,8 @@ impl World {
         let mut model = Model::default();
         let config = shard_config(limits, fault);
         let core = start(Time(1), &journal, &mut model, shards, config, &defaults)?;
-        let mut node = Node::new(Time(1), core, batch_bytes_max, memory.clone());
-        (node.fault, node.trace) = (fault, trace);
+        let memories = (batch_bytes_max, memory.clone());
+        let mut node = Node::new(Time(1), core, memories, (fault, trace), &journal, &mut model)?;
         node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
         let operator = Operator::new(&mut node, defaults.clone(), policies(fault));
         let operator_acts_every = rng.pick(&[2, 4]);
@@ -373,8 +373,8 @@ impl World {
         let now = Time(self.node.now.0 + 1);
         let config = shard_config(self.limits, self.fault);
         let core = start(now, &self.journal, &mut self.model, self.shards, config, &self.defaults)?;
-        self.node = Node::new(now, core, self.batch_bytes_max, self.memory.clone());
-        (self.node.fault, self.node.trace) = (self.fault, self.trace);
+        let memories = (self.batch_bytes_max, self.memory.clone());
+        self.node = Node::new(now, core, memories, (self.fault, self.trace), &self.journal, &mut self.model)?;
         self.node.mailboxes.insert(HOUSE, std::collections::VecDeque::new());
         self.operator = Operator::new(&mut self.node, self.defaults.clone(), policies(self.fault));
         Ok(())

@@ -11,7 +11,7 @@ fn number(name: &str) -> Option<u64> {
 fn every_promise_is_kept_whatever_the_seed() {
     let (first, count, trace) = match number("SIM_SEED") {
         Some(seed) => (seed, 1, true),
-        None => (1, number("SIM_SEEDS").unwrap_or(1000), false),
+        None => (number("SIM_FROM").unwrap_or(1), number("SIM_SEEDS").unwrap_or(1000), false),
     };
     let mut sum = Summary::default();
     for seed in first..first + count {
@@ -241,4 +241,9 @@ fn a_queue_that_goes_before_what_was_routed_to_it_is_in_is_found() {
 #[test]
 fn a_message_that_does_not_wait_for_its_body_is_found() {
     is_found(Fault::BodyLeftBehind, "there are only");
+}
+
+#[test]
+fn a_restart_that_does_not_say_what_is_full_is_found() {
+    is_found(Fault::RestartOpensAll, "publishers do not wait for");
 }
