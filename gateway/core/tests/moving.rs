@@ -4,12 +4,13 @@ mod common;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use common::{Bench, LIMITS, Q, SIZE, message, message_to, settle};
 use evergate_core::{
     Group, Logged, PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect,
 };
 use evergate_journal::Record;
-use evergate_model::{Address, MessageId, Outcome, QueueId, Seq, Token, TransactionId};
+use evergate_model::{Address, Encoding, Message, MessageId, Outcome, QueueId, Seq, Token, TransactionId};
 
 fn reserve(bench: &mut Bench, chosen: &[u64]) -> Vec<u64> {
     let reserve = Reserve::Chosen(chosen.iter().copied().map(Seq).collect());
@@ -134,4 +135,28 @@ fn what_is_not_there_is_not_removed_in_the_place_of_a_neighbour_on_disk() {
     bench.commit();
     assert_eq!(bench.told(), [format!("{:?}", SessionEvent::Removed { token: Token(7), count: 1 })]);
     assert_eq!((bench.stats().messages, bench.settled()), (2, vec![2, 4]));
+}
+
+#[test]
+fn a_look_that_is_over_in_one_lane_passes_what_is_given_back_there() {
+    let mut bench = Bench::new(QueueLimits { pressed_bytes_max: 1, ..LIMITS });
+    let mut urgent = message(2, true).meta.clone();
+    urgent.priority = 9;
+    bench.publish(true);
+    bench.publish_message(Arc::new(Message::new(urgent, Encoding::Plain, Bytes::new(), Bytes::new())));
+    bench.commit();
+    bench.consumer(1, 1);
+    assert_eq!(bench.delivered(), [(1, 2)]);
+    bench.apply(ShardCommand::Pressure(true));
+    let (reserve, answer) = (Reserve::Chosen([Seq(1)].into()), (SessionId(9), Token(7)));
+    bench.apply(ShardCommand::Peek { queue: Q, from: Seq(1), count: 9, selector: None, reserve, answer });
+    assert_eq!(bench.loads(), [(1, 1)]);
+    // Behind all that was chosen, while what was chosen is still being read.
+    bench.detach(1, false);
+    bench.loaded(&[1], 1);
+    let is_it = |effect: &ShardEffect| match effect {
+        ShardEffect::Tell(_, SessionEvent::Peeked { messages, .. }) => messages.iter().map(|it| it.seq.0).eq([1]),
+        _ => false,
+    };
+    assert!(bench.effects.iter().any(is_it), "{:?}", bench.effects);
 }

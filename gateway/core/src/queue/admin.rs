@@ -11,7 +11,7 @@ use super::entry::State;
 use super::line::Item;
 use super::{Out, Queue};
 use crate::effect::{SessionEvent, SessionId, ShardEffect};
-use crate::lane::{Lane, Place};
+use crate::lane::Place;
 
 /// A message as an operator sees it.
 #[derive(Clone, Debug)]
@@ -128,10 +128,8 @@ impl Queue {
         let is_beyond = |seq: Seq| end.is_some_and(|end| seq > end);
         while peek.left > 0 {
             match self.find(peek.class, now, out) {
-                Found::Ready(Place { lane, seq }, _) if is_beyond(seq) => self.end_lane(peek.class, lane),
-                Found::Paged(Place { lane, .. }, paged) if is_beyond(paged.range.first) => {
-                    self.end_lane(peek.class, lane);
-                }
+                Found::Ready(place, _) if is_beyond(place.seq) => self.end_lane(peek.class, place),
+                Found::Paged(place, paged) if is_beyond(paged.range.first) => self.end_lane(peek.class, place),
                 Found::Ready(place, _) => {
                     self.pass(peek.class, place);
                     if !self.is_taken_by(&peek.reserve, place) {
@@ -162,9 +160,12 @@ impl Queue {
         true
     }
 
-    /// The look finds nothing more in this lane.
-    fn end_lane(&mut self, id: ClassId, lane: Lane) {
-        self.classes.get_mut(&id).into_iter().for_each(|class| class.set_cursor(lane, Seq(u64::MAX)));
+    /// The look goes no further in this lane. What is given back there later is offered to it again.
+    fn end_lane(&mut self, id: ClassId, place: Place) {
+        if let Some(class) = self.classes.get_mut(&id) {
+            class.drop_returned(place);
+            class.set_cursor(place.lane, Seq(u64::MAX));
+        }
     }
 
     /// Whether the look is to show this one: always, or because it was reserved by this.
