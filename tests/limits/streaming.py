@@ -137,6 +137,11 @@ class AmqpReceiver(Handler):
         self.link = self.kept.link
 
     def on_delivery(self, event):
+        if event.delivery.aborted:
+            self.bytes.clear()
+            event.delivery.settle()
+            self.link.flow(1)
+            return
         if not event.delivery.readable:
             return
         while piece := self.link.recv(CHUNK):

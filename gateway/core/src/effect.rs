@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use evergate_journal::Record;
 use evergate_model::{
-    AttachError, Attached, ConsumerId, Event, Message, PublishError, QueueId, Seq, Time, Token, TransactionError,
-    TransactionId,
+    AttachError, Attached, ConsumerId, Event, Message, MessageId, PublishError, QueueId, Seq, Time, Token,
+    TransactionError, TransactionId,
 };
 
 use crate::directory::{ManageError, ManageReply};
@@ -175,6 +175,13 @@ pub enum NoticeKind {
     KeepsUp,
     /// Its publishers wait, or what is promised at most once is dropped.
     Full,
+    /// The body of a large message cannot be read.
+    Unreadable {
+        /// Its place.
+        seq: Seq,
+        /// Its id. `None`: it was settled as it went out, and is gone.
+        message: Option<MessageId>,
+    },
 }
 
 /// What a shard wants to happen.
@@ -195,6 +202,8 @@ pub enum ShardEffect {
     Full(QueueId, bool),
     /// For the event log.
     Notice(Notice),
+    /// What stands in the journal cannot be read, and the node cannot go on without it.
+    Failed(Arc<str>),
     /// The answer to `Retire`, for the directory.
     Retired {
         /// Which queue.

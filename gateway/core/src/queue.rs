@@ -24,6 +24,7 @@ mod settle;
 mod stream;
 mod timers;
 mod transaction;
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -110,6 +110,7 @@ pub fn recover(
     let mut records = vec![Record::State(StateChange { table: Table::Counter, key: STARTS_KEY.into(), value })];
 
     records.extend(bodies::keep_known(&mut queues, &mut bodies));
+    let damaged = bodies::damaged(&queues, &bodies, &recovered.queues);
 
     let mut routes = Routes::new(shard_config.formats);
     let definitions = std::mem::take(&mut config.queues);
@@ -162,6 +163,7 @@ pub fn recover(
     }
     records.extend(hand_over_fingerprints(fingerprints, |queue| places.contains_key(&queue), &mut owners));
     bodies::hand_over(bodies, &on_release, |queue| places.get(&queue).copied(), &mut owners);
+    damaged.iter().for_each(|id| owners[places[id]].recover_damaged(*id));
     directory.recover_retained(retained);
     directory.recover_outcomes(outcomes);
     let mut log = Vec::new();

@@ -7,6 +7,7 @@ mod recovered;
 mod remember;
 mod retire;
 mod transaction;
+mod unreadable;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -227,6 +228,7 @@ impl Shard {
             ShardCommand::GiveBack { queue, seq } => {
                 self.with_queue(now, queue, log, effects, |queue, out| queue.stop_leaving(seq, now, out));
             }
+            ShardCommand::LoadFailed { queue, why } => self.load_failed(queue, why, effects),
             ShardCommand::Loaded { queue, messages, complete_to } => {
                 let (id, _) = Lane::split(queue);
                 self.with_queue(now, id, log, effects, |found, out| {
@@ -359,9 +361,11 @@ impl Shard {
             effects.push(ShardEffect::Tell(key.session, event));
             return;
         };
-        let durable = queue.durable;
+        let (durable, is_damaged) = (queue.durable, queue.bodies.is_damaged);
         let attached = if durable { self.logged } else { Position(0) };
-        queue.attach(key, attached, wants, window_bytes);
+        if !is_damaged {
+            queue.attach(key, attached, wants, window_bytes);
+        }
         found.marks = queue.marks();
         let event = SessionEvent::Attached { consumer: key.consumer, result: Ok((id, self.config.id, found)) };
         if durable {
@@ -369,6 +373,9 @@ impl Shard {
             self.answer(key.session, event, effects);
         } else {
             effects.push(ShardEffect::Tell(key.session, event));
+        }
+        if is_damaged {
+            self.tell_after(attached, key.session, Event::Deleted { consumer: key.consumer }, effects);
         }
     }
 

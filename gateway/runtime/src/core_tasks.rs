@@ -6,6 +6,7 @@ use evergate_core::{
     Directory, DirectoryCommand, DirectoryEffect, Notice, NoticeKind, SessionEvent, SessionId, Shard, ShardCommand,
     ShardEffect, ShardId, StreamId,
 };
+use evergate_journal::JournalError;
 use evergate_model::{Message, QueueId, Seq};
 
 use crate::connections::add;
@@ -99,6 +100,7 @@ fn carry_out(
                     gateway.opened.notify_waiters();
                 }
             }
+            ShardEffect::Failed(why) => gateway.fail(&why),
             ShardEffect::Notice(notice) => tell_operators(gateway, &notice),
             ShardEffect::DeadLetter { queue, seq, message } => {
                 add(&gateway.totals.dead_lettered, 1);
@@ -121,6 +123,10 @@ fn tell_operators(gateway: &Gateway, notice: &Notice) {
         NoticeKind::Behind => tracing::warn!(queue, messages, bytes, clients, "consumers do not keep up with a queue"),
         NoticeKind::KeepsUp => tracing::info!(queue, messages, bytes, clients, "consumers keep up with a queue again"),
         NoticeKind::Full => tracing::warn!(queue, messages, bytes, clients, "a queue is full"),
+        NoticeKind::Unreadable { seq, message } => {
+            let (place, message) = (seq.0, message.map(|id| id.0));
+            tracing::error!(queue, place, message, clients, "the body of a large message cannot be read");
+        }
     }
 }
 
@@ -137,6 +143,11 @@ async fn load(gateway: Arc<Gateway>, shard: ShardId, queue: QueueId, first: Seq,
             };
             let messages = loaded.messages.into_iter().map(with_permit).collect();
             gateway.control(shard, ShardCommand::Loaded { queue, messages, complete_to: loaded.complete_to });
+        }
+        Err(error @ JournalError::Damaged(_)) => {
+            let why = error.to_string();
+            tracing::error!(why, "the journal is damaged");
+            gateway.control(shard, ShardCommand::LoadFailed { queue, why: why.into() });
         }
         Err(error) => gateway.fail(&error.to_string()),
     }

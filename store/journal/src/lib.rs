@@ -203,6 +203,9 @@ pub enum JournalError {
     /// A stored message could not be read back.
     #[error("the journal failed to read: {0}")]
     Read(String),
+    /// A stored message is not as it was written: to read it again is no use.
+    #[error("the journal failed to read: {0}")]
+    Damaged(String),
 }
 
 /// Where durable state lives. One owner writes.

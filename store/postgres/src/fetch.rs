@@ -42,7 +42,7 @@ pub async fn fetch(
 
 fn decode(row: &Row, is_wanted: impl Fn(PackId, QueueId, Seq) -> bool) -> Result<Fetched, JournalError> {
     let id = PackId(row.get::<_, i64>(0).cast_unsigned());
-    let damaged = || JournalError::Read(format!("row {} of its messages is damaged", id.0));
+    let damaged = || JournalError::Damaged(format!("row {} of its messages is damaged", id.0));
     let mut targets: Vec<Vec<(QueueId, Seq)>> = Vec::new();
     let (mut queues, mut seqs): (Elements<'_>, Elements<'_>) = (row.get(10), row.get(11));
     for message in row.get::<_, Elements<'_>>(9) {

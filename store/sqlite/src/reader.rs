@@ -12,7 +12,7 @@ use evergate_journal::load::Loading;
 use evergate_journal::{JournalError, JournalReader, Loaded};
 use evergate_model::{Message, QueueId, Seq};
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use tokio::sync::oneshot;
 
 use crate::SharedIndex;
@@ -137,7 +137,14 @@ fn load(
 }
 
 fn damaged(pack: PackId, error: impl std::fmt::Display) -> JournalError {
-    JournalError::Read(format!("row {} of its messages: {error}", pack.0))
+    JournalError::Damaged(format!("row {} of its messages: {error}", pack.0))
+}
+
+fn failed(pack: PackId, error: &rusqlite::Error) -> JournalError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => damaged(pack, error),
+        _ => JournalError::Read(format!("row {} of its messages: {error}", pack.0)),
+    }
 }
 
 /// The messages of `queue` within `spans` in a row, by place. None if the row was settled meanwhile.
@@ -149,11 +156,11 @@ fn read_pack(
 ) -> Result<Vec<(Seq, Bytes)>, JournalError> {
     let mut statement = connection
         .prepare_cached("SELECT places, messages FROM pack WHERE id = ?")
-        .map_err(|error| damaged(pack, error))?;
+        .map_err(|error| failed(pack, &error))?;
     let row = statement
         .query_row([pack.0.cast_signed()], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))
         .optional()
-        .map_err(|error| damaged(pack, error))?;
+        .map_err(|error| failed(pack, &error))?;
     let Some((places, messages)) = row else { return Ok(Vec::new()) };
     let places = read_places(places.into()).map_err(|error| damaged(pack, error))?;
     let messages = read_messages(messages.into()).map_err(|error| damaged(pack, error))?;

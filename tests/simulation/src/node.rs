@@ -379,6 +379,7 @@ impl Node {
                 }
                 ShardEffect::Full(queue, full) => self.routes.set_full(queue, full),
                 ShardEffect::Notice(_) => {}
+                ShardEffect::Failed(why) => return Err(format!("the node fails: {why}")),
                 ShardEffect::DeadLetter { queue, seq, message } => {
                     model.is_unwanted(queue, Key::of(&message));
                     self.dead_letters.push_back((ShardId(index as u16), queue, seq, message));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, Binding, Consumers, Event, Lifetime, QueueId, QueueSpec,
-    TEMPORARY_PREFIX,
+    ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, BODY_PREFIX, Binding, Consumers, Event, Lifetime, QueueId,
+    QueueSpec, TEMPORARY_PREFIX,
 };
 
 use super::{Directory, Holder, Out, QueueInfo, storage};
@@ -68,8 +68,8 @@ impl Directory {
             if changes || attach.fresh || (spec.durable && !self.queues[&id].durable) {
                 self.delete_now(id, out);
             }
-        } else if spec.name.starts_with(TEMPORARY_PREFIX) {
-            // It went with its client, and does not come back.
+        } else if spec.name.starts_with(TEMPORARY_PREFIX) || spec.name.starts_with(BODY_PREFIX) {
+            // It went with its client, or its messages, and does not come back.
             return Err(AttachError::NotFound);
         }
         let existing = self.names.get(&spec.name).copied();

@@ -17,6 +17,8 @@ pub struct Bodies {
     all: BTreeMap<Place, Held>,
     /// Bytes of all of them.
     pub bytes: u64,
+    /// The queue is a body itself, and some of it cannot be read.
+    pub is_damaged: bool,
 }
 
 #[derive(Debug)]

@@ -27,6 +27,8 @@ impl Queue {
             if let Some(lane) = consumer.held.remove(&first) {
                 self.unsettled -= 1;
                 self.apply_outcome(key, Place { lane, seq: first }, outcome, now, out);
+            } else if *outcome == Outcome::Unreadable && consumer.settled {
+                self.tell_unreadable(key, first, None, out);
             }
             return;
         }
@@ -53,6 +55,7 @@ impl Queue {
             Outcome::Modify { failed, undeliverable_here } => {
                 self.give_back(place, *failed, undeliverable_here.then_some(key), now, out);
             }
+            Outcome::Unreadable => self.set_aside(key, place, now, out),
             Outcome::Reject { reason } => {
                 let reason = if reason.is_empty() { "rejected" } else { reason };
                 if !self.waits_for_body(place, Return::Rejected { reason: reason.into() }) {

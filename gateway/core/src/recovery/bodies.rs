@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use evergate_journal::Record;
-use evergate_model::{BODY_PREFIX, LargeBody, OnRelease, QueueId};
+use evergate_journal::{Record, RecoveredQueue};
+use evergate_model::{BODY_PREFIX, LargeBody, OVERHEAD_BYTES, OnRelease, QueueId};
 
 use crate::directory::{StoredQueue, delete_queue_row};
 use crate::lane::Lane;
@@ -32,6 +32,21 @@ pub fn keep_known(queues: &mut Vec<StoredQueue>, bodies: &mut Vec<BodyRow>) -> V
         stays
     });
     records
+}
+
+/// The queues of bodies of which the journal has not all that their messages name.
+pub fn damaged(queues: &[StoredQueue], bodies: &[BodyRow], found: &[RecoveredQueue]) -> Vec<QueueId> {
+    let wanted: HashMap<&str, u64> = bodies.iter().map(|row| (&*row.body.queue, row.body.bytes)).collect();
+    let mut here: HashMap<QueueId, u64> = HashMap::new();
+    for queue in found.iter().filter(|_| !wanted.is_empty()) {
+        // A piece has no head.
+        let bytes = queue.live.iter().map(|range| range.bytes.saturating_sub(range.count * OVERHEAD_BYTES));
+        *here.entry(Lane::split(queue.id).0).or_default() += bytes.sum::<u64>();
+    }
+    let is_damaged = |queue: &&StoredQueue| {
+        wanted.get(&*queue.name).is_some_and(|bytes| here.get(&queue.id).copied().unwrap_or_default() != *bytes)
+    };
+    queues.iter().filter(is_damaged).map(|queue| queue.id).collect()
 }
 
 /// Gives each message its body: one, however many messages have it. `shard_of`: where a queue is.

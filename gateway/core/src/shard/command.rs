@@ -272,6 +272,13 @@ pub enum ShardCommand {
         /// How far they are complete.
         complete_to: Seq,
     },
+    /// Messages that were to be read back are damaged.
+    LoadFailed {
+        /// Which queue.
+        queue: QueueId,
+        /// What is wrong, in words.
+        why: Arc<str>,
+    },
     /// This shard's records up to here are committed.
     Durable(Position),
     /// Memory is short everywhere, or no longer.

@@ -219,6 +219,9 @@ pub enum Outcome {
         /// The consumer's words, or empty.
         reason: Arc<str>,
     },
+    /// Its body cannot be read: to `_DMQ`; from there nowhere, but not to this consumer again. For one whose deliveries are
+    /// settled as they go out it is too late: operators are told.
+    Unreadable,
     /// Back to its place.
     Modify {
         /// Count it as a failed delivery.

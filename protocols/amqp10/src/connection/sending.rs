@@ -140,7 +140,7 @@ impl Outgoing {
         let payload = encode(delivery, self.tells_place, &context.formats, now);
         let mut fits = payload.len() as u64 + framed_bytes(message) <= self.message_bytes_max;
         if fits && message.meta.large().is_some() {
-            self.stream = Stream::start(number, place, message, context, out).map(Box::new);
+            self.stream = Stream::start((number, delivery.seq), place, message, context, out).map(Box::new);
             fits = self.stream.is_some();
         }
         if fits {

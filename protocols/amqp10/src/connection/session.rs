@@ -1,9 +1,10 @@
 //! The contract with the gateway: bytes, events and time come in here.
 
 use bytes::BytesMut;
-use evergate_model::{Close, ConsumerId, Event, Output, PeerInfo, Session, Time};
+use evergate_model::{Action, AttachError, Close, ConsumerId, Event, Outcome, Output, PeerInfo, Session, Time};
 
 use super::handshake::Phase;
+use super::stream::FAILED;
 use super::{AmqpSession, Slot};
 use crate::error::{AmqpError, FORCED, RESOURCE_LIMIT_EXCEEDED};
 
@@ -38,7 +39,8 @@ impl AmqpSession {
                 let Some(place) = self.context.consumers.get(&consumer).copied() else {
                     return match result {
                         Ok(_) => self.reader_attached(consumer, out),
-                        Err(_) => self.reader_lost(now, consumer, out),
+                        Err(AttachError::NotFound) => self.reader_lost(now, consumer, Outcome::Unreadable, out),
+                        Err(_) => self.reader_lost(now, consumer, FAILED, out),
                     };
                 };
                 if let Some((channel, context)) = self.channel(place.channel) {
@@ -103,7 +105,11 @@ impl AmqpSession {
 
     fn lost(&mut self, now: Time, consumer: ConsumerId, error: &AmqpError, out: &mut Output) {
         let Some(place) = self.context.consumers.remove(&consumer) else {
-            return self.reader_lost(now, consumer, out);
+            if self.context.readers.contains_key(&consumer) {
+                out.actions.push(Action::Detach { consumer, delete: false, lifetime: None });
+                self.reader_lost(now, consumer, Outcome::Unreadable, out);
+            }
+            return;
         };
         if let Some((channel, context)) = self.channel(place.channel) {
             channel.lost(place, error, context, out);

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_model::{Action, Attach, ConsumerId, Credit, Delivery, Encoding, Message, Outcome, Output, Time};
+use evergate_model::{Action, Attach, ConsumerId, Credit, Delivery, Encoding, Message, Outcome, Output, Seq, Time};
 
 use super::AmqpSession;
 use super::channel::Channel;
@@ -18,8 +18,9 @@ const PIECES_AHEAD: u64 = 2;
 
 /// The body of the delivery that a link is sending.
 pub(super) struct Stream {
-    /// The number of the delivery.
+    /// The number of the delivery, and its place in the queue.
     number: u64,
+    seq: Seq,
     /// Reads the pieces, until all have come.
     reader: Option<ConsumerId>,
     /// For a body of another protocol.
@@ -36,6 +37,9 @@ pub(super) struct Stream {
     given_up: bool,
 }
 
+/// The gateway cannot give a body now.
+pub(super) const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: false };
+
 /// What a large body adds to a message, as it goes to a client.
 pub(super) fn framed_bytes(message: &Message) -> u64 {
     match message.meta.large() {
@@ -46,9 +50,9 @@ pub(super) fn framed_bytes(message: &Message) -> u64 {
 }
 
 impl Stream {
-    /// Asks for the body of a message that has a large one. `number`: of its delivery.
+    /// Asks for the body of a message that has a large one. `number`: of its delivery, for which place in the queue.
     pub fn start(
-        number: u64,
+        (number, seq): (u64, Seq),
         place: Place,
         message: &Arc<Message>,
         context: &mut Context,
@@ -62,6 +66,7 @@ impl Stream {
             .then(|| Framing::new(context.formats.content(message.encoding), body.payload_bytes));
         Some(Self {
             number,
+            seq,
             reader: Some(reader),
             framing,
             left: body.bytes,
@@ -170,11 +175,11 @@ impl AmqpSession {
         }
     }
 
-    /// The gateway has not, or no longer, the body: the client is told, and the queue hears of a failure.
-    pub(super) fn reader_lost(&mut self, now: Time, reader: ConsumerId, out: &mut Output) {
+    /// The gateway does not give the body: the client is told, and the queue hears the outcome.
+    pub(super) fn reader_lost(&mut self, now: Time, reader: ConsumerId, outcome: Outcome, out: &mut Output) {
         let Some(Reading { place, .. }) = self.context.readers.remove(&reader) else { return };
         if let Some((channel, context)) = self.channel(place.channel) {
-            channel.fail(place, reader, context, out);
+            channel.fail(place, reader, outcome, context, out);
             channel.pump(now, place.handle, context, out);
         }
     }
@@ -182,12 +187,16 @@ impl AmqpSession {
 
 impl Channel {
     /// The delivery that this reader was for cannot be completed.
-    fn fail(&mut self, place: Place, reader: ConsumerId, context: &mut Context, out: &mut Output) {
+    fn fail(&mut self, place: Place, reader: ConsumerId, outcome: Outcome, context: &mut Context, out: &mut Output) {
         let Some(link) = self.outgoing(place) else { return };
         let Some(stream) = link.stream_of(reader) else { return };
         stream.reader = None;
-        let number = stream.number;
+        let (number, seq) = (stream.number, stream.seq);
         link.give_up((number, number), out);
+        if link.settled && !link.browse {
+            out.actions.push(settle(link.id.consumer(), seq, outcome));
+            return;
+        }
         // What a transaction holds is its to decide.
         let Entry::Occupied(entry) = self.unsettled.entry(number) else { return };
         if entry.get().retired.is_some() {
@@ -196,7 +205,6 @@ impl Channel {
         let unsettled = entry.remove();
         let Some(link) = self.outgoing(place) else { return };
         if !unsettled.browse {
-            let outcome = Outcome::Modify { failed: true, undeliverable_here: false };
             out.actions.push(settle(link.id.consumer(), unsettled.seq, outcome));
         }
         link.settled_some(1, context, out);

@@ -129,7 +129,9 @@ pub(crate) fn put_outcome(buf: &mut BytesMut, outcome: &Outcome, error: Option<&
     match outcome {
         Outcome::Accept => put_empty(buf, code::ACCEPTED),
         Outcome::Release => put_empty(buf, code::RELEASED),
-        Outcome::Reject { .. } => ListWriter::described(buf, code::REJECTED).option(error, put_error).close(),
+        Outcome::Reject { .. } | Outcome::Unreadable => {
+            ListWriter::described(buf, code::REJECTED).option(error, put_error).close();
+        }
         Outcome::Modify { failed, undeliverable_here } => {
             ListWriter::described(buf, code::MODIFIED).flag(*failed).flag(*undeliverable_here).close();
         }

@@ -71,7 +71,8 @@ impl StompSession {
         wire.put_u8(b'\n');
         if large.is_some() {
             let (head, message) = (apart.freeze(), message.clone());
-            return self.send_large(LargeMessage { consumer: delivery.consumer, head, message }, out);
+            let (consumer, seq) = (delivery.consumer, delivery.seq);
+            return self.send_large(LargeMessage { consumer, seq, head, message }, out);
         }
         let wire = self.outgoing.wire(&mut out.wire);
         wire.push(body);

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 use evergate_model::{
-    Action, Attach, AttachError, Close, ConsumerId, ContentReader, Credit, Event, Message, Output, Wire,
+    Action, Attach, AttachError, Close, ConsumerId, ContentReader, Credit, Event, Message, Outcome, Output, Seq,
+    Settle, Wire,
 };
 
 use super::fault::Fault;
-use super::subscription::Phase as SubscriptionPhase;
+use super::subscription::{Browsing, Phase as SubscriptionPhase};
 use super::{Phase, StompSession};
 
 /// Pieces that may be on their way from the gateway.
@@ -24,6 +25,8 @@ const RECEIPT_BYTES_MAX: usize = 256 << 10;
 pub(super) struct LargeMessage {
     /// The subscription.
     pub(super) consumer: ConsumerId,
+    /// Its place in the queue.
+    pub(super) seq: Seq,
     /// The MESSAGE frame up to its body.
     pub(super) head: Bytes,
     pub(super) message: Arc<Message>,
@@ -31,6 +34,9 @@ pub(super) struct LargeMessage {
 
 /// A large MESSAGE frame on its way.
 struct LargeFrame {
+    /// The subscription, and the place in its queue.
+    consumer: ConsumerId,
+    seq: Seq,
     /// Reads the body's pieces.
     reader: ConsumerId,
     /// Keeps the body from being deleted.
@@ -148,12 +154,14 @@ impl StompSession {
     }
 
     fn begin_large(&mut self, large: LargeMessage, out: &mut Output) {
-        let LargeMessage { head, message, .. } = large;
+        let LargeMessage { consumer, seq, head, message } = large;
         let Some(body) = message.meta.large().cloned() else { return };
         let reader = self.new_consumer();
         out.actions.push(Action::Attach(Attach::body(reader, &body)));
         out.actions.push(Action::Credit(Credit { consumer: reader, limit: PIECES_AHEAD, drain: false }));
         self.outgoing.current = Some(LargeFrame {
+            consumer,
+            seq,
             reader,
             content: self.formats.content(message.encoding),
             message,
@@ -170,12 +178,13 @@ impl StompSession {
             Event::Deliver(delivery) if self.outgoing.is_reader(delivery.consumer) => {
                 self.on_stored_piece(&delivery.message.body, out);
             }
-            Event::Attached { consumer, result } if self.outgoing.is_reader(consumer) => {
-                if let Err(reason) = result {
-                    self.on_unreadable(&reason, out);
-                }
-            }
-            Event::Deleted { consumer } | Event::TakenOver { consumer } if self.outgoing.is_reader(consumer) => {
+            Event::Attached { consumer, result } if self.outgoing.is_reader(consumer) => match result {
+                Ok(_) => {}
+                Err(AttachError::NotFound) => self.on_unreadable(&AttachError::NotFound, out),
+                Err(reason) => self.cannot_finish(&reason, out),
+            },
+            Event::Deleted { consumer } if self.outgoing.is_reader(consumer) => {
+                out.actions.push(Action::Detach { consumer, delete: false, lifetime: None });
                 self.on_unreadable(&AttachError::NotFound, out);
             }
             other => return Some(other),
@@ -215,6 +224,11 @@ impl StompSession {
         if let Some(fault) = self.outgoing.last_words.take() {
             return self.fail(fault, out);
         }
+        self.go_on(out);
+    }
+
+    /// Writes what waited behind a large frame.
+    fn go_on(&mut self, out: &mut Output) {
         while self.outgoing.is_idle() {
             match self.outgoing.behind.pop_front() {
                 None => break,
@@ -233,8 +247,27 @@ impl StompSession {
         }
     }
 
-    /// The frame cannot be completed.
+    /// The body is not there, or not whole, and will not be the next time either: the queue is told. The client goes on with
+    /// what follows, unless it has the beginning of this one.
     fn on_unreadable(&mut self, reason: &dyn std::fmt::Display, out: &mut Output) {
+        let Some(LargeFrame { consumer, seq, .. }) = self.outgoing.current else { return };
+        let subscription = self.subscriptions.get_mut(&consumer);
+        if let Some(subscription) = subscription.filter(|found| found.phase == SubscriptionPhase::Attached) {
+            if subscription.browsing == Browsing::No {
+                out.actions.push(Action::Settle(Settle::new(consumer, seq, seq, Outcome::Unreadable)));
+            }
+            subscription.skip(seq);
+            out.actions.extend(subscription.new_credit(consumer).map(Action::Credit));
+        }
+        if self.outgoing.is_within_frame() {
+            return self.cannot_finish(reason, out);
+        }
+        self.outgoing.current = None;
+        self.go_on(out);
+    }
+
+    /// The frame cannot be completed.
+    fn cannot_finish(&mut self, reason: &dyn std::fmt::Display, out: &mut Output) {
         let text = format!("the body of a large message cannot be read: {reason}");
         self.outgoing.last_words = None;
         self.fail(Fault::refused(&text).with_close(Close::Gateway(text)), out);

@@ -149,6 +149,13 @@ impl Subscription {
         Some(taken)
     }
 
+    /// The client is not sent this one after all.
+    pub(super) fn skip(&mut self, seq: Seq) {
+        let before = self.unsettled.len();
+        self.unsettled.retain(|held| held.seq != seq);
+        self.settled += (before - self.unsettled.len()) as u64;
+    }
+
     /// Whether it holds unacknowledged deliveries of this range: a redelivered message comes with a lower number
     /// than those sent before it.
     pub(super) fn holds_some_of(&self, range: &RangeInclusive<u64>) -> bool {

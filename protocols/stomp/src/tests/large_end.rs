@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Action, AttachError, Attached, Close, Event, LargeBody, Session};
+use evergate_model::{
+    Action, AttachError, Attached, Close, ConsumerId, Event, LargeBody, Outcome, Seq, Session, Settle,
+};
 
 use super::harness::plain;
 use super::large_out::{delivery, large, subscriber};
@@ -86,19 +88,59 @@ fn when_the_gateway_stops_the_frame_is_cut() {
     assert_eq!(client.error().0, "it stops");
 }
 
+fn unreadable(consumer: ConsumerId, seq: u64, actions: &[Action]) -> bool {
+    let expected = (consumer, Seq(seq), Seq(seq), Outcome::Unreadable);
+    let is_it = |it: &Settle| (it.consumer, it.first, it.last, it.outcome.clone()) == expected;
+    actions.iter().any(|action| matches!(action, Action::Settle(settle) if is_it(settle)))
+}
+
 #[test]
-fn a_body_that_cannot_be_read_ends_the_connection_and_says_why() {
-    let text = |reason| format!("the body of a large message cannot be read: {reason}");
-    let (mut client, consumer) = subscriber("ack:auto");
+fn a_body_that_is_not_there_is_told_to_the_queue_and_what_follows_comes() {
+    for (ack, is_attached) in [("client", false), ("client-individual", false), ("auto", false), ("client", true)] {
+        let (mut client, consumer) = subscriber(&format!("ack:{ack}\nprefetch-count:1"));
+        client.event(delivery(consumer, 1, large(4)));
+        client.event(delivery(consumer, 2, plain("small")));
+        client.event(delivery(consumer, 3, large(4)));
+        let reader = client.reader();
+        client.actions.clear();
+        if is_attached {
+            client.event(Event::Attached { consumer: reader, result: Ok(Attached::default()) });
+            client.event(Event::Deleted { consumer: reader });
+            assert!(matches!(client.actions[0], Action::Detach { consumer, .. } if consumer == reader));
+        } else {
+            client.event(Event::Attached { consumer: reader, result: Err(AttachError::NotFound) });
+        }
+        assert!(unreadable(consumer, 1, &client.actions), "{ack}: {:?}", client.actions);
+        client.message(b"small");
+        // The next large one has its turn, and its reader.
+        let is_reader = |action: &Action| match action {
+            Action::Attach(attach) => Some(attach.consumer),
+            _ => None,
+        };
+        let next = client.actions.iter().find_map(is_reader).unwrap();
+        client.piece(next, 1, b"abcd");
+        client.message(b"abcd");
+        assert_eq!(client.close, None);
+    }
+}
+
+#[test]
+fn a_browser_passes_a_body_that_is_not_there() {
+    let (mut client, consumer) = subscriber("browser:true");
     client.event(delivery(consumer, 1, large(4)));
+    client.event(delivery(consumer, 2, plain("small")));
     let reader = client.reader();
     client.event(Event::Attached { consumer: reader, result: Err(AttachError::NotFound) });
-    let expected = text("there is no such destination");
-    assert_eq!(client.error().0, expected);
-    assert_eq!(client.close, Some(Close::Gateway(expected)));
+    assert!(!unreadable(consumer, 1, &client.actions));
+    client.message(b"small");
+    assert_eq!(client.close, None);
+}
 
+#[test]
+fn a_frame_that_has_begun_and_cannot_be_finished_ends_the_connection() {
+    let text = |reason| format!("the body of a large message cannot be read: {reason}");
     for (end, reason) in [(true, "there is no such destination"), (false, "it is shorter than it was")] {
-        let (mut client, consumer) = subscriber("ack:auto");
+        let (mut client, consumer) = subscriber("ack:client");
         let mut message = large(4);
         message.meta.rare_mut().large = Some(Arc::new(LargeBody::named("$body/1".into(), 3, 4)));
         client.event(delivery(consumer, 1, message));
@@ -111,7 +153,21 @@ fn a_body_that_cannot_be_read_ends_the_connection_and_says_why() {
         } else {
             client.piece(reader, 2, b"c");
         }
+        // The queue hears of it first: the next connection is not ended by the same message.
+        assert!(unreadable(consumer, 1, &client.actions));
         assert_eq!(client.close, Some(Close::Gateway(text(reason))));
         assert!(!client.bytes().windows(5).any(|bytes| bytes == b"ERROR"));
     }
+}
+
+#[test]
+fn a_body_that_the_gateway_cannot_give_now_ends_the_connection_and_says_why() {
+    let (mut client, consumer) = subscriber("ack:client");
+    client.event(delivery(consumer, 1, large(4)));
+    let reader = client.reader();
+    client.event(Event::Attached { consumer: reader, result: Err(AttachError::Unavailable) });
+    assert!(!unreadable(consumer, 1, &client.actions));
+    let expected = "the body of a large message cannot be read: the gateway cannot serve this now".to_owned();
+    assert_eq!(client.error().0, expected);
+    assert_eq!(client.close, Some(Close::Gateway(expected)));
 }

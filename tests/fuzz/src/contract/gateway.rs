@@ -364,7 +364,7 @@ impl<'a> Gateway<'a> {
             for seq in taken.into_iter().rev() {
                 let Some(message) = consumer.held.remove(&seq) else { continue };
                 match settle.outcome {
-                    Outcome::Accept | Outcome::Reject { .. } => {}
+                    Outcome::Accept | Outcome::Reject { .. } | Outcome::Unreadable => {}
                     Outcome::Release | Outcome::Modify { .. } => queue.backlog.push_front((seq, message)),
                 }
             }
