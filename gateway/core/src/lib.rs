@@ -11,6 +11,7 @@ mod bug;
 mod consumer;
 mod directory;
 mod effect;
+mod few;
 mod lane;
 mod publisher;
 mod queue;

@@ -26,11 +26,13 @@ mod timers;
 mod transaction;
 mod unreadable;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
-use evergate_model::{Consumers, Formats, LargeBody, Message, OnFull, QueueId, QueueKind, QueueSettings, Seq, Time};
+use evergate_model::{
+    BODY_PREFIX, Consumers, Formats, LargeBody, Message, OnFull, QueueId, QueueKind, QueueSettings, Seq, Time,
+};
 
 pub use admin::{Peeked, PeekedState, Reserve};
 pub use bodies::{Bodies, BodyRow};
@@ -44,6 +46,7 @@ use line::Line;
 use crate::bug::Bug;
 use crate::consumer::{Consumer, ConsumerKey};
 use crate::effect::ShardEffect;
+use crate::few::{FewMap, FewSet};
 use crate::lane::{Lane, Place};
 use crate::shard::ShardTarget;
 
@@ -90,7 +93,7 @@ pub struct QueueStats {
 }
 
 /// What the shard gives every queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct QueueConfig {
     pub limits: QueueLimits,
     pub formats: Formats,
@@ -125,17 +128,19 @@ pub struct Queue {
     pub id: QueueId,
     pub name: Arc<str>,
     pub durable: bool,
+    /// It has the pieces of a large body: its name says so.
+    holds_body: bool,
     /// It is not durable, and its memory was too little: the journal has messages of it.
     has_spilled: bool,
     settings: Arc<QueueSettings>,
-    config: QueueConfig,
+    config: Arc<QueueConfig>,
     /// Memory is short everywhere.
     pressed: bool,
     line: Line,
-    consumers: BTreeMap<ConsumerKey, Box<Consumer>>,
-    classes: BTreeMap<ClassId, Box<Class>>,
+    consumers: FewMap<ConsumerKey, Box<Consumer>>,
+    classes: FewMap<ClassId, Box<Class>>,
     /// Classes with a consumer that may be sent something.
-    turns: BTreeSet<(Rank, ClassId)>,
+    turns: FewSet<(Rank, ClassId)>,
     /// The one that is served, where only one is.
     active: Option<ConsumerKey>,
     next_class: u32,
@@ -197,19 +202,26 @@ const INDEX: ClassId = ClassId(1);
 const FIRST_CLASS: u32 = 2;
 
 impl Queue {
-    pub fn new(id: QueueId, name: Arc<str>, durable: bool, settings: &Arc<QueueSettings>, config: QueueConfig) -> Self {
+    pub fn new(
+        id: QueueId,
+        name: Arc<str>,
+        durable: bool,
+        settings: &Arc<QueueSettings>,
+        config: &Arc<QueueConfig>,
+    ) -> Self {
         let mut queue = Self {
             id,
+            holds_body: name.starts_with(BODY_PREFIX),
             name,
             durable,
             has_spilled: false,
             settings: settings.clone(),
-            config,
+            config: config.clone(),
             pressed: false,
             line: Line::default(),
-            consumers: BTreeMap::new(),
-            classes: BTreeMap::new(),
-            turns: BTreeSet::new(),
+            consumers: FewMap::default(),
+            classes: FewMap::default(),
+            turns: FewSet::default(),
             active: None,
             next_class: FIRST_CLASS,
             next_turn: 0,
@@ -282,10 +294,10 @@ impl Queue {
     /// Brings what the settings call for into being.
     fn prepare(&mut self) {
         let evicts = self.is_stream() || matches!(self.settings.on_full, OnFull::DropOldest | OnFull::DeadLetterOldest);
-        if evicts {
-            self.classes.entry(EVICT).or_insert_with(|| Box::new(Class::new(Mode::Evict, None, None)));
-        } else {
+        if !evicts {
             self.classes.remove(&EVICT);
+        } else if !self.classes.contains_key(&EVICT) {
+            self.classes.insert(EVICT, Box::new(Class::new(Mode::Evict, None, None)));
         }
     }
 

@@ -49,6 +49,7 @@ pub struct ShardConfig {
 #[derive(Debug)]
 pub struct Shard {
     config: ShardConfig,
+    queue_config: Arc<QueueConfig>,
     queues: IdMap<QueueId, Queue>,
     /// Memory is short everywhere.
     pressed: bool,
@@ -83,6 +84,7 @@ impl Shard {
     pub fn new(config: ShardConfig) -> Self {
         Self {
             fingerprints: Fingerprints::new(config.fingerprints, config.id),
+            queue_config: Arc::new(QueueConfig { limits: config.limits, formats: config.formats, bug: config.bug }),
             config,
             queues: IdMap::default(),
             pressed: false,
@@ -102,11 +104,6 @@ impl Shard {
             leaving: VecDeque::new(),
             emptying: emptying::Emptying::default(),
         }
-    }
-
-    fn queue_config(&self) -> QueueConfig {
-        let ShardConfig { limits, formats, bug, .. } = self.config;
-        QueueConfig { limits, formats, bug }
     }
 
     /// When to call with `Tick` next.
@@ -159,7 +156,7 @@ impl Shard {
                 self.with_queue(now, queue, log, effects, |queue, _| queue.window(key, limit_bytes));
             }
             ShardCommand::Create { queue, name, durable, settings } => {
-                let mut made = Queue::new(queue, name, durable, &settings, self.queue_config());
+                let mut made = Queue::new(queue, name, durable, &settings, &self.queue_config);
                 made.note_idle(now);
                 made.press(self.pressed);
                 self.queues.insert(queue, made);

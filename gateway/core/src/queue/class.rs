@@ -7,6 +7,7 @@ use evergate_model::{Formats, Selector, Seq, Time};
 
 use super::entry::{Entry, State};
 use crate::consumer::ConsumerKey;
+use crate::few::FewSet;
 use crate::lane::{LANES, Lane, Place};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +49,7 @@ pub struct Class {
     /// For each lane: what stands before was looked at.
     cursors: [Seq; LANES],
     /// For each lane: the first that was passed by because it is for a consumer of another class.
-    skipped: [Option<Seq>; LANES],
+    skipped: Option<Box<[Option<Seq>; LANES]>>,
     /// How many of those wait for a bucket of message groups to change hands.
     pub waits: usize,
     /// What was looked at, is wanted, and waits: given back, or its time has come.
@@ -56,7 +57,7 @@ pub struct Class {
     /// Scheduled messages that it was sent copies of: once read back, they look like those that it was not.
     copied: BTreeSet<Place>,
     /// Its consumers that may be sent something.
-    pub turns: BTreeSet<Turn>,
+    pub turns: FewSet<Turn>,
     /// Its rank in the queue's list of classes.
     pub listed: Option<Rank>,
     pub members: usize,
@@ -72,11 +73,11 @@ impl Class {
             only,
             since: None,
             cursors: [Seq(0); LANES],
-            skipped: [None; LANES],
+            skipped: None,
             waits: 0,
             returned: BTreeSet::new(),
             copied: BTreeSet::new(),
-            turns: BTreeSet::new(),
+            turns: FewSet::default(),
             listed: None,
             members: 0,
             dry_in: 0,
@@ -102,15 +103,16 @@ impl Class {
 
     /// It goes past a place, which is for a consumer of another class as long as that one stays.
     pub fn skip(&mut self, place: Place) {
-        let first = &mut self.skipped[usize::from(place.lane.0)];
+        let first = &mut self.skipped.get_or_insert_default()[usize::from(place.lane.0)];
         *first = Some(first.map_or(place.seq, |first| first.min(place.seq)));
     }
 
     /// Groups have other consumers now: it looks again at what it skipped.
     pub fn rewind(&mut self) {
         self.waits = 0;
-        for (cursor, skipped) in self.cursors.iter_mut().zip(&mut self.skipped) {
-            *cursor = skipped.take().map_or(*cursor, |first| first.min(*cursor));
+        let skipped = self.skipped.take().unwrap_or_default();
+        for (cursor, first) in self.cursors.iter_mut().zip(*skipped) {
+            *cursor = first.map_or(*cursor, |first| first.min(*cursor));
         }
     }
 

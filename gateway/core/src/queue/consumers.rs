@@ -271,6 +271,8 @@ impl Queue {
             self.turns.remove(&(before, id));
         }
         class.listed = rank;
-        self.turns.extend(rank.map(|rank| (rank, id)));
+        if let Some(rank) = rank {
+            self.turns.insert((rank, id));
+        }
     }
 }

@@ -187,7 +187,7 @@ impl Queue {
 
     /// The consumer of the class that has room and the fewest buckets gets the bucket.
     fn choose_owner(&mut self, id: ClassId, number: usize) -> Recipient {
-        let turns = self.classes.get(&id).into_iter().flat_map(|class| &class.turns);
+        let turns = self.classes.get(&id).into_iter().flat_map(|class| class.turns.iter());
         let keys = turns.filter_map(|turn| Some((self.consumers.get(&turn.key)?.buckets, turn.key)));
         let Some((_, key)) = keys.min() else { return Recipient::Any };
         if let (Some(consumer), Some(groups)) = (self.consumers.get_mut(&key), &mut self.groups) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evergate_model::{BODY_PREFIX, Time};
+use evergate_model::Time;
 
 use super::Queue;
 use crate::effect::{Notice, NoticeKind};
@@ -57,6 +57,6 @@ impl Queue {
 
     /// A stream keeps what was consumed, and pieces of a body wait for their reader.
     fn has_to_be_consumed(&self) -> bool {
-        !self.is_stream() && !self.name.starts_with(BODY_PREFIX)
+        !self.is_stream() && !self.holds_body
     }
 }

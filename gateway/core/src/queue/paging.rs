@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evergate_model::{BODY_PREFIX, Message, QueueId, Seq, Time};
+use evergate_model::{Message, QueueId, Seq, Time};
 
 use super::entry::{Entry, State};
 use super::line::{Item, Paged};
@@ -55,7 +55,7 @@ impl Queue {
         let limits = &self.config.limits;
         let max = if self.pressed { limits.pressed_bytes_max } else { limits.resident_bytes_max };
         // Readers of a body go through it from first to last: nothing is read twice.
-        if self.name.starts_with(BODY_PREFIX) { max.min(BODY_RESIDENT_BYTES_MAX) } else { max }
+        if self.holds_body { max.min(BODY_RESIDENT_BYTES_MAX) } else { max }
     }
 
     pub(super) fn is_over_memory(&self) -> bool {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use evergate_model::Seq;
 
+use crate::few::FewMap;
 use crate::lane::{Lane, Place};
 
 /// Fewer empty slots than this are not worth a pass.
@@ -14,7 +15,7 @@ const COMPACT_ABOVE: usize = 64;
 #[derive(Debug)]
 pub struct Places<T> {
     /// The lanes that were ever used, in order of service: seldom more than one.
-    strips: Vec<Strip<T>>,
+    strips: FewMap<Lane, Strip<T>>,
 }
 
 /// One lane, ascending.
@@ -28,7 +29,7 @@ struct Strip<T> {
 
 impl<T> Default for Places<T> {
     fn default() -> Self {
-        Self { strips: Vec::new() }
+        Self { strips: FewMap::default() }
     }
 }
 
@@ -40,7 +41,7 @@ impl<T> Places<T> {
     }
 
     pub fn get_mut(&mut self, place: Place) -> Option<&mut T> {
-        let strip = self.strips.iter_mut().find(|strip| strip.lane == place.lane)?;
+        let strip = self.strips.get_mut(&place.lane)?;
         let index = strip.index(place.seq);
         let (seq, value) = strip.slots.get_mut(index)?;
         value.as_mut().filter(|_| *seq == place.seq)
@@ -61,7 +62,7 @@ impl<T> Places<T> {
     }
 
     pub fn remove(&mut self, place: Place) -> Option<T> {
-        let strip = self.strips.iter_mut().find(|strip| strip.lane == place.lane)?;
+        let strip = self.strips.get_mut(&place.lane)?;
         let index = strip.index(place.seq);
         let (_, value) = strip.slots.get_mut(index).filter(|(seq, _)| *seq == place.seq)?;
         let value = value.take()?;
@@ -110,22 +111,15 @@ impl<T> Places<T> {
 
     /// All, in order of service.
     pub fn iter(&self) -> impl Iterator<Item = (Place, &T)> {
-        self.strips.iter().flat_map(|strip| strip.slots.iter().filter_map(|slot| strip.shown(slot)))
+        self.strips.values().flat_map(|strip| strip.slots.iter().filter_map(|slot| strip.shown(slot)))
     }
 
     fn strip(&self, lane: Lane) -> Option<&Strip<T>> {
-        self.strips.iter().find(|strip| strip.lane == lane)
+        self.strips.get(&lane)
     }
 
     fn strip_mut(&mut self, lane: Lane) -> &mut Strip<T> {
-        let index = match self.strips.binary_search_by_key(&lane, |strip| strip.lane) {
-            Ok(index) => index,
-            Err(index) => {
-                self.strips.insert(index, Strip { lane, slots: VecDeque::new(), empty: 0 });
-                index
-            }
-        };
-        &mut self.strips[index]
+        self.strips.get_or_insert_with(lane, || Strip { lane, slots: VecDeque::new(), empty: 0 })
     }
 }
 
@@ -160,6 +154,10 @@ impl<T> Strip<T> {
         while self.slots.back().is_some_and(|(_, value)| value.is_none()) {
             self.slots.pop_back();
             self.empty -= 1;
+        }
+        if self.slots.is_empty() {
+            // It begins anew in the memory that was used last, not in what the cache lost long ago.
+            self.slots.clear();
         }
         if self.empty > COMPACT_ABOVE && self.empty > self.slots.len() / 2 {
             self.slots.retain(|(_, value)| value.is_some());

@@ -12,7 +12,7 @@ use crate::queue::{DedupRow, FailureRow, Queue};
 impl Shard {
     /// Takes over a queue that a restart found. Before any command.
     pub fn recover(&mut self, id: QueueId, name: Arc<str>, settings: &Arc<QueueSettings>, found: &[&RecoveredQueue]) {
-        let mut queue = Queue::new(id, name, true, settings, self.queue_config());
+        let mut queue = Queue::new(id, name, true, settings, &self.queue_config);
         for lane in found {
             queue.recover(lane);
         }
