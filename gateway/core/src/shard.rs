@@ -411,17 +411,9 @@ impl Shard {
 
     fn committed(&mut self, now: Time, position: Position, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
         self.durable = position;
-        let mut touched: Vec<QueueId> = Vec::new();
-        while let Some((at, id, place)) = self.uncommitted.front().copied()
-            && at <= position
-        {
-            self.uncommitted.pop_front();
-            if let Some(queue) = self.queues.get_mut(&id) {
-                queue.committed(place);
-                if touched.last() != Some(&id) {
-                    touched.push(id);
-                }
-            }
+        let mut touched: Vec<(QueueId, Place)> = Vec::new();
+        while let Some((_, id, place)) = self.uncommitted.pop_front_if(|(at, ..)| *at <= position) {
+            touched.push((id, place));
         }
         while self.answers.front().is_some_and(|(at, ..)| *at <= position) {
             if let Some((_, session, event)) = self.answers.pop_front() {
@@ -437,13 +429,13 @@ impl Shard {
         self.fingerprints_committed(log);
         self.settle_deferred(now, position, log, effects);
         self.empty_bodies(log);
-        touched.sort_unstable();
-        touched.dedup();
-        for id in touched {
-            if let Some(queue) = self.queues.get_mut(&id) {
+        // All of a queue at once. It is stable: its places stay in order.
+        touched.sort_by_key(|(id, _)| *id);
+        for places in touched.chunk_by(|one, other| one.0 == other.0) {
+            self.with_queue(now, places[0].0, log, effects, |queue, _| {
+                places.iter().for_each(|(_, place)| queue.committed(*place));
                 queue.identities_committed();
-            }
-            self.with_queue(now, id, log, effects, |_, _| ());
+            });
         }
     }
 
