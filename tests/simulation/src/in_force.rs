@@ -27,7 +27,7 @@ pub struct InForce {
     /// It handed out before a commit, once.
     pub was_eager: bool,
     /// Messages came that go before all others.
-    has_discardable: bool,
+    pub has_discardable: bool,
     /// Failed deliveries while they are limited, and the places where they were too many.
     failures: HashMap<Seq, u32>,
     unwanted: HashSet<Seq>,
@@ -52,8 +52,7 @@ impl InForce {
     }
 
     /// A message comes behind those that came before.
-    pub fn enters(&mut self, key: Key, is_discardable: bool, before: &[Key]) {
-        self.has_discardable |= is_discardable;
+    pub fn enters(&mut self, key: Key, before: &[Key]) {
         self.may_go.remove(&key);
         if self.settings.on_full == OnFull::DropOldest {
             self.may_go.insert(key);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use evergate_core::{ConsumerWants, SessionId, ShardCommand};
-use evergate_model::{ConsumerId, Delivery, Outcome, QueueId, QueueSettings, Seq, Settle, Time};
+use evergate_model::{ConsumerId, Delivery, Message, Outcome, QueueId, QueueSettings, Seq, Settle, Time};
 
 use crate::journal::plain;
 use crate::key::Key;
@@ -90,9 +90,8 @@ impl Model {
     pub fn sees(&mut self, now: Time, command: &ShardCommand) {
         match command {
             ShardCommand::Publish { message, targets, .. } => {
-                let key = Key::of(message);
                 for target in targets {
-                    self.enters(target.queue, key);
+                    self.enters(target.queue, message);
                 }
             }
             ShardCommand::Transaction { transaction, publishes, .. } => {
@@ -101,7 +100,7 @@ impl Model {
                 }
                 for (message, targets) in publishes {
                     for target in targets {
-                        self.enters(target.queue, Key::of(message));
+                        self.enters(target.queue, message);
                         if let Some(key) = Key::of(message) {
                             self.moves_to(*transaction, key, target.queue);
                             self.reaches(*transaction, key, target.queue);
@@ -141,11 +140,13 @@ impl Model {
         }
     }
 
-    fn enters(&mut self, id: QueueId, key: Option<Key>) {
-        let (Some(queue), Some(key)) = (self.queues.get_mut(&id), key) else { return };
+    fn enters(&mut self, id: QueueId, message: &Message) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        // Also one that has no key makes room for others.
+        queue.in_force.has_discardable |= message.meta.is_discardable();
+        let Some(key) = Key::of(message) else { return };
         let has_something_to_drop = self.pledges.is_empty() && (queue.more.held.len() as u64) < traits::SMALL;
-        let is_discardable = self.sent.get(&key).is_some_and(|sent| sent.discardable);
-        queue.in_force.enters(key, is_discardable, &queue.more.entered);
+        queue.in_force.enters(key, &queue.more.entered);
         queue.more.entered.push(key);
         queue.more.last_entered = has_something_to_drop.then_some(key);
     }
