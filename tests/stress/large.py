@@ -20,19 +20,29 @@ from stress.server import MIB, memory, peak, started
 BYTES = 2 << 30
 LIMITS = {"EVERGATE__LIMITS__QUEUE_BYTES_MAX": "16 GiB"}
 # Seconds of a measurement of the other connections; as many as fit are made while the body is under way.
-SLICE_SECONDS = 1.0
+SLICE_SECONDS = 1.5
+# Without the body.
+BEFORE_SECONDS = 10
+# Of everything: a body is taken in two seconds, and a second in which the disk stalls decides a p99.
+ROUNDS = 3
 BESIDE = {"mqtt": 200, "amqp": 200, "stomp": 200}
 
 
 def measure(rows, journal, scale):
     size = int(BYTES * scale)
+    found = {}
     with started(journal, LIMITS) as gateway:
         warm_up(gateway)
         with started(journal, LIMITS) as other:
-            for sender, taker in (("amqp", "stomp"), ("stomp", "amqp")):
-                for protocol, action in ((sender, "send"), (taker, "take")):
-                    control = one_way(gateway, protocol, action, size, other)
-                    tell(rows, protocol, action, size, one_way(gateway, protocol, action, size), control)
+            for _ in range(ROUNDS):
+                for sender, taker in (("amqp", "stomp"), ("stomp", "amqp")):
+                    # What is sent to the one is taken from the one.
+                    for server in (other, None):
+                        for way in ((sender, "send"), (taker, "take")):
+                            found.setdefault((way, server), []).append(one_way(gateway, *way, size, server))
+    for way, server in found:
+        if server is None:
+            tell(rows, *way, size, medians(found[way, None]), medians(found[way, other]))
 
 
 def warm_up(gateway):
@@ -47,14 +57,20 @@ def one_way(gateway, protocol, action, size, other=None):
     """The figures of small messages at `gateway`, without a large body and with one. `other`: which has the body instead."""
     time.sleep(2)  # what the one before left to be written is no part of this one
     name = f"{protocol}-{action}-{'control' if other else 'own'}"
-    before = [beside(gateway, f"{name}-before-{number}") for number in range(5)]
+    begin = time.monotonic()
+    # Over AMQP it measures its own small messages first, while the others are measured.
+    if protocol == "amqp":
+        running = stream(gateway, protocol, action, size, BEFORE_SECONDS, other)
+    before = []
+    while time.monotonic() < begin + BEFORE_SECONDS - 2 * SLICE_SECONDS:
+        before.append(beside(gateway, f"{name}-before-{len(before)}"))
     first = gateway.rss_bytes() / MIB
     during = []
     with memory(gateway) as watch:
-        running = stream(gateway, protocol, action, size, before=5, other=other)
-        # Over AMQP it measures its own small messages first.
         if protocol == "amqp":
-            time.sleep(5.5)
+            time.sleep(begin + BEFORE_SECONDS + 0.5 - time.monotonic())
+        else:
+            running = stream(gateway, protocol, action, size, 0, other)
         while running.poll() is None:
             found = beside(gateway, f"{name}-{len(during)}")
             # What ran on after its end tells nothing, unless there is no other.
@@ -70,6 +86,15 @@ def one_way(gateway, protocol, action, size, other=None):
             then, now = (statistics.median(run[each][figure] for run in runs) for runs in (before, during))
             figures[f"{kind} on other connections, {each}"] = then, now
     return {"seconds": found["seconds"], "growth": peak(watch) - first, "small": figures}
+
+
+def medians(runs):
+    """Of the rounds; but the most that memory grew in one of them."""
+    times = {
+        what: tuple(statistics.median(run["small"][what][part] for run in runs) for part in (0, 1)) for what in runs[0]["small"]
+    }
+    seconds = statistics.median(run["seconds"] for run in runs)
+    return {"seconds": seconds, "growth": max(run["growth"] for run in runs), "small": times}
 
 
 def tell(rows, protocol, action, size, found, control):
@@ -96,8 +121,8 @@ def beside(gateway, name):
 
 
 def stream(gateway, protocol, action, size, before, other=None):
-    # A client elsewhere takes no processor time from the gateway and from those who are measured.
-    arguments = ["nice", "-n", "19", sys.executable, "-m", "stress.streams", protocol, action]
+    # A client elsewhere takes no processor time from the gateway and from those who are measured. Over AMQP it is one of those.
+    arguments = ["nice", "-n", 0 if protocol == "amqp" else 19, sys.executable, "-m", "stress.streams", protocol, action]
     arguments += ["--port", (other if other and protocol == "stomp" else gateway).ports[protocol]]
     if other and protocol == "amqp":
         arguments += ["--large-port", other.ports["amqp"]]

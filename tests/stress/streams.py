@@ -12,6 +12,7 @@ import os
 import random
 import select
 import socket
+import statistics
 import time
 
 from badinput import amqp
@@ -58,7 +59,8 @@ class Body:
         piece = memoryview(piece)
         while len(piece):
             expected = self.next(len(piece))
-            if not len(expected) or piece[: len(expected)] != expected:
+            # As bytes: memoryviews are compared byte by byte, which takes thirty times as long.
+            if not len(expected) or bytes(piece[: len(expected)]) != bytes(expected):
                 raise SystemExit(f"the body is wrong near byte {self.place:,} of {self.size:,}")
             piece = piece[len(expected) :]
 
@@ -138,7 +140,7 @@ class Amqp:
         self.large_left = None  # bytes of the section that is being received
         self.large_head = bytearray()
         self.due = {}  # of small messages, by number
-        self.confirms, self.deliveries = [], []
+        self.confirms, self.deliveries = {}, {}  # times, by the second that they were sent in
         self.waiting = 0  # for the confirm or the delivery of a small message
         self.is_closed = False
         self._open(queue, large, small)
@@ -251,13 +253,13 @@ class Amqp:
             return
         now = time.monotonic()
         for number in range(first, last + 1):
-            self.confirms.append(now - self.due[number])
+            took(self.confirms, self.due[number], now)
             self.waiting -= 1
 
     def transfer(self, ours, fields, payload):
         if ours == SMALL:
             number = int.from_bytes(payload[-256:-248], "big")
-            self.deliveries.append(time.monotonic() - self.due[number])
+            took(self.deliveries, self.due[number], time.monotonic())
             self.waiting -= 1
             self.out += settle(fields[1], SMALL)
             if self.received_frames[SMALL] % 1000 == 0:
@@ -330,10 +332,21 @@ def settle(number, channel):
     return amqp.performative(0x15, *fields, channel=channel)
 
 
-def percentiles(seconds):
-    ordered = sorted(seconds)
-    at = lambda share: ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1e6 if ordered else 0  # noqa: E731
-    return {"count": len(ordered), "p50_us": at(0.5), "p99_us": at(0.99)}
+def took(times, due, now):
+    times.setdefault(int(due), []).append(now - due)
+
+
+def percentiles(times):
+    """The median of the seconds' percentiles: as the small messages of other connections are measured, a slice at a time."""
+    at = lambda each, share: sorted(each)[min(int(len(each) * share), len(each) - 1)] * 1e6  # noqa: E731
+    # Of what began or ended within a second there are too few.
+    whole = [each for each in times.values() if len(each) >= SMALL_PER_SECOND * 0.9] or list(times.values())
+    return {
+        "count": sum(map(len, times.values())),
+        "seconds": len(whole),
+        "p50_us": statistics.median(at(each, 0.5) for each in whole),
+        "p99_us": statistics.median(at(each, 0.99) for each in whole),
+    }
 
 
 def amqp_run(port, action, size, queue, before, large_port):
@@ -343,7 +356,7 @@ def amqp_run(port, action, size, queue, before, large_port):
     figures = {}
 
     def part(name, ended, **more):
-        small.confirms, small.deliveries = [], []
+        small.confirms, small.deliveries = {}, {}
         begin = time.monotonic()
         run(connections, ended(begin), small=small, **more)
         figures[name] = {

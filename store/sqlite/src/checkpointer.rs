@@ -1,6 +1,8 @@
 //! The thread that moves what was committed from the write-ahead log to the file, beside the one that writes: a commit
 //! must not wait for megabytes of earlier ones. Only the last bit, so that the log can begin anew, is the writer's.
 
+use std::error::Error;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -31,6 +33,34 @@ impl Progress {
     }
 }
 
+/// The thread's own connection.
+#[derive(Debug)]
+pub struct Mover {
+    connection: Connection,
+    /// The same file. To close it takes SQLite's locks off the file: whoever starts the thread keeps it open until all
+    /// connections are closed.
+    file: Arc<File>,
+    /// Pages of the log that are in the file and synced.
+    synced: i64,
+}
+
+impl Mover {
+    pub fn new(connection: Connection, file: Arc<File>) -> Self {
+        Self { connection, file, synced: 0 }
+    }
+
+    /// Moves what can be moved, and syncs the file. SQLite does so only when the writer has added nothing meanwhile:
+    /// while it goes on, megabytes would wait for that moment, and then the next commit for them.
+    fn step(&mut self) -> Result<Progress, Box<dyn Error>> {
+        let progress = Progress::make(&self.connection)?;
+        if progress.moved != self.synced {
+            self.file.sync_data()?;
+        }
+        self.synced = progress.moved;
+        Ok(progress)
+    }
+}
+
 /// Hands work to the thread. Dropped, it waits until the thread has ended.
 #[derive(Debug)]
 pub struct Checkpointer {
@@ -40,14 +70,14 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the thread, with a connection of its own. At `pages_max` in the log it is time to begin it anew.
-    pub fn start(connection: Connection, pages_max: u32) -> Result<Self, JournalError> {
+    /// Starts the thread. At `pages_max` in the log it is time to begin it anew.
+    pub fn start(mover: Mover, pages_max: u32) -> Result<Self, JournalError> {
         let (nudge, nudges) = sync_channel(1);
         let is_near = Arc::new(AtomicBool::new(false));
         let told = is_near.clone();
         let thread = thread::Builder::new()
             .name("journal-checkpointer".into())
-            .spawn(move || run(&connection, &nudges, i64::from(pages_max), &told))
+            .spawn(move || run(mover, &nudges, i64::from(pages_max), &told))
             .map_err(|error| JournalError::Open(format!("no thread for checkpoints: {error}")))?;
         Ok(Self { nudge: Some(nudge), is_near, thread: Some(thread) })
     }
@@ -74,10 +104,10 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(connection: &Connection, nudges: &Receiver<()>, pages_max: i64, is_near: &AtomicBool) {
+fn run(mut mover: Mover, nudges: &Receiver<()>, pages_max: i64, is_near: &AtomicBool) {
     while nudges.recv().is_ok() {
         for _ in 0..ROUNDS {
-            match Progress::make(connection) {
+            match mover.step() {
                 Ok(progress) if progress.logged < pages_max => break,
                 Ok(progress) if progress.logged - progress.moved <= FEW_PAGES => {
                     is_near.store(true, Ordering::Relaxed);

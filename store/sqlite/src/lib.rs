@@ -14,6 +14,7 @@ mod recovery;
 mod schema;
 mod writer;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use evergate_journal::index::Index;
 use evergate_journal::{Batch, Journal, JournalError, JournalReader, Recovered};
 use parking_lot::Mutex;
 
-use crate::checkpointer::Checkpointer;
+use crate::checkpointer::{Checkpointer, Mover};
 use crate::lock::DirectoryLock;
 use crate::plan::Planner;
 use crate::reader::Reader;
@@ -60,6 +61,8 @@ pub struct SqliteJournal {
     reader: Arc<Reader>,
     /// Why no commit is taken. Set while one is under way, so that one given up half-way counts as failed.
     refuses: Option<String>,
+    /// See [`Mover`].
+    _file: Arc<File>,
     _lock: DirectoryLock,
 }
 
@@ -69,7 +72,8 @@ impl SqliteJournal {
         let lock = DirectoryLock::take(directory)?;
         let path: PathBuf = directory.join(FILE_NAME);
         let connection = schema::open_writer(&path, options)?;
-        let mover = schema::open_checkpointer(&path)?;
+        let file = Arc::new(File::open(&path).map_err(|error| schema::open_error(&path, &error))?);
+        let mover = Mover::new(schema::open_checkpointer(&path)?, file.clone());
         let index = SharedIndex::default();
         Ok(Self {
             planner: Planner::new(options.pack_bytes),
@@ -77,6 +81,7 @@ impl SqliteJournal {
             reader: Arc::new(Reader::start(&path, index.clone())?),
             index,
             refuses: Some("it was not recovered first".into()),
+            _file: file,
             _lock: lock,
         })
     }
@@ -122,9 +127,10 @@ impl Journal for SqliteJournal {
     }
 
     async fn close(self: Box<Self>) -> Result<(), JournalError> {
-        let Self { writer, reader, _lock: lock, .. } = *self;
+        let Self { writer, reader, _file: file, _lock: lock, .. } = *self;
         reader.stop();
         let result = writer.close().await;
+        drop(file);
         drop(lock);
         result
     }

@@ -202,6 +202,8 @@ pub fn publish_all(
         stream.write_all(&out)?;
         out.clear();
     }
+    // The last one was due before that: no burst where nothing is to be sent at full speed.
+    thread::sleep(schedule.full.saturating_duration_since(Instant::now()));
     loop {
         let last = source.next + gate.room(source.next - first)?;
         let now = Instant::now();
