@@ -18,6 +18,7 @@ mod look;
 mod notice;
 mod paging;
 mod places;
+mod rare;
 mod room;
 mod rows;
 mod settle;
@@ -42,6 +43,7 @@ use entry::{Entry, State};
 pub use failures::FailureRow;
 pub use letter::DEAD_LETTER_QUEUE;
 use line::Line;
+use rare::Rarely;
 
 use crate::bug::Bug;
 use crate::consumer::{Consumer, ConsumerKey};
@@ -158,11 +160,8 @@ pub struct Queue {
     recovered_before: Seq,
     /// Where the read from the journal begins that is under way.
     loading: Option<Seq>,
-    returning: away::Returning,
-    /// Paged ranges in which something is due: read back when memory allows. By their first place.
-    due: BTreeSet<Place>,
-    /// Places in paged ranges that were settled while those could not be told apart.
-    settled_in_range: BTreeSet<Place>,
+    /// What few queues have anything of.
+    rare: Rarely,
     full: bool,
     notices: notice::Notices,
     /// Too much is there, and what must go is still being read back.
@@ -171,23 +170,16 @@ pub struct Queue {
     leaving: u64,
     leaving_bytes: u64,
     unsettled: u64,
-    /// Messages that go first when there is no room.
-    discardable: BTreeSet<Place>,
     /// What message groups there are, once there is one.
     groups: Option<Box<groups::Groups>>,
-    /// Consumers with room for which messages wait beside the line.
-    unpinning: BTreeSet<ConsumerKey>,
     /// On a last-value queue: which message is the newest of its key.
     latest: Option<Box<latest::Latest>>,
     /// What identities came within the window of duplicate detection.
     dedup: Option<Box<dedup::Dedup>>,
     /// Which messages have a body that is not in memory.
     pub bodies: Bodies,
-    /// How often messages failed that may not fail for ever.
-    failures: failures::Failures,
     /// On a stream: when the oldest message goes.
     ages_next: Option<Time>,
-    peeks: Vec<admin::Peek>,
     marks: BTreeSet<u32>,
     /// Since when it has had neither messages nor consumers.
     idle_since: Option<Time>,
@@ -233,24 +225,18 @@ impl Queue {
             uncommitted_bytes: 0,
             recovered_before: Seq(0),
             loading: None,
-            returning: away::Returning::default(),
-            due: BTreeSet::new(),
-            settled_in_range: BTreeSet::new(),
+            rare: Rarely::default(),
             full: false,
             notices: notice::Notices::default(),
             trimming: false,
             leaving: 0,
             leaving_bytes: 0,
             unsettled: 0,
-            discardable: BTreeSet::new(),
             groups: None,
-            unpinning: BTreeSet::new(),
             latest: None,
             dedup: None,
             bodies: Bodies::default(),
-            failures: failures::Failures::new(),
             ages_next: None,
-            peeks: Vec::new(),
             marks: BTreeSet::new(),
             idle_since: None,
             stats: QueueStats::default(),
@@ -371,7 +357,7 @@ impl Queue {
         self.hold_body(place, &message, stored, out);
         self.remember(&message, place, stored, now, out);
         if message.meta.is_discardable() {
-            self.discardable.insert(place);
+            self.rare.make().discardable.insert(place);
         }
         let entry = Entry { retained: target.retained, stored, hidden, ..self.entry(now, message) };
         self.watch(place, &entry);
@@ -423,7 +409,9 @@ impl Queue {
     fn remove_at(&mut self, place: Place, out: &mut Out<'_>) {
         self.unpin(place);
         let Some(entry) = self.line.remove(place) else { return };
-        self.returning.forget(place);
+        if let Some(rare) = self.rare.made() {
+            rare.returning.forget(place);
+        }
         self.forget_latest(place, &entry.message);
         self.unwatch(place, &entry);
         if entry.state == State::Leaving {
@@ -437,7 +425,7 @@ impl Queue {
             self.classes.values_mut().for_each(|class| class.forget_copied(place));
         }
         if entry.message.meta.is_discardable() {
-            self.discardable.remove(&place);
+            self.rare.make().discardable.remove(&place);
         }
         if entry.stored {
             if place.seq > self.committed {

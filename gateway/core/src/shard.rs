@@ -173,7 +173,7 @@ impl Shard {
             }
             ShardCommand::Reopen { queue } => self.reopen(now, queue, log, effects),
             ShardCommand::Attach { queue, session, consumer, wants, window_bytes, found } => {
-                self.attach(queue, ConsumerKey { session, consumer }, &wants, window_bytes, found, effects);
+                self.attach(queue, ConsumerKey { session, consumer }, &wants, window_bytes, *found, effects);
                 if let Some(queue) = self.queues.get_mut(&queue) {
                     queue.note_idle(now);
                 }

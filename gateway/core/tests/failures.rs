@@ -87,6 +87,7 @@ impl Node {
     fn consume(&mut self) -> Vec<Delivery> {
         let (queue, session, consumer) = (self.queue, SessionId(1), ConsumerId(1));
         let (wants, found) = (ConsumerWants::default(), Attached::default());
+        let (wants, found) = (Box::new(wants), Box::new(found));
         self.apply(ShardCommand::Attach { queue, session, consumer, wants, window_bytes: 1 << 20, found });
         self.apply(ShardCommand::Credit { queue, session, consumer, limit: 1, drain: false }).0
     }

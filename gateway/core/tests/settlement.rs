@@ -5,8 +5,8 @@ mod common;
 use std::sync::Arc;
 
 use common::{Bench, LIMITS, NOW, Q, settle};
-use evergate_core::{ConsumerWants, SessionEvent, SessionId, ShardCommand, ShardEffect};
-use evergate_model::{Attached, ConsumerId, Event, Outcome, QueueSettings, Seq, Settle, Time, Token};
+use evergate_core::{SessionEvent, SessionId, ShardCommand, ShardEffect};
+use evergate_model::{ConsumerId, Event, Outcome, QueueSettings, Seq, Settle, Time, Token};
 
 const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: false };
 const NOT_HERE: Outcome = Outcome::Modify { failed: false, undeliverable_here: true };
@@ -125,15 +125,8 @@ fn a_settle_and_its_mark_are_confirmed_after_their_commit() {
     assert!(bench.told().is_empty());
     bench.commit();
     assert_eq!(bench.told(), ["Done(Token(8))"]);
-    let (session, consumer, found) = (SessionId(2), ConsumerId(1), Attached::default());
-    bench.apply(ShardCommand::Attach {
-        queue: Q,
-        session,
-        consumer,
-        wants: ConsumerWants::default(),
-        window_bytes: 0,
-        found,
-    });
+    let (session, consumer, found) = (SessionId(2), ConsumerId(1), Box::default());
+    bench.apply(ShardCommand::Attach { queue: Q, session, consumer, wants: Box::default(), window_bytes: 0, found });
     let marks = bench.effects.drain(..).find_map(|effect| match effect {
         ShardEffect::Tell(_, SessionEvent::Attached { result: Ok((_, _, found)), .. }) => Some(found.marks),
         _ => None,

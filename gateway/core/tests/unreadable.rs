@@ -97,8 +97,17 @@ fn apply(shard: &mut Shard, command: ShardCommand) -> Vec<ShardEffect> {
 fn attach(shard: &mut Shard, consumer: u32, browse: bool) -> Vec<String> {
     let (session, consumer, found) = (SessionId(1), ConsumerId(consumer), Attached::default());
     let wants = ConsumerWants { browse, ..ConsumerWants::default() };
-    let mut effects =
-        apply(shard, ShardCommand::Attach { queue: B, session, consumer, wants, window_bytes: 1 << 30, found });
+    let mut effects = apply(
+        shard,
+        ShardCommand::Attach {
+            queue: B,
+            session,
+            consumer,
+            wants: Box::new(wants),
+            window_bytes: 1 << 30,
+            found: Box::new(found),
+        },
+    );
     effects.extend(apply(shard, ShardCommand::Credit { queue: B, session, consumer, limit: 2, drain: false }));
     shown(&effects)
 }
@@ -183,7 +192,14 @@ fn a_restart_sees_that_a_body_is_shorter_than_its_message_says() {
         let queue = core.routes.queue("$body/1").unwrap().queue;
         let (session, consumer, found) = (SessionId(1), ConsumerId(1), Attached::default());
         let wants = ConsumerWants { browse: true, ..ConsumerWants::default() };
-        let attach = ShardCommand::Attach { queue, session, consumer, wants, window_bytes: 1 << 30, found };
+        let attach = ShardCommand::Attach {
+            queue,
+            session,
+            consumer,
+            wants: Box::new(wants),
+            window_bytes: 1 << 30,
+            found: Box::new(found),
+        };
         let effects = shown(&apply(&mut core.shards[0], attach));
         let expected = if is_whole { vec!["attached true"] } else { vec!["attached true", "deleted 1"] };
         assert_eq!(effects, expected, "{pieces} pieces of 3");

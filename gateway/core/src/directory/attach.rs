@@ -20,13 +20,14 @@ impl Directory {
         match self.attach_to(key, attach, out) {
             Ok((id, found)) => {
                 self.log(out);
-                let wants = ConsumerWants {
+                let wants = Box::new(ConsumerWants {
                     settled: attach.settled,
                     browse: attach.browse,
                     selector: attach.selector.clone(),
                     priority: attach.priority,
                     start: attach.start,
-                };
+                });
+                let found = Box::new(found);
                 let command = ShardCommand::Attach { queue: id, session, consumer, wants, window_bytes, found };
                 let Some(info) = self.queues.get_mut(&id) else { return };
                 let effect = DirectoryEffect::Shard(info.shard, command);

@@ -86,12 +86,12 @@ impl Queue {
         let mut class = Class::new(Mode::Peek, selector, None);
         class.set_cursors(from);
         let class = self.add_class(class);
-        self.peeks.push(Peek { class, left: count, reserve, found: Vec::new(), removed: None, answer });
+        self.rare.make().peeks.push(Peek { class, left: count, reserve, found: Vec::new(), removed: None, answer });
     }
 
     /// Goes on with the looks that are not finished.
     pub(super) fn answer_peeks(&mut self, now: Time, out: &mut Out<'_>) {
-        for mut peek in std::mem::take(&mut self.peeks) {
+        for mut peek in std::mem::take(&mut self.rare.make().peeks) {
             if self.look_on(&mut peek, now, out) {
                 self.classes.remove(&peek.class);
                 let (session, token) = peek.answer;
@@ -106,14 +106,15 @@ impl Queue {
                 }
                 out.later.push(ShardEffect::Tell(session, SessionEvent::Removed { token, count }));
             } else {
-                self.peeks.push(peek);
+                self.rare.make().peeks.push(peek);
             }
         }
     }
 
     /// The queue goes: who still looks is told that nothing is there.
     pub fn end_peeks(&mut self) -> impl Iterator<Item = ShardEffect> {
-        std::mem::take(&mut self.peeks).into_iter().map(|Peek { answer: (session, token), removed, .. }| {
+        let peeks = self.rare.made().map(|rare| std::mem::take(&mut rare.peeks)).unwrap_or_default();
+        peeks.into_iter().map(|Peek { answer: (session, token), removed, .. }| {
             let shown = SessionEvent::Peeked { token, messages: Vec::new() };
             ShardEffect::Tell(session, removed.map_or(shown, |count| SessionEvent::Removed { token, count }))
         })
@@ -187,7 +188,7 @@ impl Queue {
         for (place, item) in self.line.iter() {
             match item {
                 Item::Entry(entry) if matches!(entry.state, State::Ready | State::Waiting(_)) => entries.push(place),
-                Item::Entry(_) if self.returning.contains(place) => entries.push(place),
+                Item::Entry(_) if self.rare.get().returning.contains(place) => entries.push(place),
                 Item::Entry(_) => {}
                 Item::Paged(_) => ranges.push(place),
             }
@@ -209,7 +210,8 @@ impl Queue {
         for seq in seqs {
             if let Some(place) = self.line.place_of(*seq) {
                 let state = self.line.get(place).map(|entry| entry.state);
-                if matches!(state, Some(State::Ready | State::Waiting(_))) || self.returning.contains(place) {
+                if matches!(state, Some(State::Ready | State::Waiting(_))) || self.rare.get().returning.contains(place)
+                {
                     self.remove_at(place, out);
                 }
             } else if self.line.paged_place_of(*seq).is_some() {
@@ -219,7 +221,7 @@ impl Queue {
         let count = before - self.line.count;
         if let Some(first) = paged.first().copied() {
             self.peek(first, paged.len(), None, Reserve::Chosen(paged), answer);
-            self.peeks.iter_mut().last().into_iter().for_each(|peek| peek.removed = Some(count));
+            self.rare.make().peeks.iter_mut().last().into_iter().for_each(|peek| peek.removed = Some(count));
         } else {
             let (session, token) = answer;
             out.later.push(ShardEffect::Tell(session, SessionEvent::Removed { token, count }));
@@ -228,12 +230,12 @@ impl Queue {
 
     /// Removes one message of a range that is not in memory.
     pub(super) fn remove_paged(&mut self, place: Place, out: &mut Out<'_>) {
-        if self.settled_in_range.insert(place) && self.line.forget_paged(place) {
+        if self.rare.make().settled_in_range.insert(place) && self.line.forget_paged(place) {
             self.log_settle(place, out);
             self.forget_rows(place, place.seq, out);
         }
         if self.line.paged_at(place).is_none() {
-            self.settled_in_range.remove(&place);
+            self.rare.make().settled_in_range.remove(&place);
         }
     }
 

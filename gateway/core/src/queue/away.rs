@@ -27,7 +27,7 @@ pub enum Return {
 }
 
 /// Entries that wait for their bodies.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Returning {
     all: BTreeMap<Place, Return>,
     /// Those that nobody has to ask for.
@@ -37,6 +37,10 @@ pub struct Returning {
 }
 
 impl Returning {
+    pub const fn new() -> Self {
+        Self { all: BTreeMap::new(), urgent: BTreeSet::new(), read_from: None }
+    }
+
     pub fn first_in(&self, lane: Lane) -> Option<Place> {
         let all = Place { lane, seq: Seq(0) }..=Place { lane, seq: Seq(u64::MAX) };
         self.all.range(all).next().map(|(place, _)| *place)
@@ -97,16 +101,16 @@ impl Queue {
             Return::Rejected { .. } => true,
         };
         if changes_by_itself || entry.expires_at.is_some() || entry.replaced {
-            self.returning.urgent.insert(place);
+            self.rare.make().returning.urgent.insert(place);
         }
-        self.returning.all.insert(place, then);
+        self.rare.make().returning.all.insert(place, then);
         true
     }
 
     /// The range to read for the body of this one: those that wait right behind it come along.
     pub(super) fn range_of_bodies(&self, place: Place) -> Paged {
         let lane_end = Place { seq: Seq(place.seq.0.saturating_add(LIVE_RANGE_MESSAGES_MAX - 1)), ..place };
-        let behind = self.returning.all.range(place..=lane_end).map(|(place, _)| place.seq);
+        let behind = self.rare.get().returning.all.range(place..=lane_end).map(|(place, _)| place.seq);
         let run = behind.zip(place.seq.0..).take_while(|(seq, expected)| seq.0 == *expected).count() as u64;
         let last = Seq(place.seq.0 + run.max(1) - 1);
         let range = LiveRange { first: place.seq, last, count: run.max(1), bytes: 0 };
@@ -115,13 +119,18 @@ impl Queue {
 
     /// Notes whether the range that is read is of bodies: then an entry stands where it begins.
     pub(super) fn note_read_of(&mut self, key: Place) {
-        self.returning.read_from = self.line.get(key).map(|_| key.seq);
+        let read_from = self.line.get(key).map(|_| key.seq);
+        if read_from.is_some() {
+            self.rare.make().returning.read_from = read_from;
+        } else if let Some(rare) = self.rare.made() {
+            rare.returning.read_from = None;
+        }
     }
 
     /// Asks for the bodies of those that nobody asks for.
     pub(super) fn read_urgent(&mut self, out: &mut Out<'_>) {
         if self.loading.is_none()
-            && let Some(place) = self.returning.urgent.first().copied()
+            && let Some(place) = self.rare.get().returning.urgent.first().copied()
         {
             let range = self.range_of_bodies(place);
             self.read_back(place, &range, out);
@@ -137,7 +146,8 @@ impl Queue {
         now: Time,
         out: &mut Out<'_>,
     ) -> Option<Vec<(Seq, Arc<Message>)>> {
-        let Some(first) = self.returning.read_from.take() else { return Some(messages) };
+        let read_from = self.rare.made().and_then(|rare| rare.returning.read_from.take());
+        let Some(first) = read_from else { return Some(messages) };
         let mut messages: BTreeMap<Seq, Arc<Message>> = messages.into_iter().collect();
         for seq in (first.0..=complete_to.0).map(Seq) {
             let place = Place { lane, seq };
@@ -151,8 +161,8 @@ impl Queue {
             };
             let message = self.with_body(place, message);
             self.line.restore_body(place, message);
-            self.returning.urgent.remove(&place);
-            match self.returning.all.remove(&place) {
+            self.rare.make().returning.urgent.remove(&place);
+            match self.rare.make().returning.all.remove(&place) {
                 Some(Return::GivenBack { failed, refused_by }) => self.give_back(place, failed, refused_by, now, out),
                 Some(Return::Rejected { reason }) => self.reject(place, &reason, now, out),
                 None => {}

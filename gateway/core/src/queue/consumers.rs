@@ -98,7 +98,9 @@ impl Queue {
         let consumer = self.consumers.remove(&key)?;
         self.leave_class(&consumer);
         self.choose_active();
-        self.unpinning.remove(&key);
+        if let Some(rare) = self.rare.made() {
+            rare.unpinning.remove(&key);
+        }
         self.leave_groups(key, consumer.pinned);
         self.unsettled -= consumer.held.len() as u64;
         for (seq, lane) in consumer.held {
@@ -231,7 +233,7 @@ impl Queue {
         let Some(class) = self.classes.get_mut(&id) else { return };
         if is_listed {
             if !consumer.pinned.is_empty() {
-                self.unpinning.insert(key);
+                self.rare.make().unpinning.insert(key);
             }
             class.turns.insert(turn);
         } else {

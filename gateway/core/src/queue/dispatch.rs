@@ -36,7 +36,7 @@ impl Queue {
         if !self.index(now, out) {
             return;
         }
-        if !self.unpinning.is_empty() {
+        if !self.rare.get().unpinning.is_empty() {
             self.hand_out_pinned(now, out);
         }
         self.round += 1;
@@ -60,10 +60,10 @@ impl Queue {
                 }
             }
         }
-        if !self.peeks.is_empty() {
+        if !self.rare.get().peeks.is_empty() {
             self.answer_peeks(now, out);
         }
-        if !self.due.is_empty() {
+        if !self.rare.get().due.is_empty() {
             self.read_due(out);
         }
         self.read_urgent(out);
@@ -80,8 +80,8 @@ impl Queue {
         self.groups.is_some()
             || self.line.bytes > self.line.resident_bytes
             || self.trimming
-            || !self.due.is_empty()
-            || !self.peeks.is_empty()
+            || !self.rare.get().due.is_empty()
+            || !self.rare.get().peeks.is_empty()
     }
 
     /// The class whose turn it is, of those that may still find something.

@@ -39,13 +39,13 @@ impl Queue {
     /// Takes over a row that a restart found.
     pub fn recover_failures(&mut self, row: &FailureRow) {
         let (_, lane) = Lane::split(row.queue);
-        self.failures.insert(Place { lane, seq: row.seq }, row.count);
+        self.rare.make().failures.insert(Place { lane, seq: row.seq }, row.count);
     }
 
     /// A delivery of a stored message failed.
     pub(super) fn note_failure(&mut self, place: Place, count: u32, out: &mut Out<'_>) {
         if self.settings.redelivery.deliveries_max.is_some() {
-            self.failures.insert(place, count);
+            self.rare.make().failures.insert(place, count);
             let value = Bytes::from(count.to_string());
             out.records.push(row(Table::Failure, self.id, place, Some(value)));
         }
@@ -53,22 +53,22 @@ impl Queue {
 
     /// How often the message was handed out in vain before it was read back.
     pub(super) fn failures_of(&self, place: Place) -> u32 {
-        self.failures.get(&place).copied().unwrap_or_default()
+        self.rare.get().failures.get(&place).copied().unwrap_or_default()
     }
 
     /// The messages of these places are gone.
     pub(super) fn forget_failures(&mut self, first: Place, last: Seq, out: &mut Out<'_>) {
         let gone: Vec<Place> =
-            self.failures.range(first..=Place { seq: last, ..first }).map(|(place, _)| *place).collect();
+            self.rare.get().failures.range(first..=Place { seq: last, ..first }).map(|(place, _)| *place).collect();
         for place in gone {
-            self.failures.remove(&place);
+            self.rare.make().failures.remove(&place);
             out.records.push(row(Table::Failure, self.id, place, None));
         }
     }
 
     /// The records that delete every row, as the queue goes.
     pub fn delete_failures(&self) -> impl Iterator<Item = Record> {
-        self.failures.keys().map(|place| row(Table::Failure, self.id, *place, None))
+        self.rare.get().failures.keys().map(|place| row(Table::Failure, self.id, *place, None))
     }
 }
 

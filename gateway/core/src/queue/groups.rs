@@ -233,13 +233,13 @@ impl Queue {
 
     /// Hands out what waits beside the line for consumers that have room again.
     pub(super) fn hand_out_pinned(&mut self, now: Time, out: &mut Out<'_>) {
-        while let Some(key) = self.unpinning.first().copied() {
+        while let Some(key) = self.rare.get().unpinning.first().copied() {
             let Some(consumer) = self.consumers.get(&key).filter(|consumer| consumer.is_listed) else {
-                self.unpinning.remove(&key);
+                self.rare.make().unpinning.remove(&key);
                 continue;
             };
             let Some(place) = consumer.pinned.first().copied() else {
-                self.unpinning.remove(&key);
+                self.rare.make().unpinning.remove(&key);
                 continue;
             };
             self.unpin(place);
@@ -267,7 +267,9 @@ impl Queue {
     /// Others are served from now on: what waits beside the line stands in it again, and who holds something of a
     /// group has it.
     pub(super) fn regroup(&mut self) {
-        self.unpinning.clear();
+        if let Some(rare) = self.rare.made() {
+            rare.unpinning.clear();
+        }
         let all: Vec<ConsumerKey> = self.consumers.keys().copied().collect();
         let mut groups = Groups::new();
         for key in all {

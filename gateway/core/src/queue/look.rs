@@ -33,7 +33,7 @@ impl Queue {
             let returned = class.first_returned(lane).filter(|place| place.seq < cursor);
             // What is on its way back goes before all that stands behind it.
             if class.mode == Mode::Take
-                && let Some(place) = self.returning.first_in(lane).filter(|place| place.seq < cursor)
+                && let Some(place) = self.rare.get().returning.first_in(lane).filter(|place| place.seq < cursor)
                 && returned.is_none_or(|other| place < other)
             {
                 return Look::Paged(place, self.range_of_bodies(place));
@@ -60,7 +60,9 @@ impl Queue {
                     continue;
                 }
             };
-            if entry.is_away() && (class.sees(entry) || (class.mode == Mode::Take && self.returning.contains(place))) {
+            if entry.is_away()
+                && (class.sees(entry) || (class.mode == Mode::Take && self.rare.get().returning.contains(place)))
+            {
                 return Look::Paged(place, self.range_of_bodies(place));
             }
             let waits = entry.stored && waits_for_commits;

@@ -108,12 +108,12 @@ impl Queue {
     pub(super) fn read_due(&mut self, out: &mut Out<'_>) {
         while self.loading.is_none()
             && self.leaving < LEAVING_MAX
-            && let Some(place) = self.due.first().copied()
+            && let Some(place) = self.rare.get().due.first().copied()
         {
             match self.line.paged_at(place) {
                 Some((key, paged)) => self.read_back(key, &paged, out),
                 None => {
-                    self.due.remove(&place);
+                    self.rare.make().due.remove(&place);
                 }
             }
         }
@@ -137,12 +137,14 @@ impl Queue {
             // stands at the head of that was not read.
             return;
         }
-        let Some(back) = self.line.read_back(lane, messages, complete_to, &self.settled_in_range) else { return };
+        let Some(back) = self.line.read_back(lane, messages, complete_to, &self.rare.get().settled_in_range) else {
+            return;
+        };
         self.watch_range(back.woke, back.wakes);
-        let was_due = self.due.remove(&Place { lane, seq: before.range.first });
+        let was_due = self.rare.made().is_some_and(|rare| rare.due.remove(&Place { lane, seq: before.range.first }));
         let rest = Place { lane, seq: Seq(complete_to.0.saturating_add(1)) };
         if was_due && self.line.paged_at(rest).is_some() {
-            self.due.insert(rest);
+            self.rare.make().due.insert(rest);
         }
         for (seq, message) in back.messages {
             let place = Place { lane, seq };
@@ -163,9 +165,9 @@ impl Queue {
         }
         // What was settled there can be told apart now.
         let first = Place { lane, seq: before.range.first };
-        let done: Vec<Place> = self.settled_in_range.range(first..rest).copied().collect();
+        let done: Vec<Place> = self.rare.get().settled_in_range.range(first..rest).copied().collect();
         for place in done {
-            self.settled_in_range.remove(&place);
+            self.rare.make().settled_in_range.remove(&place);
         }
     }
 }

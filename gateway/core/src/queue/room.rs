@@ -29,7 +29,7 @@ impl Queue {
             // Nobody could be told of a dead letter that is refused.
             && &*self.name != DEAD_LETTER_QUEUE
             && !message.meta.is_discardable()
-            && self.discardable.is_empty()
+            && self.rare.get().discardable.is_empty()
             && (self.has_no_room() || self.has_no_memory())
             && self.config.bug != Some(Bug::RefuseTooLate)
     }
@@ -43,9 +43,9 @@ impl Queue {
             return false;
         }
         while (self.has_no_room() || self.has_no_memory())
-            && let Some(place) = self.discardable.first().copied()
+            && let Some(place) = self.rare.get().discardable.first().copied()
         {
-            self.discardable.remove(&place);
+            self.rare.make().discardable.remove(&place);
             if self.line.get(place).is_some_and(|entry| entry.state == super::State::Ready) {
                 self.stats.dropped_total += 1;
                 self.remove_at(place, out);

@@ -43,7 +43,7 @@ impl Queue {
                     }
                 }
                 Some((found, Item::Paged(paged))) if found == place => {
-                    self.due.insert(Place { lane: place.lane, seq: paged.range.first });
+                    self.rare.make().due.insert(Place { lane: place.lane, seq: paged.range.first });
                 }
                 _ => {}
             }
@@ -109,7 +109,9 @@ impl Queue {
     }
 
     pub(super) fn unwatch_range(&mut self, key: Place, paged: &Paged) {
-        self.due.remove(&Place { lane: key.lane, seq: paged.range.first });
+        if let Some(rare) = self.rare.made() {
+            rare.due.remove(&Place { lane: key.lane, seq: paged.range.first });
+        }
         if let Some(at) = paged.wake {
             self.timers.remove(&(at, key));
         }

@@ -27,7 +27,7 @@ impl Queue {
         let (settings, line) = (&self.settings, &self.line);
         settings.on_full != OnFull::Reject
             // Those that may be thrown away make room.
-            || !self.discardable.is_empty()
+            || !self.rare.get().discardable.is_empty()
             || (line.count - self.leaving + messages <= settings.messages_max && self.bytes() + bytes <= self.bytes_max())
     }
 

@@ -63,11 +63,11 @@ pub enum ShardCommand {
         /// Which.
         consumer: ConsumerId,
         /// What it wants.
-        wants: ConsumerWants,
+        wants: Box<ConsumerWants>,
         /// Bytes it may be sent at first.
         window_bytes: u64,
         /// For the answer: what the directory knows. Marks are added here.
-        found: Attached,
+        found: Box<Attached>,
     },
     /// No longer a consumer; what it holds goes back.
     Detach {

@@ -140,7 +140,14 @@ impl Bench {
 
     fn attach_with(&mut self, consumer: u32, limit: u64, wants: ConsumerWants, window_bytes: u64) {
         let (session, consumer, found) = (SessionId(1), ConsumerId(consumer), Attached::default());
-        self.apply(ShardCommand::Attach { queue: Q, session, consumer, wants, window_bytes, found });
+        self.apply(ShardCommand::Attach {
+            queue: Q,
+            session,
+            consumer,
+            wants: Box::new(wants),
+            window_bytes,
+            found: Box::new(found),
+        });
         self.credit(consumer.0, limit, false);
     }
 

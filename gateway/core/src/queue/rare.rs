@@ -1,0 +1,70 @@
+//! What few queues have anything of. It is out of the way of what every message needs: with thousands of queues each is
+//! met after the processor's cache has lost it, and its lines of memory decide what a message costs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::admin::Peek;
+use super::away::Returning;
+use super::failures::Failures;
+use crate::consumer::ConsumerKey;
+use crate::lane::Place;
+
+/// Made when something is put into it; stays as long as its queue.
+#[derive(Debug, Default)]
+pub struct Rarely(Option<Box<Rare>>);
+
+impl Rarely {
+    /// What there is; nothing, if it was not made.
+    pub fn get(&self) -> &Rare {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// To put something into it.
+    pub fn make(&mut self) -> &mut Rare {
+        self.0.get_or_insert_default()
+    }
+
+    /// To take something out of it.
+    pub fn made(&mut self) -> Option<&mut Rare> {
+        self.0.as_deref_mut()
+    }
+}
+
+/// What few queues have anything of.
+#[derive(Debug)]
+pub struct Rare {
+    pub returning: Returning,
+    /// Paged ranges in which something is due: read back when memory allows. By their first place.
+    pub due: BTreeSet<Place>,
+    /// Places in paged ranges that were settled while those could not be told apart.
+    pub settled_in_range: BTreeSet<Place>,
+    /// Messages that go first when there is no room.
+    pub discardable: BTreeSet<Place>,
+    /// Consumers with room for which messages wait beside the line.
+    pub unpinning: BTreeSet<ConsumerKey>,
+    /// How often messages failed that may not fail for ever.
+    pub failures: Failures,
+    pub peeks: Vec<Peek>,
+}
+
+static NOTHING: Rare = Rare::new();
+
+impl Rare {
+    const fn new() -> Self {
+        Self {
+            returning: Returning::new(),
+            due: BTreeSet::new(),
+            settled_in_range: BTreeSet::new(),
+            discardable: BTreeSet::new(),
+            unpinning: BTreeSet::new(),
+            failures: BTreeMap::new(),
+            peeks: Vec::new(),
+        }
+    }
+}
+
+impl Default for Rare {
+    fn default() -> Self {
+        Self::new()
+    }
+}
