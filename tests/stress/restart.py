@@ -29,7 +29,7 @@ def measure(rows, journal, scale):
             first = load.drain("live", 1, taken, connect_seconds=60)
             times.append(time.monotonic() - begin)
             ready.append(gateway.log.rpartition("ready_ms=")[2].split()[0])
-            used.append(cpu_seconds(gateway))
+            used.append(sum(cpu_seconds(gateway)))
             taken += first["received"]
         rows.tell("ready, by the gateway's log, ms", ", ".join(ready))
         rows.tell("first message of the queue after start, s", ", ".join(f"{each:.2f}" for each in times))
