@@ -22,7 +22,8 @@ BINARIES = Path("/usr/lib/postgresql/15/bin")
 class Postgres:
     """One server. `kill` is a crash: nobody gets to say goodbye; `start` then recovers."""
 
-    def __init__(self):
+    def __init__(self, settings=None):
+        self.settings = settings or {}
         self.directory = Path(tempfile.mkdtemp(prefix="evergate-postgres-"))
         self.port = free_port()
         self.process = None
@@ -54,7 +55,8 @@ class Postgres:
         with open(self.directory / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [BINARIES / "postgres", "-D", self._data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
-                 "-c", f"unix_socket_directories={self.directory}"],
+                 "-c", f"unix_socket_directories={self.directory}",
+                 *(f"--{name}={value}" for name, value in self.settings.items())],
                 cwd=self.directory, stdout=log, stderr=log, **self._as_account(),
             )
         deadline = time.monotonic() + 60

@@ -15,7 +15,7 @@ import time
 
 from lib.gateway import ROOT
 from stress.load import Load, result
-from stress.server import MIB, memory, peak, started
+from stress.server import MIB, ROOM_FOR_LARGE, memory, peak, started
 
 BYTES = 2 << 30
 LIMITS = {"EVERGATE__LIMITS__QUEUE_BYTES_MAX": "16 GiB"}
@@ -31,9 +31,9 @@ BESIDE = {"mqtt": 200, "amqp": 200, "stomp": 200}
 def measure(rows, journal, scale):
     size = int(BYTES * scale)
     found = {}
-    with started(journal, LIMITS) as gateway:
+    with started(journal, LIMITS, ROOM_FOR_LARGE) as gateway:
         warm_up(gateway)
-        with started(journal, LIMITS) as other:
+        with started(journal, LIMITS, ROOM_FOR_LARGE) as other:
             for _ in range(ROUNDS):
                 for sender, taker in (("amqp", "stomp"), ("stomp", "amqp")):
                     # What is sent to the one is taken from the one.

@@ -16,9 +16,14 @@ MIB = 1 << 20
 DEEP = {"EVERGATE__LIMITS__QUEUE_MESSAGES_MAX": "100000000", "EVERGATE__LIMITS__QUEUE_BYTES_MAX": "1 TiB"}
 
 
+# What docs/operating.md says of a PostgreSQL that takes large messages.
+ROOM_FOR_LARGE = {"max_wal_size": "8GB", "min_wal_size": "2GB", "wal_init_zero": "off"}
+
+
 @contextlib.contextmanager
-def started(journal, environment=None):
-    server = Postgres().start() if journal == "postgres" else None
+def started(journal, environment=None, postgres=None):
+    """`postgres`: settings of the server, if the journal has one."""
+    server = Postgres(postgres).start() if journal == "postgres" else None
     gateway = None
     try:
         gateway = Gateway(server.url if server else None, environment=environment)
