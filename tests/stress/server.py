@@ -17,7 +17,7 @@ DEEP = {"EVERGATE__LIMITS__QUEUE_MESSAGES_MAX": "100000000", "EVERGATE__LIMITS__
 
 
 # What docs/operating.md says of a PostgreSQL that takes large messages.
-ROOM_FOR_LARGE = {"max_wal_size": "8GB", "min_wal_size": "2GB", "wal_init_zero": "off"}
+ROOM_FOR_LARGE = {"max_wal_size": "8GB", "min_wal_size": "2GB", "wal_init_zero": "off", "backend_flush_after": "512kB"}
 
 
 @contextlib.contextmanager
