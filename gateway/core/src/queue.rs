@@ -131,7 +131,7 @@ pub struct Queue {
     pub name: Arc<str>,
     pub durable: bool,
     /// It has the pieces of a large body: its name says so.
-    holds_body: bool,
+    pub(crate) holds_body: bool,
     /// It is not durable, and its memory was too little: the journal has messages of it.
     has_spilled: bool,
     settings: Arc<QueueSettings>,

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use evergate_journal::Record;
 use evergate_model::{
-    AttachError, Attached, BODY_PREFIX, Event, Formats, IdMap, LargeBody, Mark, Message, Outcome, PublishError,
-    QueueId, Seq, Settle, Time, Token,
+    AttachError, Attached, Event, Formats, IdMap, LargeBody, Mark, Message, Outcome, PublishError, QueueId, Seq,
+    Settle, Time, Token,
 };
 
 pub use self::command::{ConsumerWants, ShardCommand, ShardTarget};
@@ -383,7 +383,7 @@ impl Shard {
             let event = Event::Deleted { consumer: consumer.key.consumer };
             self.tell_after(consumer.attached, consumer.key.session, event, effects);
         }
-        if queue.name.starts_with(BODY_PREFIX) {
+        if queue.holds_body {
             self.emptying.add(id, queue.next_seq());
         } else if queue.is_stored() {
             let stored = queue.stored_as().into_iter();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evergate_model::{BODY_PREFIX, Event, QueueId};
+use evergate_model::{Event, QueueId};
 
 use super::Shard;
 use crate::effect::ShardEffect;
@@ -14,7 +14,7 @@ impl Shard {
     pub(super) fn load_failed(&mut self, stored_as: QueueId, why: Arc<str>, effects: &mut Vec<ShardEffect>) {
         let (id, _) = Lane::split(stored_as);
         let Some(queue) = self.queues.get_mut(&id) else { return };
-        if !queue.name.starts_with(BODY_PREFIX) {
+        if !queue.holds_body {
             effects.push(ShardEffect::Failed(why));
             return;
         }
