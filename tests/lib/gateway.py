@@ -1,5 +1,6 @@
 """The gateway's binary, started, stopped and killed in a temporary directory on free ports."""
 
+import json
 import os
 import shutil
 import signal
@@ -37,6 +38,12 @@ class Gateway:
     @property
     def log(self):
         return (self.directory / "log").read_text(errors="replace")
+
+    @property
+    def events(self):
+        """What its event log tells, from the file."""
+        path = self.directory / self.environment.get("EVERGATE__LOG__EVENTS_FILE", "data/events.jsonl")
+        return [json.loads(line) for line in path.read_text().splitlines()]
 
     def url(self, path="/"):
         return f"http://127.0.0.1:{self.ports['http']}{path}"

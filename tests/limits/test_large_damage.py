@@ -87,7 +87,7 @@ def test_a_message_whose_body_is_damaged_is_a_dead_letter_and_the_next_one_comes
         assert received.body == fingerprint(b"small")
         receiver.settle()
         assert receiver.has_nothing()
-        told = [line for line in events(journal.gateway) if line["event"] == "the body of a large message cannot be read"]
+        told = [line for line in journal.gateway.events if line["event"] == "the body of a large message cannot be read"]
         assert [(line["queue"], line["level"]) for line in told] == [("large", "error")]
         client.close()
         amqp = CLIENTS["amqp"](journal.gateway)
@@ -110,7 +110,3 @@ def test_a_message_whose_body_is_damaged_is_a_dead_letter_and_the_next_one_comes
         admin.close()
         assert journal.gateway.is_running()
         journal.check_no_trace()
-
-
-def events(gateway):
-    return [json.loads(line) for line in (gateway.directory / "data/events.jsonl").read_text().splitlines()]

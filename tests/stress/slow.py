@@ -1,6 +1,5 @@
 """1,000 subscribers of one topic, of which 10 never read: the others do not notice."""
 
-import json
 import statistics
 
 from stress.load import Load, alternate, result
@@ -18,7 +17,7 @@ def measure(rows, journal, scale):
     with started(journal, LIMITS) as gateway:
         load, dropped_before = Load(gateway), 0
         for mode, options in {"QoS 0": (), "QoS 1": ("durable",)}.items():
-            seen, told_before = {}, len(events(gateway))
+            seen, told_before = {}, len(gateway.events)
             settings = {"body": 4096, "rate": 20, "paced_seconds": 2, "full_seconds": 12, "delivery_window": 256}
 
             def healthy(number):
@@ -42,7 +41,7 @@ def measure(rows, journal, scale):
             tell(rows, mode, found["healthy"], found["mixed"])
             rows.at_most(f"{mode}: RSS MiB, peak", peak(watch), 600)
             rows.true(f"{mode}: slow ones are seen in the metrics", any(slow_ones(value) == STALLED for _, value in seen["metrics"]))
-            told = {event.get("queue") for event in events(gateway)[told_before:] if "do not keep up" in event["event"]}
+            told = {event.get("queue") for event in gateway.events[told_before:] if "do not keep up" in event["event"]}
             stalled = {f"$session/some-{number}-{one}-s" for number in range(ROUNDS) for one in range(STALLED)}
             rows.equal(f"{mode}: of the slow ones, told by the event log", len(told & stalled), len(stalled))
             now = dropped(gateway)
@@ -52,11 +51,6 @@ def measure(rows, journal, scale):
 
 def dropped(gateway):
     return int(metrics(gateway).get("evergate_messages_dropped_total", 0))
-
-
-def events(gateway):
-    """What `_LOG` tells, from its file."""
-    return [json.loads(line) for line in (gateway.directory / "events.jsonl").read_text().splitlines()]
 
 
 def tell(rows, mode, healthy, mixed):
