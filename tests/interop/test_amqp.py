@@ -9,6 +9,7 @@ from proton.reactor import LinkOption
 from proton.utils import LinkDetached
 
 from interop.clients.proton_blocking import Proton
+from interop.coming import PATIENCE_SECONDS, QUIET_SECONDS, coming
 from interop.messages import Sent
 
 
@@ -33,17 +34,17 @@ def without_credit(client, address):
     return client.receiver
 
 
-def remaining(gateway, address):
+def remaining(gateway, address, count):
+    """What is left in a queue, where so many are expected, with the delivery counts."""
     client = Proton(gateway)
+
+    def receive(seconds):
+        message = client.receive_raw(seconds)
+        client.receiver.accept()
+        return int(bytes(message.body)), message.delivery_count
+
     client.subscribe(address)
-    found = []
-    try:
-        while True:
-            message = client.receive_raw(0.3)
-            client.receiver.accept()
-            found.append((int(bytes(message.body)), message.delivery_count))
-    except queue.Empty:
-        pass
+    [found] = coming(count, receive)
     client.close()
     return found
 
@@ -58,29 +59,30 @@ def flush(client):
     client.connection.create_sender("/queue/flush").close()
 
 
-def arrived(receiver, seconds, count):
-    """How many messages there are once there are `count`, or after so long."""
-    try:
-        receiver.connection.wait(lambda: len(receiver.fetcher.incoming) >= count, timeout=seconds)
-    except Timeout:
-        pass
+def arrived(receiver, count):
+    """How many messages there are, where `count` are expected, and a moment after that."""
+    for wanted, seconds in ((count, PATIENCE_SECONDS), (count + 1, QUIET_SECONDS)):
+        try:
+            receiver.connection.wait(lambda wanted=wanted: len(receiver.fetcher.incoming) >= wanted, timeout=seconds)
+        except Timeout:
+            pass
     return len(receiver.fetcher.incoming)
 
 
 def test_no_more_than_the_credit_comes(client, filled):
     receiver = without_credit(client, filled)
-    assert arrived(receiver, 0.3, 1) == 0
+    assert arrived(receiver, 0) == 0
     receiver.link.flow(3)
-    assert arrived(receiver, 0.5, 4) == 3
+    assert arrived(receiver, 3) == 3
     receiver.link.flow(2)
-    assert arrived(receiver, 0.5, 6) == 5
+    assert arrived(receiver, 5) == 5
 
 
 def test_drain_is_answered_when_there_is_nothing_more(client, filled):
     receiver = without_credit(client, filled)
     receiver.link.drain(50)
     client.connection.wait(lambda: receiver.link.credit == 0, timeout=5)
-    assert arrived(receiver, 0.3, 11) == 10
+    assert arrived(receiver, 10) == 10
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_the_outcome_says_what_becomes_of_a_message(gateway, client, queue_addre
         settle(client, state)
     client.unsubscribe()
     flush(client)
-    assert remaining(gateway, queue_address) == again
+    assert remaining(gateway, queue_address, len(again)) == again
 
 
 def test_rejected_goes_to_the_dead_messages(gateway, client, queue_address):
@@ -107,7 +109,7 @@ def test_rejected_goes_to_the_dead_messages(gateway, client, queue_address):
     client.subscribe(queue_address, credit=1)
     settle(client, Delivery.REJECTED)
     client.unsubscribe()
-    assert remaining(gateway, queue_address) == []
+    assert remaining(gateway, queue_address, 0) == []
     client.subscribe("/queue/_DMQ")
     body = None
     while body != b"0":  # there may be other tests' before it
@@ -122,7 +124,7 @@ def test_a_detach_gives_back_what_the_link_held(gateway, client, filled):
     for _ in range(5):
         client.receive_raw()
     client.unsubscribe()
-    assert [number for number, _ in remaining(gateway, filled)] == list(range(10))
+    assert [number for number, _ in remaining(gateway, filled, 10)] == list(range(10))
 
 
 @pytest.mark.parametrize("size", [600, 70_000, 5 * 1024 * 1024])

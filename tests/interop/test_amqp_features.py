@@ -1,7 +1,6 @@
 """AMQP 1.0 destinations: filters, browsing, subscriptions, dynamic nodes, what a message asks for."""
 
 import json
-import queue
 import time
 
 import pytest
@@ -11,6 +10,7 @@ from proton.utils import LinkDetached, SendException
 
 from interop.clients.paho import Paho
 from interop.clients.proton_blocking import Proton
+from interop.coming import bodies, coming
 from lib.gateway import Gateway
 
 
@@ -80,18 +80,6 @@ def send(client, address, *messages):
     sender.close()
 
 
-def bodies(client, seconds=0.3, accept=True):
-    """What comes, until nothing does."""
-    found = []
-    try:
-        while True:
-            found.append(client.receive_raw(seconds if found else 2).body)
-            if accept:
-                client.receiver.accept()
-    except queue.Empty:
-        return found
-
-
 def filters_in_force(client):
     """The filter set of the gateway's source."""
     data = client.receiver.link.remote_source.filter
@@ -106,16 +94,16 @@ def test_a_selector_on_a_queue_leaves_the_rest(client, queue_address):
     send(client, queue_address, *COLOURS)
     client.subscribe(queue_address, options=Selector("colour = 'red'"))
     assert "selector" in filters_in_force(client)
-    assert bodies(client) == ["1", "3", "5"]
+    assert bodies(client, 3) == ["1", "3", "5"]
     client.unsubscribe()
     client.subscribe(queue_address)
-    assert bodies(client) == ["0", "2", "4"]
+    assert bodies(client, 3) == ["0", "2", "4"]
 
 
 def test_a_selector_on_a_topic_stores_what_it_selects(client, topic_address):
     client.subscribe(topic_address, options=Selector("colour = 'red'"))
     send(client, topic_address, *COLOURS)
-    assert bodies(client) == ["1", "3", "5"]
+    assert bodies(client, 3) == ["1", "3", "5"]
 
 
 @pytest.mark.parametrize("pattern", ["/glob/{}/*/[bc]", "/regex/{}/.+/[bc]", "/topic/{}/+/b"])
@@ -123,7 +111,7 @@ def test_a_pattern_covers_topics_that_come_later(client, topic_address, pattern)
     client.subscribe(pattern.format(topic_address.name))
     for level in ("b", "d"):
         send(client, f"{topic_address.canonical}/x/{level}", Message(body=level))
-    assert bodies(client) == ["b"]
+    assert bodies(client, 1) == ["b"]
 
 
 def test_a_selector_that_is_none_is_refused_with_its_column(client, queue_address):
@@ -137,7 +125,7 @@ def test_no_local_is_of_topics(gateway, client, topic_address, queue_address):
     other = Proton(gateway)
     send(client, topic_address, Message(body="own"))
     send(other, topic_address, Message(body="other's"))
-    assert bodies(client) == ["other's"]
+    assert bodies(client, 1) == ["other's"]
     other.close()
     client.unsubscribe()
     client.subscribe(queue_address, options=NoLocal())
@@ -149,11 +137,11 @@ def test_copies_leave_the_queue_as_it_is(client, queue_address):
     for _ in range(2):
         client.subscribe(queue_address, options=Copy())
         assert client.receiver.link.remote_source.distribution_mode == Terminus.DIST_MODE_COPY
-        assert bodies(client) == ["0", "1", "2", "3", "4", "5"]
+        assert bodies(client, 6) == ["0", "1", "2", "3", "4", "5"]
         client.unsubscribe()
     client.subscribe(queue_address)
     assert client.receiver.link.remote_source.distribution_mode == Terminus.DIST_MODE_MOVE
-    assert len(bodies(client)) == 6
+    assert len(bodies(client, 6)) == 6
 
 
 @pytest.mark.parametrize("name", ["evergate:stream-offset", "rabbitmq:stream-offset-spec"])
@@ -165,25 +153,24 @@ def test_a_stream_begins_where_the_filter_says(ruled, name):
     time.sleep(0.05)
     send(ruled, address, *[Message(body=str(n), durable=True) for n in range(3, 5)])
 
-    def read(start):
-        ruled.subscribe(address, options=StreamOffset(start, name))
-        found = []
-        try:
-            while True:
-                message = ruled.receive_raw(0.5)
-                ruled.receiver.accept()
-                found.append((message.body, message.annotations[symbol("x-stream-offset")]))
-        except queue.Empty:
-            ruled.unsubscribe()
-            return found
+    def receive(seconds):
+        message = ruled.receive_raw(seconds)
+        ruled.receiver.accept()
+        return message.body, message.annotations[symbol("x-stream-offset")]
 
-    everything = read("first")
+    def read(start, count):
+        ruled.subscribe(address, options=StreamOffset(start, name))
+        [found] = coming(count, receive)
+        ruled.unsubscribe()
+        return found
+
+    everything = read("first", 5)
     assert [body for body, _ in everything] == ["0", "1", "2", "3", "4"]
-    assert read("first") == everything, "nothing was taken"
-    assert read("last") == everything[4:]
-    assert read("next") == []
-    assert read(later) == everything[3:]
-    assert read(ulong(everything[2][1])) == everything[2:]
+    assert read("first", 5) == everything, "nothing was taken"
+    assert read("last", 1) == everything[4:]
+    assert read("next", 0) == []
+    assert read(later, 2) == everything[3:]
+    assert read(ulong(everything[2][1]), 3) == everything[2:]
 
 
 def test_a_durable_subscription_is_the_containers_and_the_names(gateway, client, topic_address):
@@ -195,12 +182,12 @@ def test_a_durable_subscription_is_the_containers_and_the_names(gateway, client,
     subscriber().connection.close()
     send(client, topic_address, Message(body="meanwhile", durable=True))
     again = subscriber()
-    assert bodies(again) == ["meanwhile"]
+    assert bodies(again, 1) == ["meanwhile"]
     again.unsubscribe()  # closes the link: the subscription ends
     again.close()
     send(client, topic_address, Message(body="nobody's", durable=True))
     anew = subscriber()
-    assert bodies(anew) == []
+    assert bodies(anew, 0) == []
     anew.unsubscribe()
     anew.close()
 
@@ -217,12 +204,12 @@ def test_a_subscription_lives_for_its_timeout(gateway, client, topic_address):
     first.drop()
     send(client, topic_address, Message(body="meanwhile", durable=True))
     second = subscriber(1)
-    assert bodies(second) == ["meanwhile"]
+    assert bodies(second, 1) == ["meanwhile"]
     second.connection.close()
     time.sleep(2)
     send(client, topic_address, Message(body="nobody's", durable=True))
     third = subscriber(1)
-    assert bodies(third) == []
+    assert bodies(third, 0) == []
     third.close()
 
 
@@ -247,7 +234,7 @@ def test_durable_consumers_of_all_containers_take_turns(gateway, client, topic_a
     for one in both:
         one.subscribe(topic_address, name=f"{group}|global", options=shared)
     send(client, topic_address, *[Message(body=n) for n in range(10)])
-    found = [bodies(one) for one in both]
+    found = coming(10, *(one.receive_body for one in both))
     assert sorted(found[0] + found[1]) == list(range(10))
     assert found[0] and found[1]
     for one in both:
@@ -291,21 +278,21 @@ def test_a_relay_refuses_one_message_and_goes_on(client, queue_address):
         assert refused.value.state == Delivery.REJECTED
     relay.send(Message(body="good", address=queue_address.canonical))
     client.subscribe(queue_address)
-    assert bodies(client) == ["good"]
+    assert bodies(client, 1) == ["good"]
 
 
 def test_delivery_is_put_off(client, queue_address):
-    at = int(time.time() * 1000) + 1200
-    later = Message(body="later", durable=True, annotations={symbol("x-opt-delivery-time"): at})
-    soon = Message(body="soon", durable=True, annotations={symbol("x-opt-delivery-delay"): 400})
-    send(client, queue_address, later, soon, Message(body="now"))
     client.subscribe(queue_address)
-    assert bodies(client, seconds=0.2) == ["now"]
-    assert client.receive_raw(2).body == "soon"
-    client.receiver.accept()
-    assert client.receive_raw(3).body == "later"
+    start = int(time.time() * 1000)
+    at = start + 2000
+    later = Message(body="later", durable=True, annotations={symbol("x-opt-delivery-time"): at})
+    soon = Message(body="soon", durable=True, annotations={symbol("x-opt-delivery-delay"): 1000})
+    send(client, queue_address, later, soon, Message(body="now"))
+    assert client.receive_body(5) == "now"
+    assert client.receive_body(5) == "soon"
+    assert time.time() * 1000 >= start + 1000
+    assert client.receive_body(5) == "later"
     assert time.time() * 1000 >= at
-    client.receiver.accept()
 
 
 def test_a_wish_that_is_not_understood_is_rejected(client, queue_address):
@@ -320,7 +307,7 @@ def test_a_message_is_stored_once(ruled):
     again = Message(body="again", properties={"_AMQ_DUPL_ID": "a"})
     send(ruled, "/queue/once", first, again, Message(body="other", properties={"_AMQ_DUPL_ID": "b"}))
     ruled.subscribe("/queue/once")
-    assert bodies(ruled) == ["first", "other"]
+    assert bodies(ruled, 2) == ["first", "other"]
 
 
 def conditions(gateway, address, count):
@@ -359,7 +346,7 @@ def test_a_subscription_may_begin_with_what_is_retained(gateway, client, topic_a
     client.receiver.accept()
     client.unsubscribe()
     client.subscribe(topic_address)
-    assert bodies(client) == []
+    assert bodies(client, 0) == []
     mqtt.close()
 
 

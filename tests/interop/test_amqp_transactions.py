@@ -7,6 +7,7 @@ from proton import Delivery, Message
 from proton.handlers import TransactionHandler
 
 from interop.clients.proton_blocking import Proton
+from interop.coming import coming
 from lib.gateway import Gateway
 
 SECONDS = 10
@@ -84,18 +85,18 @@ class Transaction(TransactionHandler):
         return self.outcome()
 
 
-def bodies(client, address, seconds=0.5):
-    """What is in a queue, with the delivery counts."""
+def bodies(client, address, count):
+    """What is in a queue, where so many are expected, with the delivery counts."""
+
+    def receive(seconds):
+        message = client.receive_raw(seconds)
+        client.receiver.accept()
+        return message.body, message.delivery_count
+
     client.subscribe(address)
-    found = []
-    try:
-        while True:
-            message = client.receive_raw(seconds)
-            client.receiver.accept()
-            found.append((message.body, message.delivery_count))
-    except queue.Empty:
-        client.unsubscribe()
-        return found
+    [found] = coming(count, receive)
+    client.unsubscribe()
+    return found
 
 
 def fill(client, address, *values):
@@ -116,14 +117,14 @@ def test_a_commit_publishes_everything_at_once(client, other, queue_address, top
     assert other.receive_raw().body == "c"
     other.receiver.accept()
     other.unsubscribe()
-    assert bodies(other, queue_address) == [("a", 0), ("b", 0)]
+    assert bodies(other, queue_address, 2) == [("a", 0), ("b", 0)]
 
 
 def test_a_rollback_publishes_nothing(client, other, queue_address):
     transaction = Transaction(client)
     transaction.send(queue_address, "a")
     assert transaction.abort() == "aborted"
-    assert bodies(other, queue_address) == []
+    assert bodies(other, queue_address, 0) == []
 
 
 @pytest.mark.parametrize("settle", [False, True], ids=["settled by the gateway", "settled by the client"])
@@ -134,7 +135,7 @@ def test_what_was_accepted_is_gone_after_the_commit(client, other, queue_address
     assert transaction.receive(client, 2) == [0, 1]
     assert transaction.commit() == "committed"
     client.unsubscribe()
-    assert bodies(other, queue_address) == [(2, 0)]
+    assert bodies(other, queue_address, 1) == [(2, 0)]
 
 
 @pytest.mark.parametrize("settle, count", [(False, 0), (True, 1)], ids=["then released", "settled by the client"])
@@ -145,7 +146,7 @@ def test_what_was_accepted_is_back_after_a_rollback(client, other, queue_address
     assert transaction.receive(client, 1) == [0]
     assert transaction.abort() == "aborted"
     client.unsubscribe()
-    assert bodies(other, queue_address) == [(0, count)]
+    assert bodies(other, queue_address, 1) == [(0, count)]
 
 
 def test_a_lost_connection_rolls_back(gateway, other, queue_address):
@@ -157,7 +158,7 @@ def test_a_lost_connection_rolls_back(gateway, other, queue_address):
     transaction.send(queue_address, 1)
     lost.drop()
     lost.connection.container.process()  # so that the socket is closed
-    found = bodies(other, queue_address, 2)
+    found = bodies(other, queue_address, 1)
     assert [body for body, _ in found] == [0]
 
 
@@ -166,9 +167,9 @@ def test_transactions_do_not_see_each_other(client, other, queue_address):
     first.send(queue_address, "first")
     second.send(queue_address, "second")
     assert second.commit() == "committed"
-    assert bodies(other, queue_address) == [("second", 0)]
+    assert bodies(other, queue_address, 1) == [("second", 0)]
     assert first.commit() == "committed"
-    assert bodies(other, queue_address) == [("first", 0)]
+    assert bodies(other, queue_address, 1) == [("first", 0)]
 
 
 def test_a_commit_in_doubt_is_asked_again_on_a_new_connection(gateway, client, other, queue_address):
@@ -181,7 +182,7 @@ def test_a_commit_in_doubt_is_asked_again_on_a_new_connection(gateway, client, o
     assert again.commit() == "committed"
     again.transaction.id = own
     assert again.abort() == "aborted"
-    assert bodies(other, queue_address) == [("a", 0)]
+    assert bodies(other, queue_address, 1) == [("a", 0)]
 
 
 def test_an_unknown_transaction_is_refused(client):
@@ -212,6 +213,6 @@ def test_a_commit_survives_a_kill_and_what_was_not_committed_does_not():
         again = Transaction(client)
         again.transaction.id = identity
         assert again.commit() == "committed", "the outcome is remembered"
-        assert [body for body, _ in bodies(client, source)] == [1]
-        assert bodies(client, target) == [("moved", 0)]
+        assert [body for body, _ in bodies(client, source, 1)] == [1]
+        assert bodies(client, target, 1) == [("moved", 0)]
         client.close()

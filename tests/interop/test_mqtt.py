@@ -6,6 +6,7 @@ import queue
 import pytest
 
 from interop.clients.paho import Paho
+from interop.coming import coming
 from interop.messages import Address, Sent
 
 _names = itertools.count(1)
@@ -170,14 +171,8 @@ def test_each_message_goes_to_one_of_those_who_share(client, other, topic_addres
     target = Address("queue", topic_address.name) if shared.startswith("$queue") else topic_address
     for number in range(100):
         client.publish(target, Sent(str(number).encode(), durable=True))
-    seen = []
-    for subscriber in (client, other):
-        try:
-            while True:
-                seen.append(int(subscriber.receive(0.5).body))
-        except queue.Empty:
-            pass
-    assert sorted(seen) == list(range(100))
+    found = coming(100, client.receive, other.receive)
+    assert sorted(int(received.body) for came in found for received in came) == list(range(100))
 
 
 def test_many_messages_keep_their_order(client, other, topic_address):

@@ -1,6 +1,7 @@
 """Looking at a queue without taking: MQTT 5's user property `browse` (docs/protocols/mqtt.md)."""
 
 from interop.clients.mqtt5 import Mqtt5
+from interop.coming import bodies
 
 
 def test_browsing_takes_nothing(gateway, queue_address):
@@ -8,8 +9,8 @@ def test_browsing_takes_nothing(gateway, queue_address):
     for number in range(3):
         client.send(queue_address.mqtt, str(number))
     assert client.ask(queue_address.mqtt, browse="true")[0] == 1
-    assert client.bodies() == ["0", "1", "2"]
+    assert bodies(client, 3) == ["0", "1", "2"]
     other.ask(queue_address.mqtt)
-    assert other.bodies() == ["0", "1", "2"]
+    assert bodies(other, 3) == ["0", "1", "2"]
     client.close()
     other.close()

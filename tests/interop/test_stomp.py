@@ -1,11 +1,11 @@
 """STOMP beyond the matrix: receipts, acknowledgement modes, heart-beats, errors."""
 
 import queue
-import time
 
 import pytest
 
 from interop.clients.stomp_py import StompPy
+from interop.coming import coming
 from interop.messages import Sent
 
 
@@ -28,17 +28,16 @@ def frames(client, count):
     return [client.receive_raw(settle=False) for _ in range(count)]
 
 
-def remaining(gateway, address):
-    """What another consumer finds, and whether it is flagged."""
+def remaining(gateway, address, count):
+    """What another consumer finds, where so many are expected, and whether it is flagged."""
     with_ack = StompPy(gateway)
+
+    def receive(seconds):
+        received = with_ack.receive(seconds)
+        return int(received.body), received.redelivered
+
     with_ack.subscribe(address)
-    found = []
-    try:
-        while True:
-            received = with_ack.receive(0.3)
-            found.append((int(received.body), received.redelivered))
-    except queue.Empty:
-        pass
+    [found] = coming(count, receive)
     with_ack.close()
     return found
 
@@ -56,7 +55,7 @@ def test_ack_auto_settles_what_it_sends(gateway, filled):
     client.subscribe(filled, ack="auto")
     frames(client, 10)
     client.close()
-    assert remaining(gateway, filled) == []
+    assert remaining(gateway, filled, 0) == []
 
 
 def test_ack_client_is_cumulative(gateway, filled):
@@ -65,7 +64,7 @@ def test_ack_client_is_cumulative(gateway, filled):
     received = frames(client, 10)
     client.confirmed(lambda receipt: client.connection.ack(received[5].headers["ack"], receipt=receipt))
     client.close()
-    assert remaining(gateway, filled) == [(number, True) for number in range(6, 10)]
+    assert remaining(gateway, filled, 4) == [(number, True) for number in range(6, 10)]
 
 
 def test_ack_client_individual_is_not(gateway, filled):
@@ -74,7 +73,7 @@ def test_ack_client_individual_is_not(gateway, filled):
     received = frames(client, 10)
     client.confirmed(lambda receipt: client.connection.ack(received[5].headers["ack"], receipt=receipt))
     client.close()
-    assert remaining(gateway, filled) == [(number, True) for number in range(10) if number != 5]
+    assert remaining(gateway, filled, 9) == [(number, True) for number in range(10) if number != 5]
 
 
 def test_a_lost_connection_gives_back_what_it_held(gateway, filled):
@@ -82,11 +81,7 @@ def test_a_lost_connection_gives_back_what_it_held(gateway, filled):
     client.subscribe(filled)
     frames(client, 10)
     client.drop()
-    found = []
-    deadline = time.monotonic() + 10
-    while len(found) < 10 and time.monotonic() < deadline:
-        found += remaining(gateway, filled)
-    assert found == [(number, True) for number in range(10)]
+    assert remaining(gateway, filled, 10) == [(number, True) for number in range(10)]
 
 
 def test_nack_does_not_lose_the_rest(gateway, filled):
@@ -95,7 +90,7 @@ def test_nack_does_not_lose_the_rest(gateway, filled):
     received = frames(client, 10)
     client.confirmed(lambda receipt: client.connection.nack(received[0].headers["ack"], receipt=receipt))
     client.close()
-    assert [number for number, _ in remaining(gateway, filled) if number != 0] == list(range(1, 10))
+    assert [number for number, _ in remaining(gateway, filled, 9)] == list(range(1, 10))
 
 
 def test_the_prefetch_count_is_kept(client, filled):
@@ -125,4 +120,4 @@ def test_a_receipt_of_disconnect_means_that_all_before_was_taken(gateway, queue_
     for number in range(200):
         client.connection.send(queue_address.canonical, str(number), headers={"persistent": "true"})
     client.confirmed(lambda receipt: client.connection.send_frame("DISCONNECT", {"receipt": receipt}))
-    assert [number for number, _ in remaining(gateway, queue_address)] == list(range(200))
+    assert [number for number, _ in remaining(gateway, queue_address, 200)] == list(range(200))

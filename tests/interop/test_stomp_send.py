@@ -1,11 +1,11 @@
 """Headers of a SEND that ask something of the gateway (docs/protocols/stomp.md)."""
 
-import queue
 import time
 
 import pytest
 
 from interop.clients.stomp_py import StompPy
+from interop.coming import bodies, coming
 from interop.messages import Address, Sent
 from lib.gateway import Gateway
 
@@ -58,15 +58,6 @@ def send_as(client, address, body, headers):
         address.canonical, body, headers={"receipt": receipt, "persistent": "true", **headers}))
 
 
-def bodies(client, seconds=0.5):
-    found = []
-    try:
-        while True:
-            found.append(client.receive_raw(seconds).body.decode())
-    except queue.Empty:
-        return found
-
-
 @pytest.mark.parametrize("name", ["ttl", "expiration"])
 def test_a_message_expires_after_a_while(client, queue_address, name):
     send(client, queue_address, "short", **{name: 300})
@@ -96,7 +87,7 @@ def test_what_waits_is_delivered_by_priority(client, queue_address):
     for priority in (1, 9, 5, 9):
         send(client, queue_address, str(priority), priority=priority)
     client.subscribe(queue_address)
-    assert bodies(client) == ["9", "9", "5", "1"]
+    assert bodies(client, 4) == ["9", "9", "5", "1"]
 
 
 @pytest.mark.parametrize("header", ["group-id", "JMSXGroupID"])
@@ -106,7 +97,7 @@ def test_messages_of_a_group_go_to_one_consumer_in_order(gateway, client, queue_
         consumer.subscribe(queue_address, **{"prefetch-count": "1"})
     for number in range(20):
         send_as(client, queue_address, str(number), {header: f"g{number % 2}"})
-    found = [bodies(consumer) for consumer in consumers]
+    found = coming(20, *(consumer.receive_body for consumer in consumers))
     for consumer in consumers:
         consumer.close()
     assert sorted(int(body) for part in found for body in part) == list(range(20))
@@ -122,7 +113,7 @@ def test_a_duplicate_is_confirmed_and_not_stored(strict_client, header):
     for body, identity in (("first", "a"), ("again", "a"), ("other", "b")):
         send_as(strict_client, address, body, {header: identity})
     strict_client.subscribe(address)
-    assert bodies(strict_client) == ["first", "other"]
+    assert bodies(strict_client, 2) == ["first", "other"]
 
 
 def test_a_full_queue_that_refuses_is_an_error_with_the_receipt(strict_client):

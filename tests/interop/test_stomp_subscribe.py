@@ -1,11 +1,10 @@
 """Headers of a SUBSCRIBE, NACK, and temporary destinations (docs/protocols/stomp.md)."""
 
-import queue
-
 import pytest
 
 from interop.clients.paho import Paho
 from interop.clients.stomp_py import StompPy
+from interop.coming import bodies
 from interop.messages import Address, Sent
 from lib.gateway import Gateway
 
@@ -38,15 +37,6 @@ def other(gateway):
     opened.close()
 
 
-def bodies(client, seconds=0.5):
-    found = []
-    try:
-        while True:
-            found.append(client.receive_raw(seconds).body.decode())
-    except queue.Empty:
-        return found
-
-
 def fill(client, address, count=3, **properties):
     for number in range(count):
         client.publish(address, Sent(str(number).encode(), durable=True, properties=properties))
@@ -56,9 +46,9 @@ def test_a_selector_takes_from_a_queue_what_it_selects(client, other, queue_addr
     for number, colour in enumerate(("red", "blue", "red")):
         client.publish(queue_address, Sent(str(number).encode(), durable=True, properties={"colour": colour}))
     client.subscribe(queue_address, selector="colour = 'red'")
-    assert bodies(client) == ["0", "2"]
+    assert bodies(client, 2) == ["0", "2"]
     other.subscribe(queue_address)
-    assert bodies(other) == ["1"]
+    assert bodies(other, 1) == ["1"]
 
 
 @pytest.mark.parametrize("headers", [{}, {"shared": "group"}], ids=["own", "shared"])
@@ -66,7 +56,7 @@ def test_a_selector_filters_a_topic(client, other, topic_address, headers):
     client.subscribe(topic_address, selector="colour = 'red' OR JMSPriority > 6", **headers)
     for priority in (4, 9):
         other.publish(topic_address, Sent(str(priority).encode(), durable=True, priority=priority))
-    assert bodies(client) == ["9"]
+    assert bodies(client, 1) == ["9"]
 
 
 def test_stompjs_selects_and_is_told_of_a_bad_selector(open_client, other, queue_address):
@@ -89,10 +79,10 @@ def test_consumers_of_higher_priority_are_served_first(client, other, queue_addr
     client.subscribe(queue_address, **{"consumer-priority": "-1"})
     other.subscribe(queue_address, **{"consumer-priority": "5"})
     fill(client, queue_address)
-    assert bodies(other) == ["0", "1", "2"]
+    assert bodies(other, 3) == ["0", "1", "2"]
     other.unsubscribe()
     fill(client, queue_address)
-    assert bodies(client) == ["0", "1", "2"]
+    assert bodies(client, 3) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("client_id", [None, "me"])
@@ -101,7 +91,7 @@ def test_no_local_leaves_out_what_the_connection_itself_sends(gateway, other, to
     client.subscribe(topic_address, **{"no-local": "true"})
     client.publish(topic_address, Sent(b"mine", durable=True))
     other.publish(topic_address, Sent(b"theirs", durable=True))
-    assert bodies(client) == ["theirs"]
+    assert bodies(client, 1) == ["theirs"]
     client.close()
 
 
@@ -198,7 +188,7 @@ def test_temporary_topics_belong_to_one_connection(gateway, client, other, queue
     answer(third, queue_address)
     third.close()
     assert client.receive_raw().body == b"answer"
-    assert bodies(other, 0.2) == []
+    assert bodies(other, 0) == []
 
 
 @pytest.mark.parametrize(
@@ -215,7 +205,7 @@ def test_patterns_pick_up_topics_that_come_later(client, other, topic_address, p
     client.subscribe(pattern.format(base), **headers)
     for name in [*others, *matching]:
         other.publish(Address("topic", name.format(base)), Sent(name.encode(), durable=True))
-    assert bodies(client) == matching
+    assert bodies(client, len(matching)) == matching
 
 
 @pytest.mark.parametrize(

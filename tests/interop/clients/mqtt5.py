@@ -42,13 +42,8 @@ class Mqtt5(Paho):
         self.client.unsubscribe(topic)
         assert done.get(timeout=10)
 
-    def bodies(self, seconds=0.5):
-        found = []
-        try:
-            while True:
-                found.append(self.receive_raw(seconds).payload.decode())
-        except queue.Empty:
-            return found
+    def receive_body(self, seconds):
+        return self.receive_raw(seconds).payload.decode()
 
 
 def user_properties(message):

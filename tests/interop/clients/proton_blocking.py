@@ -46,6 +46,11 @@ class Proton:
         except Timeout:
             raise queue.Empty from None
 
+    def receive_body(self, seconds):
+        body = self.receive_raw(seconds).body
+        self.receiver.accept()
+        return body
+
     def receive(self, seconds=SECONDS):
         message = self.receive_raw(seconds)
         self.receiver.accept()

@@ -92,6 +92,9 @@ class StompPy(stomp.ConnectionListener):
             self.connection.ack(frame.headers["ack"])
         return frame
 
+    def receive_body(self, seconds):
+        return self.receive_raw(seconds).body.decode()
+
     def receive(self, seconds=SECONDS):
         frame = self.receive_raw(seconds)
         headers = {name: value for name, value in frame.headers.items() if name not in OWN}
