@@ -1,9 +1,11 @@
 """kill -9 while large bodies come in, wait and go out: whole after the restart, or without a trace."""
 
+import contextlib
 import random
 
 import pytest
 
+from interop.test_admin import Admin
 from limits.streaming import CLIENTS, fingerprint
 from limits.test_limits import until
 from limits.trace import JOURNALS, MIB, Journal
@@ -16,6 +18,13 @@ every_client = pytest.mark.parametrize("name", CLIENTS)
 
 def start(kind):
     return Journal(kind, message_bytes_max="1 MiB")
+
+
+def waiting(gateway):
+    """How many messages are in queues; their bodies are in queues of their own."""
+    with contextlib.closing(Admin(gateway)) as admin:
+        queues = admin.result("queue.list", private=True)["queues"]
+    return sum(queue["messages"] for queue in queues if not queue["name"].startswith("$body/"))
 
 
 @every_journal
@@ -62,7 +71,8 @@ def test_a_body_of_two_subscriptions_stays_for_the_second_over_restarts(kind):
         CLIENTS["stomp"](journal.gateway).send("/topic/large", BODY)
         assert receivers[0].receive().body == fingerprint(BODY)
         receivers[0].settle()
-        until(lambda: journal.live_bytes() > MIB, "still there")
+        until(lambda: waiting(journal.gateway) == 1, "AMQP's acknowledgement has come")
+        assert journal.live_bytes() > MIB, "still there"
         # A STOMP receipt behind the acknowledgement of AMQP: by then that one is committed, too.
         CLIENTS["stomp"](journal.gateway).send("/queue/other", b"small")
         journal.crash()

@@ -87,10 +87,12 @@ def test_mqtt(gateway, secure, websocket):
 
 class Answers(stomp.ConnectionListener):
     def __init__(self):
-        self.errors, self.messages, self.arrived = [], [], threading.Event()
+        self.errors, self.messages = [], []
+        self.refused, self.arrived = threading.Event(), threading.Event()
 
     def on_error(self, frame):
         self.errors.append(frame.headers.get("message", ""))
+        self.refused.set()
 
     def on_message(self, frame):
         self.messages.append(frame.body)
@@ -108,6 +110,7 @@ def stomp_login(gateway, secure, user, password):
     try:
         connection.connect(user, password, wait=True)
     except stomp.exception.ConnectFailedException:
+        assert answers.refused.wait(SECONDS)  # stomp.py raises before it hands over the ERROR
         return answers.errors
     connection.subscribe("/topic/secret/#", id="1")
     connection.send("/topic/secret/topic", "x")
