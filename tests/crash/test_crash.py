@@ -45,8 +45,7 @@ class House:
         self.postgres.kill()
         died_at = time.monotonic()
         publisher.target += 1  # so that there is something to commit
-        time.sleep(IN_FLIGHT_SECONDS)
-        confirmed = len(publisher.confirmed)
+        confirmed = publisher.wait_quiet(IN_FLIGHT_SECONDS, GATEWAY_ENDS_SECONDS)
         while self.gateway.is_running() and self.gateway.is_ready():
             assert time.monotonic() < died_at + GATEWAY_ENDS_SECONDS, "ready, without its journal"
             time.sleep(0.05)

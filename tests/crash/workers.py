@@ -101,6 +101,10 @@ class Publisher(Worker):
         """Until so many are confirmed; the time to wait starts anew with each confirm."""
         wait_progress(self, lambda: len(self.confirmed), count, seconds)
 
+    def wait_quiet(self, seconds, most):
+        """Until no confirm has come for so long. How many have."""
+        return wait_quiet(self.confirmed, seconds, most)
+
 
 class Consumer(Worker):
     """Acknowledges in batches of `batch`; what is left of one after a quiet moment too."""
@@ -160,17 +164,24 @@ class Consumer(Worker):
 
     def wait_quiet(self, seconds):
         """Until nothing has come for so long."""
-        count, since = -1, time.monotonic()
-        while time.monotonic() - since < seconds:
-            time.sleep(0.05)
-            if len(self.deliveries) != count:
-                count, since = len(self.deliveries), time.monotonic()
+        wait_quiet(self.deliveries, seconds)
 
     def wait_seen(self, count, seconds):
         wait_progress(self, lambda: len(self.seen), count, seconds)
 
     def wait_acknowledged(self, count, seconds):
         wait_progress(self, lambda: len(self.acknowledged), count, seconds)
+
+
+def wait_quiet(growing, seconds, most=float("inf")):
+    """Until it has not grown for so long, or after the most. Its length by then."""
+    begin = since = time.monotonic()
+    count = -1
+    while time.monotonic() - since < seconds and time.monotonic() - begin < most:
+        time.sleep(0.05)
+        if len(growing) != count:
+            count, since = len(growing), time.monotonic()
+    return count
 
 
 def wait_progress(worker, value, wanted, seconds):

@@ -31,7 +31,8 @@ class NodeDriver:
         for line in self.process.stdout:
             report = json.loads(line)
             if "message" in report:
-                self.inboxes[report["client"]].put(report["message"])
+                if inbox := self.inboxes.get(report["client"]):  # closed: what was on its way concerns nobody
+                    inbox.put(report["message"])
             else:
                 self._answers[report["number"]].put(report)
 
