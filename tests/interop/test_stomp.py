@@ -7,6 +7,7 @@ import pytest
 from interop.clients.stomp_py import StompPy
 from interop.coming import coming
 from interop.messages import Sent
+from lib.gateway import Gateway
 
 
 @pytest.fixture
@@ -102,10 +103,12 @@ def test_the_prefetch_count_is_kept(client, filled):
     frames(client, 1)
 
 
-def test_heart_beats_keep_a_silent_connection(gateway):
-    client = StompPy(gateway, heartbeats=(500, 500))
-    assert not client.disconnected.wait(4)
-    client.close()
+def test_heart_beats_keep_a_silent_connection():
+    # Shorter than by default: two seconds of silence end it.
+    with Gateway(environment={"EVERGATE__STOMP__HEARTBEAT_SECONDS": "1"}) as own:
+        client = StompPy(own, heartbeats=(1000, 1000))
+        assert not client.disconnected.wait(5)
+        client.close()
 
 
 def test_what_is_refused_is_said_and_the_connection_closed(gateway):
