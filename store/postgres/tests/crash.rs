@@ -100,6 +100,11 @@ async fn a_cancelled_wait_for_the_standby_is_a_failed_commit() {
     let client = database.client().await;
     client.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
     client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let names = "SHOW synchronous_standby_names";
+    while client.query_one(names, &[]).await.unwrap().get::<_, &str>(0) != "nobody" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The checkpointer, which tells the commits, is told when this session is.
     tokio::time::sleep(Duration::from_millis(300)).await;
     for size in [1, 500] {
         let writing = tokio::spawn(async move {

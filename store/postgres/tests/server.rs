@@ -119,7 +119,7 @@ async fn a_server_that_is_starting_is_waited_for() {
     PostgresJournal::connect(&url, database.options).await.unwrap();
     assert_eq!(proxy.refusals_left(), 0);
     proxy.refuse(100);
-    let hasty = Options { start_patience: Duration::from_millis(300), ..database.options };
+    let hasty = Options { start_patience: Duration::from_secs(1), ..database.options };
     let error = PostgresJournal::connect(&url, hasty).await;
     assert!(matches!(&error, Err(JournalError::Open(text)) if text.contains("starting up [57P03]")), "{error:?}");
     assert!((80..=98).contains(&proxy.refusals_left()), "{} refusals left", proxy.refusals_left());
@@ -153,7 +153,8 @@ async fn a_reader_that_holds_the_tables_does_not_stop_commits() {
     reader.batch_execute("BEGIN; SELECT count(*) FROM evergate.live").await.unwrap();
     let slowest = flow(&mut journal, 100).await;
     println!("slowest commit while the view is held: {slowest:?}");
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    // One that waits for the tables waits for the reader, which goes on after this.
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     reader.batch_execute("COMMIT").await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     for _ in 0..40 {

@@ -12,6 +12,8 @@ use evergate_sqlite::{FILE_NAME, Options, SqliteJournal};
 
 const CHILD: &str = "EVERGATE_TEST_SQLITE_CHILD";
 const LIVE: u64 = 30;
+/// What a child confirms at least before it is killed.
+const ROUNDS: usize = 20;
 
 fn open(directory: &std::path::Path) -> Result<SqliteJournal, JournalError> {
     SqliteJournal::open(directory, Options { checkpoint_pages: 50, ..Options::default() })
@@ -45,7 +47,6 @@ async fn a_killed_process_leaves_a_prefix_with_everything_confirmed() {
         return write_for_ever(directory.as_ref()).await;
     }
     let directory = tempfile::tempdir().unwrap();
-    let mut confirmed = 0;
     for crash in 0..8_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "a_killed_process_leaves_a_prefix_with_everything_confirmed", "--nocapture"])
@@ -54,21 +55,19 @@ async fn a_killed_process_leaves_a_prefix_with_everything_confirmed() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        // It ends when the child is dead: every round that the child confirmed is read.
-        let reading = std::thread::spawn(move || {
-            let lines = lines.lines().map_while(Result::ok);
-            lines.filter_map(|line| line.strip_prefix("round ")?.parse::<u64>().ok()).last()
-        });
-        tokio::time::sleep(Duration::from_millis(60 + crash * 37)).await;
+        let mut rounds =
+            lines.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("round ")?.parse().ok());
+        // It is killed somewhere behind so many rounds; every round that it confirmed until then is read.
+        let seen: Option<u64> = rounds.by_ref().take(ROUNDS).last();
+        tokio::time::sleep(Duration::from_millis(crash * 7)).await;
         child.kill().unwrap();
         child.wait().unwrap();
-        confirmed = reading.join().unwrap().unwrap_or(confirmed);
+        let confirmed = rounds.last().or(seen).expect("rounds");
         let mut journal = open(directory.path()).unwrap();
         let found = journal.recover().await.unwrap();
         let round: u64 =
             found.state.first().map_or(0, |(.., value)| std::str::from_utf8(value).unwrap().parse().unwrap());
         assert!(round == confirmed || round == confirmed + 1, "crash {crash}: {round}, {confirmed} confirmed");
-        confirmed = round;
         let all = journal.reader().load(QueueId(1), Seq(0), Seq(u64::MAX), usize::MAX, u64::MAX).await.unwrap();
         let places: Vec<u64> = all.messages.iter().map(|(seq, _)| seq.0).collect();
         let rounds = (round + 1).saturating_sub(LIVE).max(1)..=round;
@@ -76,7 +75,6 @@ async fn a_killed_process_leaves_a_prefix_with_everything_confirmed() {
         assert_eq!(places, expected, "crash {crash}, round {round}");
         Box::new(journal).close().await.unwrap();
     }
-    assert!(confirmed > 100, "only {confirmed} rounds were written");
 }
 
 async fn write_for_ever(directory: &std::path::Path) {

@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::support::{MadeUp, serve, serve_with};
+use super::support::{MadeUp, Served, serve, serve_with};
 use crate::live::STREAMS_MAX;
 
 /// The next event's data.
@@ -23,12 +23,24 @@ async fn event(reader: &mut BufReader<TcpStream>) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn an_overview_comes_at_once_and_then_each_second() {
+async fn an_overview_comes_at_once() {
+    // A busy machine is late now and then; who waits for a second to pass is so each time.
+    let mut least = Duration::MAX;
+    for _ in 0..5 {
+        let served = serve(MadeUp::default()).await;
+        let start = Instant::now();
+        event(&mut BufReader::new(served.open_live("").await)).await;
+        least = least.min(start.elapsed());
+    }
+    assert!(least < Duration::from_millis(500), "{least:?}");
+}
+
+#[tokio::test]
+async fn overviews_come_each_second_and_with_what_was_asked_for() {
     let served = serve(MadeUp::default()).await;
     let start = Instant::now();
     let mut reader = BufReader::new(served.open_live("?limit=1&filter=orders").await);
     let first = event(&mut reader).await;
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     assert_eq!(first["destinations"]["rows"].as_array().unwrap().len(), 1);
     assert_eq!(first["connections"]["matching"], 0);
     let second = event(&mut reader).await;
@@ -65,8 +77,18 @@ async fn streams_are_counted_and_a_place_comes_free_when_its_reader_goes() {
     assert!(answer.json()["error"].is_string());
     readers.clear();
     // The server notices with its next write.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    event(&mut BufReader::new(served.open_live("").await)).await;
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !is_served(&served).await {
+        assert!(Instant::now() < deadline, "no place came free");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Whether a new reader has a place.
+async fn is_served(served: &Served) -> bool {
+    let mut status = String::new();
+    BufReader::new(served.open_live("").await).read_line(&mut status).await.unwrap();
+    status.starts_with("HTTP/1.1 200")
 }
 
 #[tokio::test]
@@ -78,7 +100,7 @@ async fn a_stop_ends_the_streams() {
     let mut rest = String::new();
     loop {
         rest.clear();
-        let read = timeout(Duration::from_secs(2), reader.read_line(&mut rest)).await.expect("the end").unwrap();
+        let read = timeout(Duration::from_secs(10), reader.read_line(&mut rest)).await.expect("the end").unwrap();
         // The last chunk of a body that ended well. [RFC9112-7.1]
         if read == 0 || rest == "0\r\n" {
             return;
@@ -96,7 +118,7 @@ async fn a_stalled_reader_is_dropped_and_never_buffers() {
     tokio::time::sleep(Duration::from_secs(13)).await;
     assert!(observe.looks.load(Ordering::Relaxed) <= 2, "snapshots were made for nobody");
     let mut taken = Vec::new();
-    let end = timeout(Duration::from_secs(5), socket.read_to_end(&mut taken)).await.expect("dropped");
+    let end = timeout(Duration::from_secs(30), socket.read_to_end(&mut taken)).await.expect("dropped");
     assert!(end.is_err() || !taken.ends_with(b"0\r\n\r\n"), "the connection is cut, not ended");
     assert!(taken.len() < 15_000_000, "{} bytes were kept for the reader", taken.len());
 }
