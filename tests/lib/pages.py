@@ -48,7 +48,11 @@ def here(program, gateway):
     return program
 
 
+# stomp.py takes long for a large frame; a busy machine takes several times that.
+OUTPUT_SECONDS = 100
+
+
 def output(gateway, program):
     """What it prints until it ends."""
     command = [sys.executable, "-uc", here(program, gateway)]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=30).stdout
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=OUTPUT_SECONDS).stdout
