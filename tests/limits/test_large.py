@@ -370,6 +370,7 @@ def test_a_purge_gives_its_space_back(journal, gateway, open_client, queue):
     journal.check_no_trace()
 
 
+@pytest.mark.timeout(600)
 def test_space_is_given_back_so_that_the_journal_does_not_grow(journal, open_client, queue):
     body = random.Random(9).randbytes(16 * MIB)
     # PostgreSQL empties a table when it is full: after some 256 MiB.
