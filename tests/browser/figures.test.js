@@ -24,7 +24,7 @@ test('the header says what runs and for how long, each second', async () => {
   const uptime = () => page.getByTestId('uptime').innerText()
   for (let second = 0; second < 3; second += 1) {
     const before = await uptime()
-    await until('the uptime moves', async () => (await uptime()) !== before, 3)
+    await until('the uptime moves', async () => (await uptime()) !== before, 10)
   }
   assert.deepEqual(page.errors, [])
   await page.context().close()
@@ -47,7 +47,7 @@ test('rows are live and rates move while messages flow', async () => {
     await until('the publish rate moves', async () => (await figure(page, 'publish-rate')) > 5)
     await until('the deliver rate moves', async () => (await figure(page, 'deliver-rate')) > 5)
     const first = await figure(page, 'publish-total')
-    await until('the total rises each second', async () => (await figure(page, 'publish-total')) > first, 3)
+    await until('the total rises each second', async () => (await figure(page, 'publish-total')) > first, 10)
     for (const [table, protocol] of [['Connections', 'MQTT 5'], ['Destinations', 'MQTT session']]) {
       const row = rowOf(page, table, 'flow')
       await row.waitFor()
@@ -70,7 +70,8 @@ test('rows are live and rates move while messages flow', async () => {
 async function rates(row) {
   const titles = await row.locator('xpath=ancestor::table').getByRole('columnheader').allInnerTexts()
   const cells = await row.locator('th, td').allInnerTexts()
-  return ['In /s', 'Out /s'].map((title) => Number(cells[titles.findIndex((one) => one.startsWith(title))].replaceAll(',', '')))
+  // None of them while the row is away.
+  return ['In /s', 'Out /s'].map((title) => Number(cells[titles.findIndex((one) => one.startsWith(title))]?.replaceAll(',', '')))
 }
 
 test('a publisher that the gateway holds back is pointed out', async () => {

@@ -23,6 +23,8 @@ after(async () => {
 
 test('tables are sorted and filtered with the keyboard', async () => {
   const page = await openConsole(browser, gateway)
+  // The first snapshot may be of before the last of them.
+  await page.getByText(new RegExp(`The busiest \\d+ of ${QUEUES}\\.`)).waitFor()
   const table = tableOf(page, 'Destinations')
   const names = () => table.getByRole('rowheader').allInnerTexts()
   const header = table.getByRole('columnheader', { name: 'Name' })
