@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import closing
 
 import pytest
 from proton import UNDESCRIBED, Array, Data, Delivery, Described, Link, Message, PropertyDict, Terminus, symbol, timestamp, ulong
@@ -11,6 +12,7 @@ from proton.utils import LinkDetached, SendException
 from interop.clients.paho import Paho
 from interop.clients.proton_blocking import Proton
 from interop.coming import bodies, coming
+from interop.test_admin import Admin
 from lib.gateway import Gateway
 
 
@@ -205,8 +207,14 @@ def test_a_subscription_lives_for_its_timeout(gateway, client, topic_address):
     send(client, topic_address, Message(body="meanwhile", durable=True))
     second = subscriber(1)
     assert bodies(second, 1) == ["meanwhile"]
-    second.connection.close()
-    time.sleep(2)
+    kept = {"match": f"$subscription/container-{topic_address.name.replace('/', '%2F')}/sub", "private": True}
+    with closing(Admin(gateway)) as admin:
+        assert admin.result("queue.list", **kept)["queues"]
+        second.connection.close()
+        deadline = time.monotonic() + 10
+        while admin.result("queue.list", **kept)["queues"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     send(client, topic_address, Message(body="nobody's", durable=True))
     third = subscriber(1)
     assert bodies(third, 0) == []
