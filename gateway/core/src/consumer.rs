@@ -49,6 +49,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// Of each line of memory that a delivery meets: see `queue::ahead`.
+    pub fn sample(&self) -> u64 {
+        u64::from(self.is_listed) ^ self.key.session.0 ^ self.delivered ^ self.held.len() as u64
+    }
+
     /// Whether it may be sent another message. A message may overshoot the byte limit: none is larger
     /// than an empty window for ever.
     pub fn has_room(&self) -> bool {

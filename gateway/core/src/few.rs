@@ -89,6 +89,13 @@ impl<K: Ord, V> FewMap<K, V> {
         one.map(|(key, value)| (key, value)).into_iter().chain(many.into_iter().flatten())
     }
 
+    pub fn first(&self) -> Option<&V> {
+        match self {
+            Self::One(one) => one.as_ref().map(|(_, value)| value),
+            Self::Many(all) => all.first_key_value().map(|(_, value)| value),
+        }
+    }
+
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.iter().map(|(key, _)| key)
     }

@@ -1,6 +1,7 @@
 //! One queue: its line of messages, its consumers, and who gets what next.
 
 mod admin;
+mod ahead;
 mod away;
 mod bodies;
 pub mod class;

@@ -1,5 +1,6 @@
 //! A shard: one owner of many queues. `apply` is pure: what happens depends on the commands alone.
 
+mod ahead;
 mod command;
 mod emptying;
 mod fingerprints;
@@ -13,6 +14,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use evergate_journal::Record;
+use evergate_model::ahead::AHEAD;
 use evergate_model::{
     AttachError, Attached, Event, Formats, IdMap, LargeBody, Mark, Message, Outcome, PublishError, QueueId, Seq,
     Settle, Time, Token,
@@ -431,7 +433,13 @@ impl Shard {
         self.empty_bodies(log);
         // All of a queue at once. It is stable: its places stay in order.
         touched.sort_by_key(|(id, _)| *id);
+        let (mut met, mut read) = (0, 0);
         for places in touched.chunk_by(|one, other| one.0 == other.0) {
+            if met >= read {
+                self.look_at(touched[met..].iter().map(|(id, _)| Some(*id)));
+                read = met + AHEAD;
+            }
+            met += places.len();
             self.with_queue(now, places[0].0, log, effects, |queue, _| {
                 places.iter().for_each(|(_, place)| queue.committed(*place));
                 queue.identities_committed();

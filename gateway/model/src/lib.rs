@@ -4,6 +4,7 @@
 //! [`Action`]s and [`Event`]s into bytes; the core turns them into deliveries and confirms.
 
 mod address;
+pub mod ahead;
 mod filter;
 mod format;
 mod ids;

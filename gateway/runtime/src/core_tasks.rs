@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use evergate_core::{
-    Directory, DirectoryCommand, DirectoryEffect, Notice, NoticeKind, SessionEvent, SessionId, Shard, ShardCommand,
-    ShardEffect, ShardId, StreamId,
+    Directory, DirectoryCommand, DirectoryEffect, Logged, Notice, NoticeKind, SessionEvent, SessionId, Shard,
+    ShardCommand, ShardEffect, ShardId, StreamId,
 };
 use evergate_journal::JournalError;
-use evergate_model::{Message, QueueId, Seq};
+use evergate_model::ahead::AHEAD;
+use evergate_model::{Message, QueueId, Seq, Time};
 
 use crate::connections::add;
 use crate::gateway::{Gateway, ToShard};
@@ -47,17 +48,12 @@ pub async fn run_shard(gateway: Arc<Gateway>, index: usize, mut shard: Shard) {
         let mut waiting = publishes.drain(..);
         loop {
             // Settles and credit go before the next turn of publishes.
-            for control in controls.drain(..) {
-                match control {
-                    ToShard::Command(command) => shard.apply(now, command, &mut log, &mut effects),
-                    ToShard::Stats(answer) => {
-                        let stats = shard.stats().map(|(name, stats)| (name.clone(), stats)).collect();
-                        let _ = answer.send(stats); // who asked may be gone
-                    }
+            apply_controls(&mut shard, now, &mut controls, &mut log, &mut effects);
+            for _ in 0..PUBLISHES_A_TURN / AHEAD {
+                shard.look_ahead(waiting.as_slice().iter());
+                for command in waiting.by_ref().take(AHEAD) {
+                    shard.apply(now, command, &mut log, &mut effects);
                 }
-            }
-            for command in waiting.by_ref().take(PUBLISHES_A_TURN) {
-                shard.apply(now, command, &mut log, &mut effects);
             }
             carry_out(&gateway, stream, &mut log, &mut effects, &mut tells);
             if waiting.len() == 0 {
@@ -70,6 +66,28 @@ pub async fn run_shard(gateway: Arc<Gateway>, index: usize, mut shard: Shard) {
     }
 }
 
+fn apply_controls(
+    shard: &mut Shard,
+    now: Time,
+    controls: &mut Vec<ToShard>,
+    log: &mut Vec<Logged>,
+    effects: &mut Vec<ShardEffect>,
+) {
+    let mut next = controls.drain(..);
+    while next.len() > 0 {
+        shard.look_ahead(next.as_slice().iter().filter_map(ToShard::command));
+        for control in next.by_ref().take(AHEAD) {
+            match control {
+                ToShard::Command(command) => shard.apply(now, command, log, effects),
+                ToShard::Stats(answer) => {
+                    let stats = shard.stats().map(|(name, stats)| (name.clone(), stats)).collect();
+                    let _ = answer.send(stats); // who asked may be gone
+                }
+            }
+        }
+    }
+}
+
 /// Carries out what a shard that was just recovered wants to happen.
 pub fn carry_out_first(gateway: &Arc<Gateway>, index: usize, effects: &mut Vec<ShardEffect>) {
     let stream = StreamId::from(ShardId(index as u16));
@@ -79,7 +97,7 @@ pub fn carry_out_first(gateway: &Arc<Gateway>, index: usize, effects: &mut Vec<S
 fn carry_out(
     gateway: &Arc<Gateway>,
     stream: StreamId,
-    log: &mut Vec<evergate_core::Logged>,
+    log: &mut Vec<Logged>,
     effects: &mut Vec<ShardEffect>,
     tells: &mut Vec<(SessionId, SessionEvent)>,
 ) {

@@ -1,5 +1,6 @@
 //! One connection: its socket, its protocol session, and the way between the session and the core.
 
+mod ahead;
 mod bodies;
 mod consumers;
 mod requests;
@@ -171,9 +172,7 @@ impl Driver {
                 },
                 () = self.mailbox.filled() => {
                     self.mailbox.take(&mut events);
-                    for event in events.drain(..) {
-                        self.on_event(event);
-                    }
+                    self.on_events(&mut events);
                     // What the session left for want of an answer, it may take now.
                     if !input.is_empty() && self.may_read() {
                         self.session.received(self.gateway.clock.now(), &mut input, &mut self.out);

@@ -95,6 +95,16 @@ pub enum ToShard {
     Stats(oneshot::Sender<Vec<(Arc<str>, QueueStats)>>),
 }
 
+impl ToShard {
+    /// What is for the core.
+    pub fn command(&self) -> Option<&ShardCommand> {
+        match self {
+            Self::Command(command) => Some(command),
+            Self::Stats(_) => None,
+        }
+    }
+}
+
 /// A running gateway: shared by every task.
 pub struct Gateway {
     /// Settings.

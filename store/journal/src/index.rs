@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evergate_model::ahead::{CACHED, read};
 use evergate_model::{IdMap, QueueId, Seq};
 
 use crate::{LiveRange, Recovered, RecoveredQueue};
@@ -59,6 +60,16 @@ pub struct Index {
 }
 
 impl Index {
+    /// Reads what changes of these queues will ask for: see [`evergate_model::ahead`].
+    pub fn look_at(&self, queues: impl Iterator<Item = QueueId>) {
+        if self.queues.len() > CACHED {
+            read(queues.filter_map(|queue| self.queues.get(&queue)).map(|places| {
+                let first = places.runs.first_key_value().map_or(0, |(first, _)| *first);
+                first ^ places.next_seq ^ places.kept_seq
+            }));
+        }
+    }
+
     /// A place became live.
     pub fn insert(&mut self, queue: QueueId, seq: Seq, pack: PackId) {
         let places = self.queues.entry(queue).or_default();

@@ -2,6 +2,7 @@
 
 use evergate_journal::index::{Index, PackId, Run};
 use evergate_journal::{Batch, StateChange};
+use evergate_model::ahead::AHEAD;
 use evergate_model::{IdMap, QueueId, Seq};
 
 use crate::pack::Pack;
@@ -70,8 +71,11 @@ impl Planner {
         }
         plan.purged.clone_from(&batch.purged);
         self.pack(batch, index, &mut plan);
-        for (queue, first, last) in &batch.settled {
-            index.settle(*queue, *first, *last, &mut removed);
+        for settled in batch.settled.chunks(AHEAD) {
+            index.look_at(settled.iter().map(|(queue, ..)| *queue));
+            for (queue, first, last) in settled {
+                index.settle(*queue, *first, *last, &mut removed);
+            }
         }
         self.remove(removed, index, &mut plan);
         for (queue, number, set) in &batch.marks {
@@ -84,20 +88,23 @@ impl Planner {
 
     fn pack(&mut self, batch: &Batch, index: &mut Index, plan: &mut Plan) {
         let mut filled = usize::MAX;
-        for stored in batch.messages.iter().filter(|stored| !stored.targets.is_empty()) {
-            let cost = Pack::cost(stored);
-            if filled.saturating_add(cost) > self.pack_bytes {
-                plan.packs.push(Pack::new(PackId(self.next_pack), cost));
-                self.next_pack += 1;
-                filled = 0;
+        for messages in batch.messages.chunks(AHEAD) {
+            index.look_at(messages.iter().filter_map(|stored| Some(stored.targets.first()?.0)));
+            for stored in messages.iter().filter(|stored| !stored.targets.is_empty()) {
+                let cost = Pack::cost(stored);
+                if filled.saturating_add(cost) > self.pack_bytes {
+                    plan.packs.push(Pack::new(PackId(self.next_pack), cost));
+                    self.next_pack += 1;
+                    filled = 0;
+                }
+                filled += cost;
+                let Some(pack) = plan.packs.last_mut() else { continue };
+                pack.push(stored);
+                for (queue, seq) in &stored.targets {
+                    index.insert(*queue, *seq, pack.id);
+                }
+                *self.live.entry(pack.id).or_default() += stored.targets.len() as u64;
             }
-            filled += cost;
-            let Some(pack) = plan.packs.last_mut() else { continue };
-            pack.push(stored);
-            for (queue, seq) in &stored.targets {
-                index.insert(*queue, *seq, pack.id);
-            }
-            *self.live.entry(pack.id).or_default() += stored.targets.len() as u64;
         }
     }
 

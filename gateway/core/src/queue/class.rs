@@ -84,6 +84,16 @@ impl Class {
         }
     }
 
+    /// Of each line of memory that a look meets: see `queue::ahead`.
+    pub fn sample(&self) -> u64 {
+        u64::from(self.only.is_some())
+            ^ u64::from(self.turns.is_empty())
+            ^ u64::from(self.selector.is_some())
+            ^ self.cursor(Lane::USUAL).0
+            ^ self.returned.len() as u64
+            ^ self.dry_in
+    }
+
     pub fn cursor(&self, lane: Lane) -> Seq {
         self.cursors[usize::from(lane.0)]
     }

@@ -87,6 +87,19 @@ impl Line {
         }
     }
 
+    /// What stands first in a lane, if it is an entry in memory.
+    pub fn first(&self, lane: Lane) -> Option<&Entry> {
+        match self.items.first_of(lane)? {
+            Item::Entry(entry) => Some(entry),
+            Item::Paged(_) => None,
+        }
+    }
+
+    /// See `queue::ahead`.
+    pub fn touch_free_slot(&mut self, lane: Lane) {
+        self.items.touch_free_slot(lane);
+    }
+
     /// Where the entry in memory with this number stands.
     pub fn place_of(&self, seq: Seq) -> Option<Place> {
         self.lanes().map(|lane| Place { lane, seq }).find(|place| self.get(*place).is_some())

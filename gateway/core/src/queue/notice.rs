@@ -22,6 +22,12 @@ pub struct Notices {
     full_at: Option<Time>,
 }
 
+impl Notices {
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+}
+
 impl Queue {
     /// What there is to tell since the last call.
     pub fn notice(&mut self, now: Time) -> Option<Notice> {

@@ -2,6 +2,7 @@
 //! the front: that costs no search. In between anything may come and go, as in an ordered map.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 
 use evergate_model::Seq;
 
@@ -45,6 +46,22 @@ impl<T> Places<T> {
         let index = strip.index(place.seq);
         let (seq, value) = strip.slots.get_mut(index)?;
         value.as_mut().filter(|_| *seq == place.seq)
+    }
+
+    /// What stands first in a lane.
+    pub fn first_of(&self, lane: Lane) -> Option<&T> {
+        self.strip(lane)?.slots.front()?.1.as_ref()
+    }
+
+    /// Writes to the memory that is free for the next value of a lane. Changes nothing.
+    pub fn touch_free_slot(&mut self, lane: Lane) {
+        if let Some(strip) = self.strips.get_mut(&lane)
+            && strip.slots.len() < strip.slots.capacity()
+        {
+            strip.slots.push_back((Seq(0), None));
+            black_box(strip.slots.back());
+            strip.slots.pop_back();
+        }
     }
 
     /// Puts a value at a place, in the stead of what is there.

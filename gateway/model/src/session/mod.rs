@@ -35,6 +35,9 @@ pub trait Session: Send {
     /// whose protocol can hold back one sender and hear the others does so; then no piece keeps the socket from being
     /// read.
     fn pieces_pending(&mut self, _now: Time, _bytes: u64, _out: &mut Output) {}
+    /// Deliveries of these consumers are handed over next: it may read what it will need of them. Nothing changes. See
+    /// [`ahead`](crate::ahead).
+    fn look_ahead(&self, _consumers: &[ConsumerId]) {}
     /// Something happened in the gateway.
     fn handle(&mut self, now: Time, event: Event, out: &mut Output);
     /// `next_timeout()` has passed.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use evergate_core::{SessionId, ShardCommand, ShardId};
+use evergate_model::ahead::{CACHED, read};
 use evergate_model::{Action, AttachError, Attached, ConsumerId, Credit, IdMap, QueueId, Settle};
 
 use crate::gateway::Gateway;
@@ -103,6 +104,16 @@ impl Consumers {
         };
         gateway.control(place.shard, command);
         true
+    }
+
+    /// Reads what deliveries of these will ask for: see [`evergate_model::ahead`].
+    pub fn look_at(&self, consumers: &[ConsumerId]) {
+        if self.all.len() > CACHED {
+            read(consumers.iter().filter_map(|consumer| match self.all.get(consumer)? {
+                State::Attached(place) => Some(place.delivered_bytes ^ u64::from(place.is_served)),
+                State::Attaching(_) => None,
+            }));
+        }
     }
 
     /// A delivery is on its way to the socket.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use evergate_model::ahead::{CACHED, read};
 use evergate_model::{Close, ConsumerId, Event, Formats, IdMap, Output, PeerInfo, Session, Time, Token};
 
 use crate::MqttConfig;
@@ -312,6 +313,12 @@ impl Session for MqttSession {
 
     fn wants_input(&self) -> bool {
         !self.is_waiting()
+    }
+
+    fn look_ahead(&self, consumers: &[ConsumerId]) {
+        if self.consumers.len() > CACHED {
+            read(consumers.iter().filter_map(|id| self.consumers.get(id)).map(Consumer::sample));
+        }
     }
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Output) {

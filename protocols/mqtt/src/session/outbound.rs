@@ -57,6 +57,14 @@ impl Consumer {
     pub(super) fn new(shared: Option<SharedSource>) -> Self {
         Self { shared, done: 0, granted: 0, held: VecDeque::new() }
     }
+
+    /// Of each line of memory that a delivery meets: see [`evergate_model::ahead`].
+    pub(super) fn sample(&self) -> u64 {
+        let shared = self.shared.as_ref().map_or(0, |source| {
+            u64::from(source.slot.is_some()) ^ u64::from(source.selector.is_some()) ^ source.text.len() as u64
+        });
+        shared ^ self.done ^ self.granted ^ self.held.len() as u64
+    }
 }
 
 /// A delivery that the client has not acknowledged to the end.
