@@ -372,7 +372,7 @@ impl Publisher {
         }
         // One that reached nothing is not kept.
         let result = result.and_then(|reached| if reached > 0 { Ok(()) } else { Err(PublishError::Unavailable) });
-        self.piece_answered(token, size_bytes, result.err());
+        self.bodies.answered(token, size_bytes, result.err());
     }
 
     /// Why a message cannot be published whose body went ahead. The body is the message's from now on.

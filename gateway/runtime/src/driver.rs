@@ -80,6 +80,8 @@ pub async fn drive(
         presence: Presence::Unknown,
         published: PublisherOut::default(),
         pieces_told: 0,
+        piece_at: None,
+        has_served_others: false,
         connection,
         gateway,
     };
@@ -105,6 +107,10 @@ struct Driver {
     published: PublisherOut,
     /// Bytes of pieces that await their commit, as the session knows it.
     pieces_told: u64,
+    /// When the next piece may go to the journal.
+    piece_at: Option<Instant>,
+    /// A message that is not large came or went.
+    has_served_others: bool,
     connection: Arc<Connection>,
 }
 
@@ -134,6 +140,7 @@ impl Driver {
         loop {
             self.settle_output(&mut unwritten);
             self.tell_pieces(&mut unwritten);
+            self.note_others();
             if self.close.is_some() {
                 return self.farewell(&mut writer, &mut unwritten).await;
             }
@@ -143,8 +150,10 @@ impl Driver {
                 read_since_yield = 0;
                 tokio::task::yield_now().await;
             }
+            let mut paced = self.piece_at;
             if unwritten.is_empty() {
-                self.consumers.written(&self.gateway, |consumer| self.session.holds_back(consumer));
+                let window_at = self.consumers.written(&self.gateway, |consumer| self.session.holds_back(consumer));
+                paced = paced.into_iter().chain(window_at).min();
             }
             let may_read = self.may_read()
                 && input.len() < input_bytes_max
@@ -180,6 +189,7 @@ impl Driver {
                 }
                 () = opened, if blocked => self.pump(),
                 () = tokio::time::sleep(MEMORY_RETRY), if blocked => self.pump(),
+                () = sleep_until(paced), if paced.is_some() => self.pump(),
                 () = sleep_until(timeout), if timeout.is_some() => {
                     self.session.timeout(self.gateway.clock.now(), &mut self.out);
                 }
@@ -257,6 +267,7 @@ impl Driver {
     }
 
     fn pump(&mut self) {
+        self.send_piece();
         if self.publisher.is_blocked() {
             let taken_over = self.directory.gate().lock();
             let peer = self.connection.peer.lock();
@@ -301,9 +312,12 @@ impl Driver {
             SessionEvent::Event(event) => {
                 match &event {
                     Event::Deliver(delivery) => {
-                        add(&self.connection.figures.delivered, 1);
-                        add(&self.gateway.totals.delivered, 1);
                         self.consumers.delivered(delivery.consumer, delivery.message.size_bytes());
+                        if !self.consumers.reads_body(delivery.consumer) {
+                            add(&self.connection.figures.delivered, 1);
+                            add(&self.gateway.totals.delivered, 1);
+                            self.has_served_others |= delivery.message.meta.large().is_none();
+                        }
                     }
                     Event::Detached { consumer } | Event::TakenOver { consumer } | Event::Deleted { consumer } => {
                         self.consumers.remove(*consumer);

@@ -22,6 +22,7 @@ use crate::driver::{Gates, Releases};
 use crate::house::{self, HouseRequest};
 use crate::journal_task::{self, JournalFigures};
 use crate::mailbox::Mailbox;
+use crate::pace::Paces;
 
 /// The gateway's settings that the runtime and the core need.
 #[derive(Clone, Debug)]
@@ -46,6 +47,10 @@ pub struct GatewayConfig {
     pub large_message_bytes_max: u64,
     /// Bytes of larger messages from one connection that may await their commit before it is no longer read.
     pub large_message_window_bytes: u64,
+    /// Bytes a second of such messages, over all, that come in while other messages are on their way. 0: any.
+    pub large_message_in_bytes_per_second: u64,
+    /// The same of those that go out.
+    pub large_message_out_bytes_per_second: u64,
     /// Publishes of one connection that may be unanswered before it is no longer read.
     pub publish_window_messages: usize,
     /// The same in bytes.
@@ -119,6 +124,8 @@ pub struct Gateway {
     pub journal: JournalFigures,
     /// Memory for messages.
     pub memory: Arc<MemoryBudget>,
+    /// How fast large messages go.
+    pub(crate) paces: Paces,
     pub(crate) routes: RwLock<Routes>,
     /// A full queue has room again.
     pub(crate) opened: Notify,
@@ -169,6 +176,11 @@ impl Gateway {
             totals: Totals::default(),
             journal: JournalFigures::default(),
             memory: MemoryBudget::new(config.memory_bytes_max),
+            paces: Paces::new(
+                tokio::time::Instant::now(),
+                config.large_message_in_bytes_per_second,
+                config.large_message_out_bytes_per_second,
+            ),
             routes: RwLock::new(core.routes),
             opened: Notify::new(),
             directory: Mailbox::default(),

@@ -15,6 +15,7 @@ mod mailbox;
 mod manage;
 mod memory;
 pub mod net;
+mod pace;
 mod publisher;
 mod queues;
 mod well_known;

@@ -185,6 +185,8 @@ fn gateway_config(config: &Config, queues: Vec<QueueDefinition>) -> GatewayConfi
         message_bytes_max: limits.message_bytes_max.0,
         large_message_bytes_max: limits.large_message_bytes_max.0,
         large_message_window_bytes: limits.large_message_window_bytes.0,
+        large_message_in_bytes_per_second: limits.large_message_in_bytes_per_second.0,
+        large_message_out_bytes_per_second: limits.large_message_out_bytes_per_second.0,
         publish_window_messages: limits.publish_window_messages as usize,
         publish_window_bytes: limits.publish_window_bytes.0,
         delivery_window_bytes: limits.delivery_window_bytes.0,

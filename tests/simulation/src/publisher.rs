@@ -123,6 +123,7 @@ impl Publisher {
         client_id: &str,
     ) -> Result<Vec<Answer>, String> {
         self.inner.expire(node.now, &mut self.out);
+        self.inner.send_piece();
         let around = Surroundings { routes: &node.routes, client_id, taken_over: false, memory_is_exhausted: false };
         self.inner.pump(around, &mut self.out);
         self.note_routes(node, model)?;

@@ -79,7 +79,7 @@ impl Bodies {
     }
 
     /// A piece is answered, or will not be sent. The next may go.
-    fn answered(&mut self, piece: Token, size_bytes: u64, error: Option<PublishError>) {
+    pub(super) fn answered(&mut self, piece: Token, size_bytes: u64, error: Option<PublishError>) {
         let Some(token) = self.pieces.remove(&piece) else { return };
         self.bytes -= size_bytes;
         self.under_way = self.under_way.filter(|under_way| *under_way != piece);
@@ -126,7 +126,7 @@ impl Publisher {
         pieces
     }
 
-    /// Takes a piece. `pump` sends it on when those before it are answered.
+    /// Takes a piece. `send_piece` puts it in line when those before it are answered.
     pub fn submit_piece(&mut self, body: Token, message: Arc<Message>) {
         let Some(incoming) = self.bodies.all.get_mut(&body) else { return };
         incoming.unanswered += 1;
@@ -136,17 +136,16 @@ impl Publisher {
         self.bodies.bytes += message.size_bytes();
         self.bytes += message.size_bytes();
         self.bodies.later.push_back(Waiting { token, message, retain: false, mark: None, body: None });
-        self.send_next_piece();
     }
 
-    /// A piece is answered.
-    pub(super) fn piece_answered(&mut self, piece: Token, size_bytes: u64, error: Option<PublishError>) {
-        self.bodies.answered(piece, size_bytes, error);
-        self.send_next_piece();
+    /// Bytes of the piece that may go next; none while one is under way.
+    pub fn next_piece_bytes(&self) -> Option<u64> {
+        let next = self.bodies.later.front().filter(|_| self.bodies.under_way.is_none())?;
+        Some(next.message.size_bytes())
     }
 
-    /// Puts the next piece in line, unless one is under way.
-    fn send_next_piece(&mut self) {
+    /// Puts the next piece in line, unless one is under way: when is the caller's choice. `pump` sends it on.
+    pub fn send_piece(&mut self) {
         if self.bodies.under_way.is_none()
             && let Some(next) = self.bodies.later.pop_front()
         {
@@ -193,7 +192,6 @@ impl Publisher {
             self.bytes -= size_bytes;
             bodies.answered(token, size_bytes, None);
         }
-        self.send_next_piece();
     }
 
     /// Bytes of pieces that are not committed.
@@ -257,6 +255,7 @@ mod tests {
         /// The pieces that are sent on, by the number of their body.
         fn sent(&mut self) -> Vec<(Token, u64)> {
             let mut out = Out::default();
+            self.publisher.send_piece();
             let around =
                 Surroundings { routes: &self.routes, client_id: "", taken_over: false, memory_is_exhausted: false };
             self.publisher.pump(around, &mut out);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_core::{BodyLimits, DirectoryCommand};
 use evergate_model::{BODY_PREFIX, LargeBody, LargeEnd, Message, OnRelease, Token};
+use tokio::time::Instant;
 
 use super::Driver;
 use crate::gateway::Gateway;
@@ -22,6 +23,24 @@ impl Driver {
         let limits = BodyLimits { piece_bytes: PIECE_BYTES, bytes_max: gateway.config.large_message_bytes_max };
         for piece in self.publisher.add_to_body(body, bytes, limits, begin) {
             self.publisher.submit_piece(body, self.gateway.admit(piece));
+        }
+    }
+
+    /// Puts the next piece in line once its time has come.
+    pub(super) fn send_piece(&mut self) {
+        let Some(bytes) = self.publisher.next_piece_bytes() else { return };
+        let (now, paces) = (Instant::now(), &self.gateway.paces);
+        let at = *self.piece_at.get_or_insert_with(|| paces.incoming.book(now, bytes, paces.has_others(now)));
+        if at <= now {
+            self.piece_at = None;
+            self.publisher.send_piece();
+        }
+    }
+
+    /// Bodies make way for what was served since this was called last.
+    pub(super) fn note_others(&mut self) {
+        if std::mem::take(&mut self.has_served_others) {
+            self.gateway.paces.note_other(Instant::now());
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use evergate_core::{SessionId, ShardCommand, ShardId};
 use evergate_model::ahead::{CACHED, read};
-use evergate_model::{Action, AttachError, Attached, ConsumerId, Credit, IdMap, QueueId, Settle};
+use evergate_model::{Action, AttachError, Attached, BODY_PREFIX, ConsumerId, Credit, IdMap, QueueId, Settle};
+use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 
@@ -16,6 +17,9 @@ pub struct Consumers {
     first_queue: Option<Arc<str>>,
     /// Consumers that were sent something since it was last looked after what is written, each once.
     served: Vec<ConsumerId>,
+    /// Those that read the body of a large message; when their shard may be told that more is written, if that is
+    /// all they wait for.
+    bodies: IdMap<ConsumerId, Option<Instant>>,
 }
 
 enum State {
@@ -36,10 +40,20 @@ struct Place {
 
 impl Consumers {
     pub fn new(session: SessionId, window_bytes: u64) -> Self {
-        Self { session, window_bytes, all: IdMap::default(), first_queue: None, served: Vec::new() }
+        Self {
+            session,
+            window_bytes,
+            all: IdMap::default(),
+            first_queue: None,
+            served: Vec::new(),
+            bodies: IdMap::default(),
+        }
     }
 
-    pub fn attaching(&mut self, consumer: ConsumerId) {
+    pub fn attaching(&mut self, consumer: ConsumerId, queue: &str) {
+        if queue.starts_with(BODY_PREFIX) {
+            self.bodies.insert(consumer, None);
+        }
         self.all.insert(consumer, State::Attaching(Vec::new()));
     }
 
@@ -51,6 +65,9 @@ impl Consumers {
         result: Result<(QueueId, ShardId, Attached), AttachError>,
     ) -> Result<Attached, AttachError> {
         let waited = self.all.remove(&consumer);
+        if result.is_err() {
+            self.bodies.remove(&consumer);
+        }
         let (queue, shard, found) = result?;
         self.first_queue.get_or_insert_with(|| found.queue.clone());
         let place = Place { queue, shard, delivered_bytes: 0, reported_bytes: 0, is_served: false };
@@ -65,6 +82,12 @@ impl Consumers {
 
     pub fn remove(&mut self, consumer: ConsumerId) {
         self.all.remove(&consumer);
+        self.bodies.remove(&consumer);
+    }
+
+    /// Whether what it is sent are pieces of a large message.
+    pub fn reads_body(&self, consumer: ConsumerId) -> bool {
+        !self.bodies.is_empty() && self.bodies.contains_key(&consumer)
     }
 
     pub fn first_queue(&self) -> Option<Arc<str>> {
@@ -127,21 +150,39 @@ impl Consumers {
     }
 
     /// Everything is written but what the session holds back: shards may send as many bytes again. Said for half a
-    /// window at a time. The cost follows those that were served, not all that are there.
-    pub fn written(&mut self, gateway: &Gateway, is_held_back: impl Fn(ConsumerId) -> bool) {
-        let (session, window_bytes, all) = (self.session, self.window_bytes, &mut self.all);
+    /// window at a time. The cost follows those that were served, not all that are there. Returns when to ask again
+    /// for bodies that must keep their pace.
+    pub fn written(&mut self, gateway: &Gateway, is_held_back: impl Fn(ConsumerId) -> bool) -> Option<Instant> {
+        let (session, window_bytes, all, bodies) = (self.session, self.window_bytes, &mut self.all, &mut self.bodies);
+        let mut again: Option<Instant> = None;
         self.served.retain(|&consumer| {
             let Some(State::Attached(place)) = all.get_mut(&consumer) else { return false };
             if is_held_back(consumer) {
                 return true;
             }
-            place.is_served = false;
-            if place.delivered_bytes - place.reported_bytes >= window_bytes / 2 {
-                place.reported_bytes = place.delivered_bytes;
-                let (queue, limit_bytes) = (place.queue, place.delivered_bytes + window_bytes);
-                gateway.control(place.shard, ShardCommand::Window { queue, session, consumer, limit_bytes });
+            let written_bytes = place.delivered_bytes - place.reported_bytes;
+            if written_bytes < window_bytes / 2 {
+                place.is_served = false;
+                return false;
             }
+            if !bodies.is_empty()
+                && let Some(may_go_at) = bodies.get_mut(&consumer)
+            {
+                let (now, paces) = (Instant::now(), &gateway.paces);
+                let book = || paces.outgoing.book(now, written_bytes, paces.has_others(now));
+                let at = *may_go_at.get_or_insert_with(book);
+                if at > now {
+                    again = again.into_iter().chain([at]).min();
+                    return true;
+                }
+                *may_go_at = None;
+            }
+            place.is_served = false;
+            place.reported_bytes = place.delivered_bytes;
+            let (queue, limit_bytes) = (place.queue, place.delivered_bytes + window_bytes);
+            gateway.control(place.shard, ShardCommand::Window { queue, session, consumer, limit_bytes });
             false
         });
+        again
     }
 }

@@ -36,7 +36,7 @@ impl Driver {
             }
             Action::Mark { consumer, token, .. } => self.forward_or_done(consumer, action, token),
             Action::Attach(attach) => {
-                self.consumers.attaching(attach.consumer);
+                self.consumers.attaching(attach.consumer, &attach.queue.name);
                 if let Some(will) = self.gateway.wills.lock().remove(&attach.queue.name) {
                     will.abort();
                 }
@@ -102,6 +102,7 @@ impl Driver {
             self.end_body(end, &mut message);
         }
         let body = large.map(|end| end.body);
+        self.has_served_others |= body.is_none();
         if let Err(error) = self.check(&message, retain) {
             body.into_iter().for_each(|body| self.publisher.abandon_body(body));
             if let Some(transaction) = transaction {

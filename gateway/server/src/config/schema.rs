@@ -209,6 +209,10 @@ pub struct Limits {
     pub large_message_bytes_max: ByteSize,
     /// Bytes of a larger message that await their commit.
     pub large_message_window_bytes: ByteSize,
+    /// How fast larger messages come in, over all, while other messages are on their way.
+    pub large_message_in_bytes_per_second: ByteSize,
+    /// How fast they go out.
+    pub large_message_out_bytes_per_second: ByteSize,
     /// Memory for messages.
     pub memory_bytes_max: ByteSize,
     /// Messages of a queue.
@@ -251,6 +255,8 @@ impl Default for Limits {
             message_bytes_max: ByteSize(16 << 20),
             large_message_bytes_max: ByteSize(4 << 30),
             large_message_window_bytes: ByteSize(512 << 10),
+            large_message_in_bytes_per_second: ByteSize(64 << 20),
+            large_message_out_bytes_per_second: ByteSize(256 << 20),
             memory_bytes_max: ByteSize(512 << 20),
             queue_messages_max: 1_000_000,
             queue_bytes_max: ByteSize(1 << 30),
