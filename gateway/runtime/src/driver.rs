@@ -33,6 +33,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a publish that waits for memory looks again.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
 const READ_BYTES: usize = 64 << 10;
+/// A session that holds back the senders of large bodies is read on until so many windows of them await their commit:
+/// that is for senders who go beyond, or were given a wide window before their body began.
+const HELD_BACK_WINDOWS: u64 = 4;
 
 /// Decides who may come in.
 #[async_trait::async_trait]
@@ -217,9 +220,10 @@ impl Driver {
         }
         let (messages, bytes) = self.publisher.load();
         let config = &self.gateway.config;
+        let windows = if self.session.holds_senders_back() { HELD_BACK_WINDOWS } else { 1 };
         messages < config.publish_window_messages
             && bytes < config.publish_window_bytes
-            && self.publisher.piece_bytes() < config.large_message_window_bytes
+            && self.publisher.piece_bytes() < config.large_message_window_bytes.saturating_mul(windows)
     }
 
     /// Tells the session how much of its large bodies awaits its commit, if that has changed.

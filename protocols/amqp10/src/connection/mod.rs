@@ -50,6 +50,8 @@ pub struct AmqpSession {
     opened: bool,
     handshake_until: Option<Time>,
     heard_at: Time,
+    /// Bytes of large messages that await their commit.
+    pieces_bytes: u64,
     wrote_at: Time,
     /// How often the peer wants to hear from us, in milliseconds.
     heartbeat_millis: Option<u64>,
@@ -69,6 +71,7 @@ impl AmqpSession {
             opened: false,
             handshake_until: None,
             heard_at: Time(0),
+            pieces_bytes: 0,
             wrote_at: Time(0),
             heartbeat_millis: None,
         }

@@ -158,9 +158,13 @@ impl Session for AmqpSession {
                 channel.pieces_pending(now, bytes, &mut self.context, out);
             }
         }
-        // While pieces await their commit the driver may not read: that silence is ours.
+        self.pieces_bytes = bytes;
         self.heard_at = now;
         self.note_writes(now, out);
+    }
+
+    fn holds_senders_back(&self) -> bool {
+        true
     }
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Output) {
@@ -181,7 +185,8 @@ impl Session for AmqpSession {
             return self.close(&error, Close::Silent, out);
         }
         if self.silent_at().is_some_and(|at| at <= now) {
-            if self.context.publishing.is_empty() {
+            // While something of its own awaits a commit the driver may not read: that silence is ours.
+            if self.context.publishing.is_empty() && self.pieces_bytes == 0 {
                 let error = AmqpError::new(RESOURCE_LIMIT_EXCEEDED, "nothing heard for longer than idle-time-out");
                 return self.close(&error, Close::Silent, out);
             }

@@ -8,7 +8,7 @@
 use evergate_model::Time;
 
 /// Before the size of the client's frames is known.
-const FRAMES_AT_FIRST: u32 = 64;
+const FRAMES_AT_FIRST: u32 = 16;
 /// No more bytes than this are let in at a time, as far as the latest frames tell.
 const BYTES_MAX: u64 = 16 << 20;
 /// A client that sends nothing for so long, in milliseconds, though it may and nothing here is behind, is slow.
@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn it_is_wide_for_short_frames_and_no_more_than_16_mib_of_long_ones() {
         let mut window = window();
-        assert_eq!(window.frames, 64);
-        assert_eq!(send(&mut window, 0, 32, 100, false), [2048]);
-        assert_eq!(window.next_id, 7 + 32);
+        assert_eq!(window.frames, 16);
+        assert_eq!(send(&mut window, 0, 8, 100, false), [2048]);
+        assert_eq!(window.next_id, 7 + 8);
         assert_eq!(send(&mut window, 0, 1920 + 128 + 128, FRAME, false), [256; 3]);
     }
 
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn of_a_large_message_it_lets_in_what_the_journal_has_room_for() {
         let mut window = window();
-        // 64 frames run down to a few.
-        assert_eq!(send(&mut window, 0, 60, FRAME, true), [8]);
+        // The first 16 frames run down to a few.
+        assert_eq!(send(&mut window, 0, 12, FRAME, true), [8]);
         for (pending, frames) in [(512 << 10, None), (448 << 10, None), (256 << 10, Some(4)), (0, Some(8))] {
             window.frames = 1;
             window.pending(pending);
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_client_that_is_slow_to_begin_again_gets_more_at_a_time_and_less_when_it_is_not() {
         let mut window = window();
-        assert_eq!(send(&mut window, 0, 60, FRAME, true), [8]);
+        assert_eq!(send(&mut window, 0, 12, FRAME, true), [8]);
         let mut now = 0;
         let mut widest = Vec::new();
         for slow in [1, 1, 2, 20, 100] {
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_client_is_not_slow_while_it_is_the_journal() {
         let mut window = window();
-        assert_eq!(send(&mut window, 0, 60, FRAME, true), [8]);
+        assert_eq!(send(&mut window, 0, 12, FRAME, true), [8]);
         for now in (1..=20).map(|round| round * 10 * SLOW_MILLIS) {
             // Nothing may come before the commit, and what follows comes at once.
             window.pending(512 << 10);

@@ -164,9 +164,16 @@ impl Client {
         replies
     }
 
-    /// The one frame that the server wrote.
-    pub fn reply(&mut self) -> Reply {
+    /// The frames that the server wrote, but those that only open the session's window.
+    pub fn replies_but_windows(&mut self) -> Vec<Reply> {
         let mut replies = self.replies();
+        replies.retain(|reply| reply.code != code::FLOW || reply.field(4) != Value::Null);
+        replies
+    }
+
+    /// The one of these.
+    pub fn reply(&mut self) -> Reply {
+        let mut replies = self.replies_but_windows();
         assert_eq!(replies.len(), 1, "{replies:?}");
         replies.remove(0)
     }

@@ -169,6 +169,19 @@ fn a_peer_is_not_silent_while_its_publishes_are_unanswered() {
 }
 
 #[test]
+fn a_peer_is_not_silent_while_its_pieces_await_their_commit() {
+    let mut client = Client::running(AmqpConfig::default());
+    client.pieces_pending(1);
+    for _ in 0..3 {
+        client.wait(60_000);
+        assert_eq!(client.closed(), None);
+    }
+    client.pieces_pending(0);
+    client.wait(60_000);
+    assert_eq!(client.closed(), Some(Close::Silent));
+}
+
+#[test]
 fn an_idle_time_out_that_we_cannot_serve_is_refused() {
     for (millis, refused) in [(99, true), (100, false)] {
         let mut client = Client::new(AmqpConfig::default());

@@ -74,6 +74,8 @@ pub struct StompSession {
     pending: Pending,
     /// Publishes without an answer: the driver may not be reading, so silence means nothing.
     publishing: usize,
+    /// Bytes of large messages that await their commit, likewise.
+    pieces_bytes: u64,
     /// Those among them that go to temporary queues.
     replies: HashSet<Token>,
     /// Counts consumers.
@@ -113,6 +115,7 @@ impl StompSession {
             connect_by: None,
             pending: Pending::default(),
             publishing: 0,
+            pieces_bytes: 0,
             replies: HashSet::new(),
             consumers: 0,
             subscriptions: HashMap::new(),
@@ -224,6 +227,11 @@ impl Session for StompSession {
         }
     }
 
+    fn pieces_pending(&mut self, now: Time, bytes: u64, _out: &mut Output) {
+        self.pieces_bytes = bytes;
+        self.heartbeat.heard(now);
+    }
+
     fn timeout(&mut self, now: Time, out: &mut Output) {
         match self.phase {
             Phase::AwaitConnect => {
@@ -233,7 +241,8 @@ impl Session for StompSession {
                 }
             }
             Phase::Connected => {
-                if self.publishing > 0 || !self.wants_input() {
+                // Then the driver may not read: that silence is ours.
+                if self.publishing > 0 || self.pieces_bytes > 0 || !self.wants_input() {
                     self.heartbeat.heard(now);
                 }
                 if self.heartbeat.is_silent(now) {

@@ -81,6 +81,11 @@ impl Client {
         self.call(|session, now, out| session.handle(now, event, out));
     }
 
+    /// So many bytes of large messages await their commit.
+    pub(super) fn pieces_pending(&mut self, bytes: u64) {
+        self.call(|session, now, out| session.pieces_pending(now, bytes, out));
+    }
+
     pub(super) fn timeout_at(&mut self, now: u64) {
         self.now = Time(now);
         self.call(Session::timeout);

@@ -273,3 +273,22 @@ fn bytes_of_a_body_are_signs_of_life_and_a_slow_one_has_more_time() {
     client.timeout_at(client.now.0 + 20_000);
     assert_eq!(client.close, Some(Close::Silent));
 }
+
+#[test]
+fn a_client_whose_pieces_await_their_commit_is_not_silent() {
+    let mut client = Client::new(config());
+    client.send("CONNECT\naccept-version:1.2\nhost:h\nheart-beat:10000,0\n\n\0");
+    client.event(Event::Authenticated(Access::Granted("".into())));
+    client.frame();
+    client.send("SEND\ndestination:q\ncontent-length:12\n\nx");
+    client.pieces_pending(1);
+    for _ in 0..3 {
+        client.timeout_at(client.now.0 + 120_000);
+        assert_eq!(client.close, None);
+    }
+    client.pieces_pending(0);
+    client.timeout_at(client.now.0 + 119_000);
+    assert_eq!(client.close, None);
+    client.timeout_at(client.now.0 + 1_000);
+    assert_eq!(client.close, Some(Close::Silent));
+}
