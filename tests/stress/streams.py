@@ -122,9 +122,9 @@ def stomp_head(opened):
 
 
 class Amqp:
-    """One connection, two sessions: the large body has one, small messages the other. A control has one of them only."""
+    """One connection, two sessions: the large body has one, small messages the other."""
 
-    def __init__(self, port, action, size, queue, large=True, small=True):
+    def __init__(self, port, action, size, queue):
         self.socket = connect(port)
         self.action = action
         self.body = Body(size)
@@ -143,22 +143,18 @@ class Amqp:
         self.confirms, self.deliveries = {}, {}  # times, by the second that they were sent in
         self.waiting = 0  # for the confirm or the delivery of a small message
         self.is_closed = False
-        self._open(queue, large, small)
+        self._open(queue)
 
-    def _open(self, queue, large, small):
+    def _open(self, queue):
         self.out += amqp.SASL + amqp.AMQP_HEADER + amqp.open_(amqp.string("streams"), amqp.NULL, amqp.uint(FRAME_BYTES))
-        wanted = set()
-        if large:
-            attach = amqp.sender if self.action == "send" else amqp.receiver
-            self.out += amqp.begin(LARGE, WINDOW_FRAMES) + attach(0, f"/queue/{queue}", name="large", channel=LARGE)
-            wanted |= {"large"} if self.action == "send" else set()
-        if small:
-            name = f"/queue/small-{os.getpid()}"
-            self.out += amqp.begin(SMALL) + amqp.sender(0, name, name="in", channel=SMALL)
-            self.out += amqp.receiver(1, name, name="out", channel=SMALL)
-            self.out += flow(SMALL, 0, 2048, 0, handle=1, credit=1 << 20)
-            wanted |= {"in"}
-        run([self], lambda: wanted <= {name for name, credit in self.credit.items() if credit})
+        attach = amqp.sender if self.action == "send" else amqp.receiver
+        self.out += amqp.begin(LARGE, WINDOW_FRAMES) + attach(0, f"/queue/{queue}", name="large", channel=LARGE)
+        name = f"/queue/small-{os.getpid()}"
+        self.out += amqp.begin(SMALL) + amqp.sender(0, name, name="in", channel=SMALL)
+        self.out += amqp.receiver(1, name, name="out", channel=SMALL)
+        self.out += flow(SMALL, 0, 2048, 0, handle=1, credit=1 << 20)
+        wanted = {"large", "in"} if self.action == "send" else {"in"}
+        self.run(lambda: wanted <= {name for name, credit in self.credit.items() if credit})
 
     def take_large(self):
         self.out += flow(LARGE, 0, WINDOW_FRAMES, 0, handle=0, credit=1)
@@ -180,7 +176,27 @@ class Amqp:
 
     def close(self):
         self.out += amqp.performative(0x18)
-        run([self], lambda: self.is_closed, seconds=30)
+        self.run(lambda: self.is_closed, seconds=30)
+
+    def run(self, ended, seconds=600, small=False, large=False):
+        """Serves the connection until it has ended, and sends what is to be sent meanwhile."""
+        limit = time.monotonic() + seconds
+        following = time.monotonic()
+        while not ended():
+            now = time.monotonic()
+            if now > limit:
+                raise SystemExit(f"not done in {seconds} s")
+            if small and now >= following:
+                self.send_small(following)
+                following += 1 / SMALL_PER_SECOND
+            while large and self.may_send_large():
+                self.send_large()
+            wait = max(following - now, 0) if small else 0.1
+            readable, writable, _ = select.select([self.socket], [self.socket] if self.out else [], [], wait)
+            if writable:
+                self.write()
+            if readable:
+                self.read()
 
     # Sending
 
@@ -297,29 +313,6 @@ class Amqp:
             self.large_head.clear()
 
 
-def run(connections, ended, seconds=600, small=None, large=None):
-    """Serves the connections until it has ended. `small`, `large`: which of them sends what."""
-    limit = time.monotonic() + seconds
-    following = time.monotonic()
-    while not ended():
-        now = time.monotonic()
-        if now > limit:
-            raise SystemExit(f"not done in {seconds} s")
-        if small and now >= following:
-            small.send_small(following)
-            following += 1 / SMALL_PER_SECOND
-        while large and large.may_send_large():
-            large.send_large()
-        wait = max(following - now, 0) if small else 0.1
-        writing = [each.socket for each in connections if each.out]
-        readable, writable, _ = select.select([each.socket for each in connections], writing, [], wait)
-        for each in connections:
-            if each.socket in writable:
-                each.write()
-            if each.socket in readable:
-                each.read()
-
-
 def flow(channel, received, window, sent, handle=None, credit=None):
     fields = [amqp.uint(received), amqp.uint(window), amqp.uint(sent), amqp.uint(1 << 20)]
     if handle is not None:
@@ -349,29 +342,25 @@ def percentiles(times):
     }
 
 
-def amqp_run(port, action, size, queue, before, large_port):
-    small = Amqp(port, action, size, queue, large=large_port is None)
-    large = small if large_port is None else Amqp(large_port, action, size, queue, small=False)
-    connections = [small] if large is small else [small, large]
+def amqp_run(port, action, size, queue, before):
+    connection = Amqp(port, action, size, queue)
     figures = {}
 
-    def part(name, ended, **more):
-        small.confirms, small.deliveries = {}, {}
+    def part(name, ended, large=False):
+        connection.confirms, connection.deliveries = {}, {}
         begin = time.monotonic()
-        run(connections, ended(begin), small=small, **more)
-        figures[name] = {
-            "seconds": time.monotonic() - begin,
-            "confirm": percentiles(small.confirms),
-            "delivery": percentiles(small.deliveries),
-        }
+        # With nothing before, it is alone.
+        connection.run(ended(begin), small=before > 0, large=large)
+        figures[name] = {"seconds": time.monotonic() - begin}
+        if before > 0:
+            figures[name] |= {"confirm": percentiles(connection.confirms), "delivery": percentiles(connection.deliveries)}
 
     part("before", lambda begin: lambda: time.monotonic() > begin + before)
     if action == "take":
-        large.take_large()
-    part("during", lambda _: lambda: large.large_done, large=large)
-    run(connections, lambda: not small.waiting, seconds=30)
-    for each in connections:
-        each.close()
+        connection.take_large()
+    part("during", lambda _: lambda: connection.large_done, large=True)
+    connection.run(lambda: not connection.waiting, seconds=30)
+    connection.close()
     return {"seconds": figures["during"]["seconds"], **figures}
 
 
@@ -382,11 +371,10 @@ def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bytes", type=int, required=True)
     parser.add_argument("--queue", default="large")
-    parser.add_argument("--large-port", type=int, help="a control: the body goes through the gateway there")
-    parser.add_argument("--before", type=float, default=5, help="seconds with small messages only")
+    parser.add_argument("--before", type=float, default=5, help="seconds with small messages only; 0: none at all")
     options = parser.parse_args()
     if options.protocol == "amqp":
-        figures = amqp_run(options.port, options.action, options.bytes, options.queue, options.before, options.large_port)
+        figures = amqp_run(options.port, options.action, options.bytes, options.queue, options.before)
     else:
         figures = stomp(options.port, options.action, options.bytes, options.queue)
     print(json.dumps(figures))

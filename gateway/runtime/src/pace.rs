@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// Other messages are on their way if one was so lately.
 const LATELY: Duration = Duration::from_millis(100);
 /// Timers are late by a millisecond and more. What is missed is made up for, of this time.
-const MADE_UP_FOR: Duration = Duration::from_millis(4);
+const MADE_UP_FOR: Duration = Duration::from_millis(2);
 
 /// The paces of a gateway's bodies, both ways.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn beside_others_a_body_keeps_its_rate_also_with_timers_that_are_late() {
-        for late in [ms(0), ms(1), ms(3)] {
+        for late in [ms(0), ms(1), ms(2)] {
             assert!((99..=101).contains(&pieces_in_a_second(late, true, RATE, ms(1))), "{late:?}");
         }
         // What it was too slow for is not made up for at the others' cost.
@@ -122,16 +122,16 @@ mod tests {
         let now = Instant::now();
         let paces = Paces::new(now, RATE, RATE);
         let booked: Vec<_> = (0..4).map(|_| paces.incoming.book(now + ms(50), PIECE, true)).collect();
-        assert_eq!(booked, [46, 56, 66, 76].map(|at| now + ms(at)));
-        assert_eq!(paces.outgoing.book(now + ms(50), PIECE, true), now + ms(46), "the other way has its own");
+        assert_eq!(booked, [48, 58, 68, 78].map(|at| now + ms(at)));
+        assert_eq!(paces.outgoing.book(now + ms(50), PIECE, true), now + ms(48), "the other way has its own");
     }
 
     #[test]
     fn after_an_idle_time_nothing_is_saved_up() {
         let now = Instant::now();
         let pace = Paces::new(now, RATE, 0).incoming;
-        assert_eq!(pace.book(now + ms(5000), PIECE, true), now + ms(4996));
-        assert_eq!(pace.book(now + ms(5000), PIECE, true), now + ms(5006));
+        assert_eq!(pace.book(now + ms(5000), PIECE, true), now + ms(4998));
+        assert_eq!(pace.book(now + ms(5000), PIECE, true), now + ms(5008));
     }
 
     #[test]

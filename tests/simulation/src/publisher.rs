@@ -239,6 +239,7 @@ impl Publisher {
     /// Sends on what can be sent on, though nobody hears the answers: the gateway does not know yet that the client
     /// is gone. What it marks is dropped, as if another connection had taken over.
     pub fn pump_half_open(&mut self, node: &mut Node, journal: &mut SimJournal) {
+        self.inner.send_piece();
         let around = Surroundings { routes: &node.routes, client_id: "", taken_over: true, memory_is_exhausted: false };
         self.inner.pump(around, &mut self.out);
         self.carry_out(node, journal);
