@@ -1,10 +1,12 @@
 """Large bodies keep their pace while other messages are on their way, and only then (docs/large-messages.md)."""
 
 import contextlib
+import os
 import random
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +88,22 @@ def test_beside_others_a_body_keeps_its_pace(gateway, name):
     assert all(undisturbed.values()), "the machine is too busy for a hundred messages a second"
     # What may be under way to a consumer goes ahead.
     assert min(undisturbed.values()) > PACED_SECONDS * 0.75, undisturbed
+
+
+def test_a_body_that_is_aborted_while_its_piece_waits_leaves_nothing_to_do(gateway):
+    with Others(gateway), contextlib.closing(CLIENTS["amqp"](gateway)) as client:
+        upload = client.upload(f"/queue/pace-{uuid.uuid4().hex[:12]}", len(BODY))
+        for start in range(0, MIB, MIB // 16):
+            upload.push(BODY[start : start + MIB // 16])
+        upload.abort()
+        begin, before = time.monotonic(), cpu_seconds(gateway)
+        time.sleep(1)
+        assert (cpu_seconds(gateway) - before) / (time.monotonic() - begin) < 0.5, "of a processor"
+
+
+def cpu_seconds(gateway):
+    fields = Path(f"/proc/{gateway.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize("name", CLIENTS)

@@ -271,7 +271,7 @@ impl Driver {
     }
 
     fn pump(&mut self) {
-        self.send_piece();
+        self.send_pieces();
         if self.publisher.is_blocked() {
             let taken_over = self.directory.gate().lock();
             let peer = self.connection.peer.lock();

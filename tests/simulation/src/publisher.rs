@@ -114,6 +114,14 @@ impl Publisher {
         self.inner.sent_on() + usize::from(self.fence.is_some())
     }
 
+    /// Puts pieces in line, now more and now fewer at once.
+    fn send_pieces(&mut self, node: &Node) {
+        let at_once = 1 + node.now.0 % 3;
+        while self.inner.next_piece_bytes(at_once as usize).is_some() {
+            self.inner.send_piece();
+        }
+    }
+
     /// Sends on what can be sent on.
     pub fn pump(
         &mut self,
@@ -123,7 +131,7 @@ impl Publisher {
         client_id: &str,
     ) -> Result<Vec<Answer>, String> {
         self.inner.expire(node.now, &mut self.out);
-        self.inner.send_piece();
+        self.send_pieces(node);
         let around = Surroundings { routes: &node.routes, client_id, taken_over: false, memory_is_exhausted: false };
         self.inner.pump(around, &mut self.out);
         self.note_routes(node, model)?;
@@ -239,7 +247,7 @@ impl Publisher {
     /// Sends on what can be sent on, though nobody hears the answers: the gateway does not know yet that the client
     /// is gone. What it marks is dropped, as if another connection had taken over.
     pub fn pump_half_open(&mut self, node: &mut Node, journal: &mut SimJournal) {
-        self.inner.send_piece();
+        self.send_pieces(node);
         let around = Surroundings { routes: &node.routes, client_id: "", taken_over: true, memory_is_exhausted: false };
         self.inner.pump(around, &mut self.out);
         self.carry_out(node, journal);

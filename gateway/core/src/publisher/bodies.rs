@@ -30,8 +30,8 @@ pub(super) struct Bodies {
     next_piece: u64,
     /// Bytes of those.
     pub(super) bytes: u64,
-    /// The piece that is on its way to the journal. With more than one every commit of everybody would carry them.
-    under_way: Option<Token>,
+    /// The pieces that are on their way to the journal: every commit of everybody may carry them.
+    under_way: Vec<Token>,
     /// Those behind it.
     later: VecDeque<Waiting>,
 }
@@ -56,7 +56,7 @@ impl Default for Bodies {
             pieces: IdMap::default(),
             next_piece: FIRST_PIECE,
             bytes: 0,
-            under_way: None,
+            under_way: Vec::new(),
             later: VecDeque::new(),
         }
     }
@@ -82,7 +82,7 @@ impl Bodies {
     pub(super) fn answered(&mut self, piece: Token, size_bytes: u64, error: Option<PublishError>) {
         let Some(token) = self.pieces.remove(&piece) else { return };
         self.bytes -= size_bytes;
-        self.under_way = self.under_way.filter(|under_way| *under_way != piece);
+        self.under_way.retain(|under_way| *under_way != piece);
         let Some(body) = self.all.get_mut(&token) else { return };
         body.unanswered -= 1;
         if error.is_some() {
@@ -126,7 +126,7 @@ impl Publisher {
         pieces
     }
 
-    /// Takes a piece. `send_piece` puts it in line when those before it are answered.
+    /// Takes a piece. `send_piece` puts it in line.
     pub fn submit_piece(&mut self, body: Token, message: Arc<Message>) {
         let Some(incoming) = self.bodies.all.get_mut(&body) else { return };
         incoming.unanswered += 1;
@@ -138,18 +138,16 @@ impl Publisher {
         self.bodies.later.push_back(Waiting { token, message, retain: false, mark: None, body: None });
     }
 
-    /// Bytes of the piece that may go next; none while one is under way.
-    pub fn next_piece_bytes(&self) -> Option<u64> {
-        let next = self.bodies.later.front().filter(|_| self.bodies.under_way.is_none())?;
+    /// Bytes of the piece that goes next, if one waits and less than `at_once` are under way.
+    pub fn next_piece_bytes(&self, at_once: usize) -> Option<u64> {
+        let next = self.bodies.later.front().filter(|_| self.bodies.under_way.len() < at_once)?;
         Some(next.message.size_bytes())
     }
 
-    /// Puts the next piece in line, unless one is under way: when is the caller's choice. `pump` sends it on.
+    /// Puts the next piece in line: when is the caller's choice. `pump` sends it on.
     pub fn send_piece(&mut self) {
-        if self.bodies.under_way.is_none()
-            && let Some(next) = self.bodies.later.pop_front()
-        {
-            self.bodies.under_way = Some(next.token);
+        if let Some(next) = self.bodies.later.pop_front() {
+            self.bodies.under_way.push(next.token);
             self.waiting.push_back(InLine::Message(next));
         }
     }
@@ -224,6 +222,7 @@ mod tests {
     struct Bench {
         publisher: Publisher,
         routes: Routes,
+        at_once: usize,
     }
 
     impl Bench {
@@ -239,7 +238,7 @@ mod tests {
                 let target = Target { shard: ShardId(0), queue: QueueId(body), durable: true, at_most_once: false };
                 routes.add_queue(format!("$body/{body}").into(), target);
             }
-            Self { publisher: Publisher::new(SessionId(1), limits), routes }
+            Self { publisher: Publisher::new(SessionId(1), limits), routes, at_once: 1 }
         }
 
         /// Passes on `bytes` of a body.
@@ -255,7 +254,9 @@ mod tests {
         /// The pieces that are sent on, by the number of their body.
         fn sent(&mut self) -> Vec<(Token, u64)> {
             let mut out = Out::default();
-            self.publisher.send_piece();
+            while self.publisher.next_piece_bytes(self.at_once).is_some() {
+                self.publisher.send_piece();
+            }
             let around =
                 Surroundings { routes: &self.routes, client_id: "", taken_over: false, memory_is_exhausted: false };
             self.publisher.pump(around, &mut out);
@@ -273,8 +274,26 @@ mod tests {
             self.publisher.handle(answer, &mut Out::default());
         }
     }
+
     #[test]
-    fn one_piece_of_a_connection_is_under_way_at_a_time_in_the_order_they_came() {
+    fn no_more_pieces_of_a_connection_are_under_way_than_may_be_in_the_order_they_came() {
+        let mut bench = Bench::new();
+        bench.at_once = 2;
+        bench.add(1, 45);
+        let [(first, 1), (second, 1)] = bench.sent()[..] else { panic!("two") };
+        assert_eq!(bench.sent(), []);
+        bench.answer(second);
+        let [(third, 1)] = bench.sent()[..] else { panic!("one") };
+        assert!(first < second && second < third);
+        bench.at_once = 1;
+        bench.answer(third);
+        assert_eq!(bench.sent(), []);
+        bench.answer(first);
+        assert_eq!(bench.sent().len(), 1);
+    }
+
+    #[test]
+    fn pieces_go_one_by_one_in_the_order_they_came() {
         let mut bench = Bench::new();
         bench.add(1, 25);
         bench.add(2, 10);

@@ -10,8 +10,10 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::gateway::Gateway;
 
-/// Small enough that a reader holds two without thinking, large enough that what each costs does not matter.
-const PIECE_BYTES: usize = 128 << 10;
+/// Small enough that others do not wait long for a commit of one, large enough that what each costs does not matter.
+const PIECE_BYTES: usize = 64 << 10;
+/// Pieces of a connection that may be under way while there are no other messages. Beside others it is one.
+const PIECES_ALONE: usize = 4;
 
 impl Driver {
     pub(super) fn add_to_body(&mut self, body: Token, bytes: &Bytes) {
@@ -26,15 +28,22 @@ impl Driver {
         }
     }
 
-    /// Puts the next piece in line once its time has come.
-    pub(super) fn send_piece(&mut self) {
-        let Some(bytes) = self.publisher.next_piece_bytes() else { return };
-        let (now, paces) = (Instant::now(), &self.gateway.paces);
-        let at = *self.piece_at.get_or_insert_with(|| paces.incoming.book(now, bytes, paces.has_others(now)));
-        if at <= now {
+    /// Puts pieces in line once their time has come.
+    pub(super) fn send_pieces(&mut self) {
+        while self.publisher.next_piece_bytes(PIECES_ALONE).is_some() {
+            let (now, paces) = (Instant::now(), &self.gateway.paces);
+            let has_others = paces.has_others(now);
+            let at_once = if has_others { 1 } else { PIECES_ALONE };
+            let Some(bytes) = self.publisher.next_piece_bytes(at_once) else { return };
+            let at = *self.piece_at.get_or_insert_with(|| paces.incoming.book(now, bytes, has_others));
+            if at > now {
+                return;
+            }
             self.piece_at = None;
             self.publisher.send_piece();
         }
+        // The body may have been abandoned meanwhile.
+        self.piece_at = None;
     }
 
     /// Bodies make way for what was served since this was called last.
