@@ -37,8 +37,9 @@ def measure(rows, journal, scale):
                 for way in ((sender, "send"), (taker, "take")):
                     found.setdefault(way, []).append(one_way(gateway, *way, size))
         alone = {way: streamed_alone(gateway, *way, size) for way in found}
+    before = befores(run for runs in found.values() for run in runs)
     for way, runs in found.items():
-        tell(rows, *way, size, medians(runs), alone[way])
+        tell(rows, *way, size, medians(runs), before, alone[way])
 
 
 def warm_up(gateway):
@@ -90,23 +91,30 @@ def one_way(gateway, protocol, action, size):
     return {"seconds": found["seconds"], "growth": peak(watch) - first, "small": figures}
 
 
+def befores(runs):
+    """Without a body all ways are the same: what small messages take then is the median of all of them."""
+    times = {}
+    for run in runs:
+        for what, (before, _) in run["small"].items():
+            times.setdefault(what, []).append(before)
+    return {what: statistics.median(each) for what, each in times.items()}
+
+
 def medians(runs):
     """Of the rounds; but the most that memory grew in one of them."""
-    times = {
-        what: tuple(statistics.median(run["small"][what][part] for run in runs) for part in (0, 1)) for what in runs[0]["small"]
-    }
+    during = {what: statistics.median(run["small"][what][1] for run in runs) for what in runs[0]["small"]}
     seconds = statistics.median(run["seconds"] for run in runs)
-    return {"seconds": seconds, "growth": max(run["growth"] for run in runs), "small": times}
+    return {"seconds": seconds, "growth": max(run["growth"] for run in runs), "small": during}
 
 
-def tell(rows, protocol, action, size, found, alone):
+def tell(rows, protocol, action, size, found, before, alone):
     words = f"{protocol} {'to the journal' if action == 'send' else 'from the journal'}"
     rows.tell(f"{words}: MiB/s of {size >> 20:,} MiB beside others", size / MIB / found["seconds"])
     rows.tell(f"{words}: MiB/s alone", size / MIB / alone)
     rows.at_most(f"{words}: growth of RSS, MiB", found["growth"], 64)
-    for what, (before, during) in found["small"].items():
-        seen = f"{before / 1000:.2f} ms, now {during / 1000:.2f}"
-        rows.at_most(f"{words}: {what}, p99, % of that before ({seen})", 100 * during / before, 200)
+    for what, during in found["small"].items():
+        seen = f"{before[what] / 1000:.2f} ms, now {during / 1000:.2f}"
+        rows.at_most(f"{words}: {what}, p99, % of that without ({seen})", 100 * during / before[what], 200)
 
 
 def beside(gateway, name):

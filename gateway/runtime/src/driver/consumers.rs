@@ -17,9 +17,9 @@ pub struct Consumers {
     first_queue: Option<Arc<str>>,
     /// Consumers that were sent something since it was last looked after what is written, each once.
     served: Vec<ConsumerId>,
-    /// Those that read the body of a large message; when their shard may be told that more is written, if that is
-    /// all they wait for.
-    bodies: IdMap<ConsumerId, Option<Instant>>,
+    /// Those that read the body of a large message; when their shard may be told that so many bytes more are
+    /// written, if that is all they wait for.
+    bodies: IdMap<ConsumerId, Option<(Instant, u64)>>,
 }
 
 enum State {
@@ -160,28 +160,33 @@ impl Consumers {
             if is_held_back(consumer) {
                 return true;
             }
-            let written_bytes = place.delivered_bytes - place.reported_bytes;
+            let mut written_bytes = place.delivered_bytes - place.reported_bytes;
             if written_bytes < window_bytes / 2 {
                 place.is_served = false;
                 return false;
             }
             if !bodies.is_empty()
-                && let Some(may_go_at) = bodies.get_mut(&consumer)
+                && let Some(booked) = bodies.get_mut(&consumer)
             {
                 let (now, paces) = (Instant::now(), &gateway.paces);
-                let book = || paces.outgoing.book(now, written_bytes, paces.has_others(now));
-                let at = *may_go_at.get_or_insert_with(book);
+                let book = || (paces.outgoing.book(now, written_bytes, paces.has_others(now)), written_bytes);
+                let (at, bytes) = *booked.get_or_insert_with(book);
                 if at > now {
                     again = again.into_iter().chain([at]).min();
                     return true;
                 }
-                *may_go_at = None;
+                *booked = None;
+                written_bytes = bytes;
             }
-            place.is_served = false;
-            place.reported_bytes = place.delivered_bytes;
-            let (queue, limit_bytes) = (place.queue, place.delivered_bytes + window_bytes);
+            place.reported_bytes += written_bytes;
+            let (queue, limit_bytes) = (place.queue, place.reported_bytes + window_bytes);
             gateway.control(place.shard, ShardCommand::Window { queue, session, consumer, limit_bytes });
-            false
+            // More may have been written since that was booked.
+            place.is_served = place.delivered_bytes > place.reported_bytes;
+            if place.is_served {
+                again = Some(Instant::now());
+            }
+            place.is_served
         });
         again
     }
