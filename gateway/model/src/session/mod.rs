@@ -34,14 +34,14 @@ pub trait Session: Send {
     /// Of the bodies that it passes on in pieces, so many bytes await their commit: said when that changes. While
     /// there are any the socket may not be read: then the peer's silence is the gateway's.
     fn pieces_pending(&mut self, _now: Time, _bytes: u64, _out: &mut Output) {}
-    /// Deliveries of these consumers are handed over next: it may read what it will need of them. Nothing changes. See
-    /// [`ahead`](crate::ahead).
-    fn look_ahead(&self, _consumers: &[ConsumerId]) {}
     /// Whether its protocol can hold back the sender of a large body and hear others of the same connection
     /// meanwhile. Then it does so by what `pieces_pending` says, and the socket is read on.
     fn holds_senders_back(&self) -> bool {
         false
     }
+    /// Deliveries of these consumers are handed over next: it may read what it will need of them. Nothing changes. See
+    /// [`ahead`](crate::ahead).
+    fn look_ahead(&self, _consumers: &[ConsumerId]) {}
     /// Something happened in the gateway.
     fn handle(&mut self, now: Time, event: Event, out: &mut Output);
     /// `next_timeout()` has passed.
