@@ -362,6 +362,19 @@ def test_an_operator_cannot_take_the_body_away_from_its_message(gateway, open_cl
     receiver.settle()
 
 
+def test_it_counts_as_one_message(gateway, open_client, queue):
+    with contextlib.closing(Admin(gateway)) as admin:
+        before = admin.result("node.status")
+        open_client("amqp").send(queue, BODY)
+        receiver = open_client("stomp").receiver(queue)
+        take(receiver, BODY)
+        receiver.settle()
+        after = admin.result("node.status")
+    for figure in ("published", "confirmed", "delivered"):
+        # The one, a request, its answer; events that are announced. Pieces are 49.
+        assert 0 < after[figure] - before[figure] < 20, (figure, before, after)
+
+
 def test_a_purge_gives_its_space_back(journal, gateway, open_client, queue):
     open_client("amqp").send(queue, BODY)
     with contextlib.closing(Admin(gateway)) as admin:
