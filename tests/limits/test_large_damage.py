@@ -17,7 +17,7 @@ QUEUE = "/queue/large"
 
 
 def is_piece(size):
-    return size > 100_000
+    return size > 50_000
 
 
 def garble(connection, packs):
@@ -43,7 +43,7 @@ def lose_queue(connection, _):
 # What is done to the journal, to which of the body's pieces, and whether a client has some of it by then.
 DAMAGES = {
     "first garbled": (garble, slice(0, 1), False),
-    "middle garbled": (garble, slice(10, 11), True),
+    "middle garbled": (garble, slice(20, 21), True),
     "last lost": (lose, slice(-1, None), False),
     "all lost": (lose, slice(None), False),
     "queue lost": (lose_queue, slice(0), False),
@@ -55,7 +55,7 @@ def damage(journal, what, which):
     with contextlib.closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT id, length(messages) FROM pack ORDER BY id").fetchall()
         pieces = [pack for pack, size in rows if is_piece(size)]
-        assert len(pieces) >= len(BODY) / (200 << 10)
+        assert len(pieces) >= len(BODY) / (100 << 10)
         what(connection, pieces[which])
         connection.commit()
 
