@@ -179,12 +179,14 @@ impl Publisher {
     pub fn pump(&mut self, around: Surroundings<'_>, out: &mut Out) {
         let mut blocked: HashSet<Address> = HashSet::new();
         let mut kept = VecDeque::new();
+        let mut abandoned = Vec::new();
         while let Some(next) = self.waiting.pop_front() {
             match next {
                 InLine::Message(waiting) => {
                     if around.taken_over && waiting.mark.is_some() {
                         self.bytes -= waiting.message.size_bytes();
                         self.rooms.remove(&waiting.token);
+                        abandoned.extend(waiting.body);
                         continue;
                     }
                     if let Some(error) = self.body_failed(&waiting) {
@@ -212,6 +214,8 @@ impl Publisher {
         }
         kept.append(&mut self.waiting);
         self.waiting = kept;
+        // Pieces that come after their message is dropped would stay for ever.
+        abandoned.into_iter().for_each(|body| self.abandon_body(body));
     }
 
     /// Whether a message may go now. Leaves its targets in `self.targets`.

@@ -209,7 +209,7 @@ fn piece(queue: &Arc<str>, bytes: Bytes) -> Message {
 mod tests {
     use std::time::Duration;
 
-    use evergate_model::{MessageId, OnRelease, QueueId};
+    use evergate_model::{Mark, MessageId, OnRelease, QueueId};
 
     use super::*;
     use crate::effect::{SessionEvent, SessionId, ShardId};
@@ -223,6 +223,7 @@ mod tests {
         publisher: Publisher,
         routes: Routes,
         at_once: usize,
+        taken_over: bool,
     }
 
     impl Bench {
@@ -238,7 +239,7 @@ mod tests {
                 let target = Target { shard: ShardId(0), queue: QueueId(body), durable: true, at_most_once: false };
                 routes.add_queue(format!("$body/{body}").into(), target);
             }
-            Self { publisher: Publisher::new(SessionId(1), limits), routes, at_once: 1 }
+            Self { publisher: Publisher::new(SessionId(1), limits), routes, at_once: 1, taken_over: false }
         }
 
         /// Passes on `bytes` of a body.
@@ -257,8 +258,12 @@ mod tests {
             while self.publisher.next_piece_bytes(self.at_once).is_some() {
                 self.publisher.send_piece();
             }
-            let around =
-                Surroundings { routes: &self.routes, client_id: "", taken_over: false, memory_is_exhausted: false };
+            let around = Surroundings {
+                routes: &self.routes,
+                client_id: "",
+                taken_over: self.taken_over,
+                memory_is_exhausted: false,
+            };
             self.publisher.pump(around, &mut out);
             let sent = out.effects.into_iter().map(|effect| match effect {
                 PublisherEffect::Publish(_, ShardCommand::Publish { answer: Some((_, token)), message, .. }) => {
@@ -325,5 +330,21 @@ mod tests {
             bench.answer(token);
             assert_eq!((bench.publisher.piece_bytes(), bench.publisher.load()), (0, (0, 0)));
         }
+    }
+
+    /// Simulator, seed 2915: a piece that came after its message was dropped made the body's queue anew.
+    #[test]
+    fn pieces_of_a_message_that_is_dropped_are_not_sent() {
+        let mut bench = Bench::new();
+        bench.add(1, 30);
+        let [(first, 1)] = bench.sent()[..] else { panic!("one") };
+        let message = Arc::new(piece(&"q".into(), Bytes::new()));
+        let mark = Some((ShardId(0), QueueId(9), Mark::Number(1)));
+        bench.publisher.submit(Waiting { token: Token(5), message, retain: false, mark, body: Some(Token(1)) });
+        bench.taken_over = true;
+        assert_eq!(bench.sent(), [], "the message is dropped");
+        bench.answer(first);
+        assert_eq!(bench.sent(), []);
+        assert_eq!((bench.publisher.piece_bytes(), bench.publisher.load()), (0, (0, 0)));
     }
 }
