@@ -1,17 +1,16 @@
 """Large bodies keep their pace while other messages are on their way, and only then (docs/large-messages.md)."""
 
 import contextlib
-import os
 import random
 import threading
 import time
 import uuid
-from pathlib import Path
 
 import pytest
 
+from badinput.measure import cpu_seconds
 from limits.streaming import CLIENTS, fingerprint
-from limits.test_limits import connect
+from limits.test_limits import connect, until
 from limits.trace import MIB, Journal
 
 RATE = "2 MiB"
@@ -46,8 +45,7 @@ class Others:
 
     def __enter__(self):
         self.thread.start()
-        while not self.confirmed:
-            time.sleep(0.01)
+        until(lambda: self.confirmed, "a confirm")
         return self
 
     def __exit__(self, *_):
@@ -99,11 +97,6 @@ def test_a_body_that_is_aborted_while_its_piece_waits_leaves_nothing_to_do(gatew
         begin, before = time.monotonic(), cpu_seconds(gateway)
         time.sleep(1)
         assert (cpu_seconds(gateway) - before) / (time.monotonic() - begin) < 0.5, "of a processor"
-
-
-def cpu_seconds(gateway):
-    fields = Path(f"/proc/{gateway.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize("name", CLIENTS)

@@ -32,7 +32,7 @@ pub(super) struct Bodies {
     pub(super) bytes: u64,
     /// The pieces that are on their way to the journal: every commit of everybody may carry them.
     under_way: Vec<Token>,
-    /// Those behind it.
+    /// Those behind them.
     later: VecDeque<Waiting>,
 }
 

@@ -245,12 +245,18 @@ fn receipts_of_what_was_sent_before_leave_while_a_body_comes() {
     assert_eq!([client.receipt(), client.receipt()].map(Option::unwrap), ["2", "3"]);
 }
 
-#[test]
-fn bytes_of_a_body_are_signs_of_life_and_a_slow_one_has_more_time() {
+/// A client that promised to be heard that often.
+fn heard_each_ten_seconds() -> Client {
     let mut client = Client::new(config());
     client.send("CONNECT\naccept-version:1.2\nhost:h\nheart-beat:10000,0\n\n\0");
     client.event(Event::Authenticated(Access::Granted("".into())));
     client.frame();
+    client
+}
+
+#[test]
+fn bytes_of_a_body_are_signs_of_life_and_a_slow_one_has_more_time() {
+    let mut client = heard_each_ten_seconds();
     client.send("SEND\ndestination:q\ncontent-length:12\n\n");
     for _ in 0..3 {
         client.timeout_at(client.now.0 + 119_000);
@@ -263,9 +269,7 @@ fn bytes_of_a_body_are_signs_of_life_and_a_slow_one_has_more_time() {
     assert!(matches!(client.actions.last(), Some(Action::Abandon { .. })));
 
     // Behind it the usual time counts again.
-    let mut client = Client::new(config());
-    client.send("CONNECT\naccept-version:1.2\nhost:h\nheart-beat:10000,0\n\n\0");
-    client.event(Event::Authenticated(Access::Granted("".into())));
+    let mut client = heard_each_ten_seconds();
     client.send(&frame("", "abcdefghijkl"));
     client.actions.remove(0);
     let token = collected(&mut client.actions).1.token;
@@ -276,10 +280,7 @@ fn bytes_of_a_body_are_signs_of_life_and_a_slow_one_has_more_time() {
 
 #[test]
 fn a_client_whose_pieces_await_their_commit_is_not_silent() {
-    let mut client = Client::new(config());
-    client.send("CONNECT\naccept-version:1.2\nhost:h\nheart-beat:10000,0\n\n\0");
-    client.event(Event::Authenticated(Access::Granted("".into())));
-    client.frame();
+    let mut client = heard_each_ten_seconds();
     client.send("SEND\ndestination:q\ncontent-length:12\n\nx");
     client.pieces_pending(1);
     for _ in 0..3 {
