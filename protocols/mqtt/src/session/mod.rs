@@ -3,12 +3,14 @@
 //! - `connect`: CONNECT to CONNACK, and how it ends
 //! - `inbound`: what the client publishes
 //! - `outbound`: deliveries and their acknowledgements
+//! - `ahead`: reading ahead where there are thousands of consumers
 //! - `told`: what the gateway tells of a delivery
 //! - `subscribe`: SUBSCRIBE and UNSUBSCRIBE
 //! - `consuming`: what the user properties of a SUBSCRIBE ask for
 //! - `resend`: QoS 1 publishes that come again
 //! - `replies`: answers in the order of the client's packets
 
+mod ahead;
 mod connect;
 mod consuming;
 mod inbound;
@@ -21,12 +23,12 @@ mod subscription;
 mod tests;
 mod told;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use evergate_model::ahead::{CACHED, read};
+use evergate_model::ahead::AHEAD;
 use evergate_model::{Close, ConsumerId, Event, Formats, IdMap, Output, PeerInfo, Session, Time, Token};
 
 use crate::MqttConfig;
@@ -76,7 +78,9 @@ pub struct MqttSession {
     replies: Replies,
     inbound: Inbound,
     subscriptions: Subscriptions,
-    consumers: IdMap<ConsumerId, Consumer>,
+    consumers: IdMap<ConsumerId, Box<Consumer>>,
+    /// Those of queues and groups, by what the client calls them.
+    sources: HashMap<Arc<str>, ConsumerId>,
     /// Those that hold deliveries back, each once.
     waiting: VecDeque<ConsumerId>,
     /// Consumers that were told to detach, and the UNSUBSCRIBE slot that waits for it.
@@ -129,6 +133,7 @@ impl MqttSession {
             inbound: Inbound::default(),
             subscriptions: Subscriptions::default(),
             consumers: IdMap::default(),
+            sources: HashMap::new(),
             waiting: VecDeque::new(),
             detaching: IdMap::default(),
             next_consumer: 1,
@@ -161,7 +166,13 @@ impl MqttSession {
     }
 
     fn process(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
-        while !self.is_waiting() && !matches!(self.state, State::Closed) {
+        for number in 0.. {
+            if self.is_waiting() || matches!(self.state, State::Closed) {
+                break;
+            }
+            if number % AHEAD == 0 {
+                self.look_at_acks(input);
+            }
             match decode(input, self.version, self.config.limits()) {
                 Ok(Some(packet)) => {
                     self.packet(now, packet, out);
@@ -316,9 +327,7 @@ impl Session for MqttSession {
     }
 
     fn look_ahead(&self, consumers: &[ConsumerId]) {
-        if self.consumers.len() > CACHED {
-            read(consumers.iter().filter_map(|id| self.consumers.get(id)).map(Consumer::sample));
-        }
+        self.look_at(consumers.iter());
     }
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Output) {

@@ -28,11 +28,13 @@ const RELEASE_MARK: u32 = 0x1_0000;
 /// Deliveries of QoS 0 that may come beyond the client's receive maximum.
 const QOS0_HEADROOM: u64 = 16;
 
-/// One source of deliveries.
+/// One source of deliveries. What a delivery needs of it fits into one line of memory.
 #[derive(Debug)]
 pub(super) struct Consumer {
     /// `None`: the session's own queue.
-    pub(super) shared: Option<SharedSource>,
+    pub(super) shared: Option<Box<SharedSource>>,
+    /// What the options of `shared` ask for.
+    asked: Asked,
     /// Deliveries that are over and done with.
     done: u64,
     /// Deliveries that were allowed in all.
@@ -54,23 +56,60 @@ pub(super) struct SharedSource {
 }
 
 impl Consumer {
-    pub(super) fn new(shared: Option<SharedSource>) -> Self {
-        Self { shared, done: 0, granted: 0, held: VecDeque::new() }
+    /// The session's own queue.
+    fn own() -> Self {
+        Self { shared: None, asked: Asked::default(), done: 0, granted: 0, held: VecDeque::new() }
+    }
+
+    pub(super) fn of(source: SharedSource) -> Self {
+        Self { asked: Asked::by(source.options), shared: Some(Box::new(source)), ..Self::own() }
+    }
+
+    /// Whether deliveries tell their place.
+    pub(super) fn tells_offset(&self) -> bool {
+        self.asked.tells_offset
+    }
+
+    /// It was subscribed to again.
+    pub(super) fn set_options(&mut self, options: Options) {
+        if let Some(source) = &mut self.shared {
+            source.options = options;
+            self.asked = Asked::by(options);
+        }
     }
 
     /// Of each line of memory that a delivery meets: see [`evergate_model::ahead`].
     pub(super) fn sample(&self) -> u64 {
-        let shared = self.shared.as_ref().map_or(0, |source| {
-            u64::from(source.slot.is_some()) ^ u64::from(source.selector.is_some()) ^ source.text.len() as u64
-        });
-        shared ^ self.done ^ self.granted ^ self.held.len() as u64
+        self.done ^ self.held.len() as u64
+    }
+}
+
+/// What the options of a subscription of a queue or a group ask of each delivery.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    qos: Qos,
+    retain_as_published: bool,
+    tells_offset: bool,
+    /// 0: none.
+    subscription_id: u32,
+}
+
+impl Asked {
+    fn by(options: Options) -> Self {
+        let Options { qos, retain_as_published, subscription_id, consuming, .. } = options;
+        Self { qos, retain_as_published, subscription_id, tells_offset: consuming.start.is_some() }
+    }
+
+    fn wanted(self) -> Wanted {
+        let subscription_ids = Some(self.subscription_id).filter(|id| *id != 0).into_iter().collect();
+        Wanted { qos: self.qos, retain_as_published: self.retain_as_published, subscription_ids }
     }
 }
 
 /// A delivery that the client has not acknowledged to the end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
-    consumer: ConsumerId,
+    pub(super) consumer: ConsumerId,
     /// `None`: settled on an earlier connection; only PUBCOMP is missing.
     seq: Option<Seq>,
     stage: Stage,
@@ -100,7 +139,7 @@ impl MqttSession {
     }
 
     pub(super) fn open_own_consumer(&mut self, out: &mut Output) {
-        self.consumers.insert(OWN, Consumer::new(None));
+        self.consumers.insert(OWN, Box::new(Consumer::own()));
         self.grant(OWN, out);
     }
 
@@ -159,7 +198,7 @@ impl MqttSession {
     fn wanted(&self, delivery: &Delivery) -> Option<Wanted> {
         let consumer = self.consumers.get(&delivery.consumer)?;
         match &consumer.shared {
-            Some(source) => Some(Wanted::by(source.options)),
+            Some(_) => Some(consumer.asked.wanted()),
             None => self.subscriptions.wanted(&delivery.message, &self.formats),
         }
     }
@@ -378,8 +417,12 @@ impl MqttSession {
     }
 
     /// The consumer is gone; what it held goes back to its queue by itself.
-    pub(super) fn forget_consumer(&mut self, id: ConsumerId) -> Option<Consumer> {
-        self.consumers.remove(&id)
+    pub(super) fn forget_consumer(&mut self, id: ConsumerId) -> Option<Box<Consumer>> {
+        let consumer = self.consumers.remove(&id)?;
+        if let Some(source) = &consumer.shared {
+            self.sources.remove(&source.text);
+        }
+        Some(consumer)
     }
 }
 

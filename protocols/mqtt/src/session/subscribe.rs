@@ -93,8 +93,7 @@ impl MqttSession {
     }
 
     fn source_named(&self, text: &str) -> Option<ConsumerId> {
-        let is_it = |consumer: &Consumer| consumer.shared.as_ref().is_some_and(|source| &*source.text == text);
-        self.consumers.iter().find(|(_, consumer)| is_it(consumer)).map(|(id, _)| *id)
+        self.sources.get(text).copied()
     }
 
     /// `$queue/` and `$share/`: a consumer of its own.
@@ -106,7 +105,8 @@ impl MqttSession {
         let Some(id) = self.source_named(&wanted.text) else {
             return self.attach_source(wanted, out);
         };
-        let Some(source) = self.consumers.get_mut(&id).and_then(|consumer| consumer.shared.as_mut()) else { return };
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        let Some(source) = &mut consumer.shared else { return };
         let earlier = source.slot;
         if let Some(earlier) = earlier {
             // Two SUBSCRIBEs wait for the same Attached: it will answer the second.
@@ -119,8 +119,8 @@ impl MqttSession {
             out.actions.push(Action::Detach { consumer: id, delete: false, lifetime: None });
             return self.attach_source(wanted, out);
         }
-        source.options = wanted.options;
         source.slot = earlier.map(|_| slot);
+        consumer.set_options(wanted.options);
         if earlier.is_none() {
             self.remember_source(&wanted, slot, out);
         }
@@ -147,7 +147,8 @@ impl MqttSession {
             }
             Target::Topics(_) => return, // these go through the session's own queue
         };
-        self.consumers.insert(consumer, Consumer::new(Some(source)));
+        self.sources.insert(Arc::clone(&source.text), consumer);
+        self.consumers.insert(consumer, Box::new(Consumer::of(source)));
         out.actions.push(Action::Attach(attach));
     }
 

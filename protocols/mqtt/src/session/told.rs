@@ -10,8 +10,7 @@ impl MqttSession {
     /// What the gateway tells of a delivery, as user properties; `None`: nothing, as of most. They come before
     /// the publisher's own.
     pub(super) fn told_by_the_gateway(&self, delivery: &Delivery) -> Option<BytesMut> {
-        let source = self.consumers.get(&delivery.consumer).and_then(|consumer| consumer.shared.as_ref());
-        let tells_offset = source.is_some_and(|source| source.options.consuming.start.is_some());
+        let tells_offset = self.consumers.get(&delivery.consumer).is_some_and(|consumer| consumer.tells_offset());
         let annotations = &delivery.message.annotations;
         if !self.is_v5() || (annotations.is_empty() && delivery.failed_count == 0 && !tells_offset) {
             return None;
