@@ -1,8 +1,9 @@
 //! One consumer of a queue: its credit and what it holds.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use evergate_model::few::FewMap;
 use evergate_model::{ConsumerId, Seq};
 
 use crate::lane::{Lane, Place};
@@ -41,7 +42,7 @@ pub struct Consumer {
     pub limit_bytes: u64,
     pub delivered_bytes: u64,
     /// Unsettled deliveries.
-    pub held: BTreeMap<Seq, Lane>,
+    pub held: FewMap<Seq, Lane>,
     /// Messages of its groups that wait for room.
     pub pinned: BTreeSet<Place>,
     /// How many buckets of message groups are its own.

@@ -11,7 +11,6 @@ mod bug;
 mod consumer;
 mod directory;
 mod effect;
-mod few;
 mod lane;
 mod publisher;
 mod queue;

@@ -5,12 +5,14 @@
 
 mod bodies;
 mod counts;
+mod in_flight;
 mod room;
 mod transactions;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use evergate_model::ahead::AHEAD;
 use evergate_model::{Address, AddressKind, Event, IdMap, Mark, Message, PublishError, QueueId, Token, TransactionId};
 
 use crate::directory::{DirectoryCommand, split_by_shard};
@@ -20,6 +22,7 @@ use crate::shard::ShardCommand;
 use bodies::Bodies;
 pub use bodies::BodyLimits;
 pub use counts::{PublisherCounts, TransactionCounts};
+use in_flight::{InFlight, NameKey};
 use room::Room;
 pub use transactions::TransactionLimits;
 use transactions::Transactions;
@@ -102,6 +105,15 @@ enum InLine {
     },
 }
 
+impl InLine {
+    fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(waiting) => Some(&waiting.message),
+            Self::Commit { .. } => None,
+        }
+    }
+}
+
 /// A message that was routed and is not answered yet.
 #[derive(Debug)]
 struct Unanswered {
@@ -110,7 +122,7 @@ struct Unanswered {
     reached: u32,
     error: Option<PublishError>,
     /// Kept for a queue by name: if the queue was deleted meanwhile, the message goes to its successor.
-    again: Option<Waiting>,
+    again: Option<(NameKey, Waiting)>,
 }
 
 /// One session's publishes and transactions.
@@ -121,9 +133,7 @@ pub struct Publisher {
     unanswered: IdMap<Token, Unanswered>,
     bytes: u64,
     ensuring: HashSet<Arc<str>>,
-    /// Queues that unanswered messages went to, and how many, by name. What follows does not go to a successor
-    /// before those are answered: they may have to go there, too.
-    in_flight: HashMap<Arc<str>, (QueueId, u32)>,
+    in_flight: InFlight,
     /// Retained publishes and commits that the directory has not routed yet. What follows must not overtake them.
     with_directory: usize,
     transactions: Transactions,
@@ -143,7 +153,7 @@ impl Publisher {
             unanswered: IdMap::default(),
             bytes: 0,
             ensuring: HashSet::new(),
-            in_flight: HashMap::new(),
+            in_flight: InFlight::default(),
             with_directory: 0,
             transactions: Transactions::new(limits),
             bodies: Bodies::default(),
@@ -180,7 +190,12 @@ impl Publisher {
         let mut blocked: HashSet<Address> = HashSet::new();
         let mut kept = VecDeque::new();
         let mut abandoned = Vec::new();
-        while let Some(next) = self.waiting.pop_front() {
+        for number in 0.. {
+            if number % AHEAD == 0 {
+                let next = self.waiting.iter().take(AHEAD).filter_map(InLine::message);
+                around.routes.look_ahead(next);
+            }
+            let Some(next) = self.waiting.pop_front() else { break };
             match next {
                 InLine::Message(waiting) => {
                     if around.taken_over && waiting.mark.is_some() {
@@ -237,8 +252,8 @@ impl Publisher {
         }
         routes.find(&waiting.message, client_id, &mut self.routed, &mut self.targets);
         if address.kind == AddressKind::Queue
-            && let Some((queue, _)) = self.in_flight.get(&address.name)
-            && self.targets.first().is_none_or(|target| target.queue != *queue)
+            && let Some(queue) = self.in_flight.queue(self.in_flight.key(&address.name))
+            && self.targets.first().is_none_or(|target| target.queue != queue)
         {
             return false;
         }
@@ -272,8 +287,13 @@ impl Publisher {
         let size_bytes = message.size_bytes();
         let is_piece = self.bodies.is_piece(token);
         out.counts.published += u64::from(!is_piece);
-        let unanswered =
-            |parts: u32, again: Option<Waiting>| Unanswered { size_bytes, parts, reached: 0, error: None, again };
+        let unanswered = |parts: u32, again: Option<(NameKey, Waiting)>| Unanswered {
+            size_bytes,
+            parts,
+            reached: 0,
+            error: None,
+            again,
+        };
         if retain {
             let client_id = client_id.into();
             self.with_directory += 1;
@@ -290,9 +310,12 @@ impl Publisher {
         }
         // The queue of a body has no successor.
         let to_queue = message.meta.address.kind == AddressKind::Queue && !is_piece;
-        let again = to_queue.then(|| Waiting { token, message: message.clone(), retain, mark, body: None });
-        if to_queue && let Some(target) = self.targets.first() {
-            self.in_flight.entry(message.meta.address.name.clone()).or_insert((target.queue, 0)).1 += 1;
+        let again = to_queue.then(|| {
+            let key = self.in_flight.key(&message.meta.address.name);
+            (key, Waiting { token, message: message.clone(), retain, mark, body: None })
+        });
+        if let (Some((key, _)), Some(target)) = (&again, self.targets.first()) {
+            self.in_flight.sent(*key, target.queue);
         }
         let count = parts.len() as u32;
         self.unanswered.insert(token, unanswered(count, again));
@@ -349,12 +372,12 @@ impl Publisher {
             return;
         }
         let Some(done) = self.unanswered.remove(&token) else { return };
-        if let Some(waiting) = &done.again {
-            self.landed(&waiting.message.meta.address.name);
+        if let Some((key, _)) = &done.again {
+            self.in_flight.landed(*key);
         }
         if done.reached == 0
             && done.error.is_none()
-            && let Some(waiting) = done.again
+            && let Some((_, waiting)) = done.again
         {
             // Back to its place: ids rise with the order of submission.
             let id = waiting.message.meta.id;
@@ -383,16 +406,6 @@ impl Publisher {
     fn body_failed(&mut self, waiting: &Waiting) -> Option<PublishError> {
         let body = waiting.body.filter(|body| !self.bodies.is_pending(*body))?;
         self.bodies.take(body).err()
-    }
-
-    /// A message to that queue is answered.
-    fn landed(&mut self, name: &Arc<str>) {
-        if let Some((_, count)) = self.in_flight.get_mut(name) {
-            *count -= 1;
-            if *count == 0 {
-                self.in_flight.remove(name);
-            }
-        }
     }
 
     /// The directory says why there is no such queue: every message for it is refused.

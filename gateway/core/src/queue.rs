@@ -32,6 +32,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evergate_journal::{Record, RecoveredQueue};
+use evergate_model::few::{FewMap, FewSet};
 use evergate_model::{
     BODY_PREFIX, Consumers, Formats, LargeBody, Message, OnFull, QueueId, QueueKind, QueueSettings, Seq, Time,
 };
@@ -49,7 +50,6 @@ use rare::Rarely;
 use crate::bug::Bug;
 use crate::consumer::{Consumer, ConsumerKey};
 use crate::effect::ShardEffect;
-use crate::few::{FewMap, FewSet};
 use crate::lane::{Lane, Place};
 use crate::shard::ShardTarget;
 
@@ -124,67 +124,73 @@ pub struct Out<'a> {
     pub released: &'a mut Vec<Arc<LargeBody>>,
 }
 
-/// A line of messages and its consumers.
+/// A line of messages and its consumers. What every message meets stands together, in this order, and what few meet
+/// behind it: with thousands of queues a message waits for each line of memory that it meets.
 #[derive(Debug)]
+#[repr(C)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, not the states of one machine
 pub struct Queue {
     pub id: QueueId,
-    pub name: Arc<str>,
-    pub durable: bool,
-    /// It has the pieces of a large body: its name says so.
-    pub(crate) holds_body: bool,
-    /// It is not durable, and its memory was too little: the journal has messages of it.
-    has_spilled: bool,
     settings: Arc<QueueSettings>,
     config: Arc<QueueConfig>,
-    /// Memory is short everywhere.
-    pressed: bool,
-    line: Line,
-    consumers: FewMap<ConsumerKey, Box<Consumer>>,
-    classes: FewMap<ClassId, Box<Class>>,
-    /// Classes with a consumer that may be sent something.
-    turns: FewSet<(Rank, ClassId)>,
-    /// The one that is served, where only one is.
-    active: Option<ConsumerKey>,
-    next_class: u32,
-    next_turn: u64,
-    round: u64,
-    /// When which place changes by itself.
-    timers: BTreeSet<(Time, Place)>,
-    noted_timeout: Option<Time>,
-    next_seq: Seq,
-    /// Stored entries up to here are committed.
-    committed: Seq,
-    /// Bytes of stored entries behind that.
-    uncommitted_bytes: u64,
-    /// Places below were there before the restart: they may have been delivered then.
-    recovered_before: Seq,
-    /// Where the read from the journal begins that is under way.
-    loading: Option<Seq>,
     /// What few queues have anything of.
     rare: Rarely,
-    full: bool,
-    notices: notice::Notices,
-    /// Too much is there, and what must go is still being read back.
-    trimming: bool,
-    /// Messages on their way to `_DMQ`, their bytes, and deliveries without an outcome.
-    leaving: u64,
-    leaving_bytes: u64,
-    unsettled: u64,
     /// What message groups there are, once there is one.
     groups: Option<Box<groups::Groups>>,
     /// On a last-value queue: which message is the newest of its key.
     latest: Option<Box<latest::Latest>>,
     /// What identities came within the window of duplicate detection.
     dedup: Option<Box<dedup::Dedup>>,
+    pub durable: bool,
+    /// It has the pieces of a large body: its name says so.
+    pub(crate) holds_body: bool,
+    /// It is not durable, and its memory was too little: the journal has messages of it.
+    has_spilled: bool,
+    /// Memory is short everywhere.
+    pressed: bool,
+    full: bool,
+    /// Too much is there, and what must go is still being read back.
+    trimming: bool,
+    next_seq: Seq,
+    /// Stored entries up to here are committed.
+    committed: Seq,
+    /// Bytes of stored entries behind that.
+    uncommitted_bytes: u64,
+    line: Line,
+    /// Messages on their way to `_DMQ`, their bytes, and deliveries without an outcome.
+    leaving: u64,
+    leaving_bytes: u64,
+    unsettled: u64,
+    counts: Counts,
     /// Which messages have a body that is not in memory.
     pub bodies: Bodies,
-    /// On a stream: when the oldest message goes.
-    ages_next: Option<Time>,
-    marks: BTreeSet<u32>,
+    /// When which place changes by itself.
+    timers: BTreeSet<(Time, Place)>,
+    noted_timeout: Option<Time>,
     /// Since when it has had neither messages nor consumers.
     idle_since: Option<Time>,
-    stats: QueueStats,
+    consumers: FewMap<ConsumerKey, Box<Consumer>>,
+    classes: FewMap<ClassId, Box<Class>>,
+    /// Classes with a consumer that may be sent something.
+    turns: FewSet<(Rank, ClassId)>,
+    round: u64,
+    /// Where the read from the journal begins that is under way.
+    loading: Option<Seq>,
+    next_turn: u64,
+    next_class: u32,
+    /// The one that is served, where only one is.
+    active: Option<ConsumerKey>,
+    /// Places below were there before the restart: they may have been delivered then.
+    recovered_before: Seq,
+    pub name: Arc<str>,
+}
+
+/// What every message counts for.
+#[derive(Debug, Default)]
+struct Counts {
+    published: u64,
+    delivered: u64,
+    settled: u64,
 }
 
 /// The class that finds the oldest message when there is no room.
@@ -228,7 +234,6 @@ impl Queue {
             loading: None,
             rare: Rarely::default(),
             full: false,
-            notices: notice::Notices::default(),
             trimming: false,
             leaving: 0,
             leaving_bytes: 0,
@@ -237,10 +242,8 @@ impl Queue {
             latest: None,
             dedup: None,
             bodies: Bodies::default(),
-            ages_next: None,
-            marks: BTreeSet::new(),
             idle_since: None,
-            stats: QueueStats::default(),
+            counts: Counts::default(),
         };
         queue.prepare();
         queue.prepare_latest();
@@ -254,9 +257,13 @@ impl Queue {
         self.next_seq = Seq(self.next_seq.0.max(found.next_seq.0));
         self.committed = Seq(self.next_seq.0 - 1);
         self.recovered_before = self.next_seq;
-        self.marks.extend(&found.marks);
+        if !found.marks.is_empty() {
+            self.rare.make().marks.extend(&found.marks);
+        }
         // How old the head of a stream is, one look tells.
-        self.ages_next = self.ages_at(Time(0)).map(|_| Time(0));
+        if self.ages_at(Time(0)).is_some() {
+            self.rare.make().ages_next = Some(Time(0));
+        }
     }
 
     /// How it behaves from now on. What is there already keeps its expiry and its lane.
@@ -270,7 +277,9 @@ impl Queue {
         self.drop_identities(out);
         if before.kind != self.settings.kind {
             self.prepare_latest();
-            self.ages_next = None;
+            if let Some(rare) = self.rare.made() {
+                rare.ages_next = None;
+            }
         }
         self.choose_active();
         if was_single_active != self.is_single_active() {
@@ -289,6 +298,7 @@ impl Queue {
     }
 
     pub fn stats(&self) -> QueueStats {
+        let rare = &self.rare.get().counts;
         QueueStats {
             messages: self.line.count,
             bytes: self.bytes(),
@@ -296,7 +306,13 @@ impl Queue {
             leaving: self.leaving,
             consumers: self.consumers.len() as u64,
             unsettled: self.unsettled,
-            ..self.stats
+            published_total: self.counts.published,
+            delivered_total: self.counts.delivered,
+            settled_total: self.counts.settled,
+            expired_total: rare.expired,
+            dead_lettered_total: rare.dead_lettered,
+            dropped_total: rare.dropped,
+            duplicates_total: rare.duplicates,
         }
     }
 
@@ -306,7 +322,7 @@ impl Queue {
     }
 
     pub fn marks(&self) -> Vec<u32> {
-        self.marks.iter().copied().collect()
+        self.rare.get().marks.iter().copied().collect()
     }
 
     /// The ids under which the journal knows it: one a lane that was used, its own first.
@@ -337,13 +353,13 @@ impl Queue {
         hidden: bool,
         out: &mut Out<'_>,
     ) -> Enqueued {
-        self.stats.published_total += 1;
+        self.counts.published += 1;
         if self.is_duplicate(&message, now, out) {
-            self.stats.duplicates_total += 1;
+            self.rare.make().counts.duplicates += 1;
             return Enqueued::Duplicate;
         }
         if !self.make_room(&message, now, out) {
-            self.stats.dropped_total += 1;
+            self.rare.make().counts.dropped += 1;
             return Enqueued::Done;
         }
         let place = Place { lane: self.lane_of(&message), seq: self.next_seq };
@@ -451,7 +467,11 @@ impl Queue {
 
     /// Sets or clears a mark. Returns its record if it must be kept.
     pub fn mark(&mut self, number: u32, set: bool) -> Option<Record> {
-        let changed = if set { self.marks.insert(number) } else { self.marks.remove(&number) };
+        let changed = if set {
+            self.rare.make().marks.insert(number)
+        } else {
+            self.rare.made().is_some_and(|rare| rare.marks.remove(&number))
+        };
         (changed && self.durable).then_some(Record::Mark { queue: self.id, number, set })
     }
 

@@ -7,11 +7,12 @@ mod tests;
 mod trie;
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use evergate_model::{AddressKind, Binding, Filter, Formats, Message, QueueId, Selector, View};
+use evergate_model::ahead::{CACHED, read};
+use evergate_model::{AddressKind, Binding, Filter, Formats, Message, NameMap, QueueId, Selector, View};
 
 use self::bindings::Bound;
 use self::patterns::Patterns;
@@ -36,7 +37,7 @@ pub struct Target {
 #[derive(Default)]
 pub struct Routes {
     formats: Formats,
-    names: HashMap<Arc<str>, Target>,
+    names: NameMap<Target>,
     root: Node,
     patterns: Patterns,
     full: HashSet<QueueId>,
@@ -79,6 +80,14 @@ impl Routes {
                     found.dedup_by_key(|target| target.queue);
                 }
             }
+        }
+    }
+
+    /// Reads what [`Routes::find`] will ask for: see [`evergate_model::ahead`].
+    pub fn look_ahead<'a>(&self, next: impl Iterator<Item = &'a Message>) {
+        if self.names.len() > CACHED {
+            let queues = next.map(|message| &message.meta.address).filter(|address| address.kind == AddressKind::Queue);
+            read(queues.filter_map(|address| self.names.get(&address.name)).map(|target| target.queue.0));
         }
     }
 

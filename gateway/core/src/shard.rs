@@ -20,6 +20,7 @@ use evergate_model::{
     Settle, Time, Token,
 };
 
+use self::ahead::Reach;
 pub use self::command::{ConsumerWants, ShardCommand, ShardTarget};
 pub(crate) use self::fingerprints::FingerprintRow;
 use self::fingerprints::Fingerprints;
@@ -52,7 +53,8 @@ pub struct ShardConfig {
 pub struct Shard {
     config: ShardConfig,
     queue_config: Arc<QueueConfig>,
-    queues: IdMap<QueueId, Queue>,
+    /// Each in its own place: they do not move when the table grows, and the table stays in the processor's cache.
+    queues: IdMap<QueueId, Box<Queue>>,
     /// Memory is short everywhere.
     pressed: bool,
     logged: Position,
@@ -120,7 +122,7 @@ impl Shard {
 
     /// One queue's figures. Two queues may have one name while the older of them is being deleted.
     pub fn stats_of(&self, id: QueueId) -> Option<QueueStats> {
-        self.queues.get(&id).map(Queue::stats)
+        self.queues.get(&id).map(|queue| queue.stats())
     }
 
     /// Applies one command: appends what must be kept to `log` and what must happen to `effects`.
@@ -161,7 +163,7 @@ impl Shard {
                 let mut made = Queue::new(queue, name, durable, &settings, &self.queue_config);
                 made.note_idle(now);
                 made.press(self.pressed);
-                self.queues.insert(queue, made);
+                self.queues.insert(queue, Box::new(made));
             }
             ShardCommand::Change { queue, settings } => {
                 self.with_queue(now, queue, log, effects, |queue, out| queue.change(settings, out));
@@ -436,7 +438,7 @@ impl Shard {
         let (mut met, mut read) = (0, 0);
         for places in touched.chunk_by(|one, other| one.0 == other.0) {
             if met >= read {
-                self.look_at(touched[met..].iter().map(|(id, _)| Some(*id)));
+                self.look_at(touched[met..].iter().map(|(id, _)| Some((*id, Reach::Dispatch))));
                 read = met + AHEAD;
             }
             met += places.len();

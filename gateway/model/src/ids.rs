@@ -9,6 +9,13 @@ use crate::Message;
 /// A map by ids that the gateway gave. No peer chooses them, so the hash may be a fast one, and the same in every run.
 pub type IdMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
+/// A map by names that clients chose. The hash has a seed of this process, so that they cannot choose names of which
+/// many have the same.
+pub type NameMap<V> = HashMap<Arc<str>, V, NameHash>;
+
+/// The hash of a [`NameMap`].
+pub type NameHash = foldhash::fast::RandomState;
+
 /// Milliseconds since 1970, handed in by whoever drives the code. It never goes backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);

@@ -5,6 +5,7 @@
 
 mod address;
 pub mod ahead;
+pub mod few;
 mod filter;
 mod format;
 mod ids;
@@ -22,7 +23,7 @@ pub use address::{
 };
 pub use filter::{Filter, FilterError};
 pub use format::{Body, ContentReader, Encoding, Format, Formats, View};
-pub use ids::{ConsumerId, Delivery, IdMap, MessageId, QueueId, Seq, Time, Token, TransactionId};
+pub use ids::{ConsumerId, Delivery, IdMap, MessageId, NameHash, NameMap, QueueId, Seq, Time, Token, TransactionId};
 pub use large::{BODY_PREFIX, LargeBody, OnRelease};
 pub use memory::{MemoryBudget, MemoryPermit};
 pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES, RareMeta};

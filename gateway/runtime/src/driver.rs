@@ -249,9 +249,8 @@ impl Driver {
                 return;
             }
             self.introduce();
-            for action in std::mem::take(&mut self.out.actions) {
-                self.request(action);
-            }
+            let actions = std::mem::take(&mut self.out.actions);
+            self.request_all(actions);
             self.pump();
         }
     }

@@ -4,9 +4,10 @@
 //! places and the pack (row) that holds each run. Nothing of a message is kept here. It tells a store
 //! what a settle really removes, and a reader which rows to fetch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use evergate_model::ahead::{CACHED, read};
+use evergate_model::few::FewMap;
 use evergate_model::{IdMap, QueueId, Seq};
 
 use crate::{LiveRange, Recovered, RecoveredQueue};
@@ -45,7 +46,7 @@ impl Run {
 #[derive(Debug, Default)]
 struct Places {
     /// Runs by their first place: last place and pack.
-    runs: BTreeMap<u64, (u64, PackId)>,
+    runs: FewMap<u64, (u64, PackId)>,
     marks: BTreeSet<u32>,
     /// Higher than every place used.
     next_seq: u64,
@@ -56,7 +57,7 @@ struct Places {
 /// Live places of every queue.
 #[derive(Debug, Default)]
 pub struct Index {
-    queues: IdMap<QueueId, Places>,
+    queues: IdMap<QueueId, Box<Places>>,
 }
 
 impl Index {
@@ -64,7 +65,7 @@ impl Index {
     pub fn look_at(&self, queues: impl Iterator<Item = QueueId>) {
         if self.queues.len() > CACHED {
             read(queues.filter_map(|queue| self.queues.get(&queue)).map(|places| {
-                let first = places.runs.first_key_value().map_or(0, |(first, _)| *first);
+                let first = places.runs.first().map_or(0, |(last, _)| *last);
                 first ^ places.next_seq ^ places.kept_seq
             }));
         }
@@ -74,7 +75,7 @@ impl Index {
     pub fn insert(&mut self, queue: QueueId, seq: Seq, pack: PackId) {
         let places = self.queues.entry(queue).or_default();
         places.next_seq = places.next_seq.max(seq.0.saturating_add(1));
-        if let Some((_, (last, run_pack))) = places.runs.range_mut(..=seq.0).next_back() {
+        if let Some((_, (last, run_pack))) = places.runs.at_or_before(&seq.0) {
             if *last >= seq.0 {
                 return;
             }
@@ -90,16 +91,14 @@ impl Index {
     pub fn settle(&mut self, queue: QueueId, first: Seq, last: Seq, removed: &mut Vec<Run>) {
         let Some(places) = self.queues.get_mut(&queue) else { return };
         // The run that begins before `first` may reach into it; all others begin inside.
-        let from = places.runs.range(..=first.0).next_back().map_or(first.0, |(start, _)| *start);
+        let from = places.runs.at_or_before(&first.0).map_or(first.0, |(start, _)| *start);
         if from > last.0 {
             return;
         }
-        while let Some((start, end, pack)) = places
-            .runs
-            .range(from..=last.0)
-            .map(|(start, (end, pack))| (*start, *end, *pack))
-            .find(|(_, end, _)| *end >= first.0)
-        {
+        loop {
+            let mut runs = places.runs.range(from..=last.0).map(|(start, (end, pack))| (*start, *end, *pack));
+            let Some((start, end, pack)) = runs.find(|(_, end, _)| *end >= first.0) else { return };
+            drop(runs);
             places.runs.remove(&start);
             if start < first.0 {
                 places.runs.insert(start, (first.0 - 1, pack));
@@ -170,7 +169,7 @@ impl Index {
     /// The live runs of the queue that touch `first..=last`, in order, not cut to it.
     pub fn runs(&self, queue: QueueId, first: Seq, last: Seq) -> impl Iterator<Item = Run> + '_ {
         let runs = self.queues.get(&queue).map(|places| &places.runs);
-        let from = runs.and_then(|runs| runs.range(..=first.0).next_back()).map_or(first.0, |(start, _)| *start);
+        let from = runs.and_then(|runs| runs.range(0..=first.0).next_back()).map_or(first.0, |(start, _)| *start);
         let range = (from <= last.0).then_some(from..=last.0);
         runs.zip(range)
             .into_iter()

@@ -11,7 +11,6 @@ impl Queue {
         u64::from(self.full)
             ^ u64::from(self.consumers.is_empty())
             ^ u64::from(self.active.is_some())
-            ^ u64::from(self.notices.is_behind())
             ^ u64::from(self.idle_since.is_some())
             ^ self.line.count
             ^ self.line.resident_bytes
@@ -20,16 +19,19 @@ impl Queue {
             ^ self.round
             ^ self.committed.0
             ^ self.unsettled
-            ^ self.stats.published_total
-            ^ self.stats.dropped_total
+            ^ self.counts.published
     }
 
-    /// Beside it: its first consumer and class, and what stands first in its line.
-    pub fn sample_beside(&self) -> u64 {
+    /// Of its first consumer and of what stands first in its line.
+    pub fn sample_ends(&self) -> u64 {
         let consumer = self.consumers.first().map_or(0, |consumer| Consumer::sample(consumer));
-        let class = self.classes.first().map_or(0, |class| Class::sample(class));
         let entry = self.line.first(Lane::USUAL);
-        consumer ^ class ^ entry.map_or(0, |entry| u64::from(entry.failed_count) ^ entry.refused_by.len() as u64)
+        consumer ^ entry.map_or(0, |entry| u64::from(entry.failed_count) ^ entry.refused_by.len() as u64)
+    }
+
+    /// Of its first class.
+    pub fn sample_class(&self) -> u64 {
+        self.classes.first().map_or(0, |class| Class::sample(class))
     }
 
     /// In the message that stands first in its line.

@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use evergate_model::few::FewSet;
 use evergate_model::{Formats, Selector, Seq, Time};
 
 use super::entry::{Entry, State};
 use crate::consumer::ConsumerKey;
-use crate::few::FewSet;
 use crate::lane::{LANES, Lane, Place};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,18 +44,10 @@ pub struct Class {
     pub selector: Option<Selector>,
     /// A consumer that refused some messages is alone in its class.
     pub only: Option<ConsumerKey>,
-    /// Only what the gateway took at this time or later (on a stream).
-    pub since: Option<Time>,
     /// For each lane: what stands before was looked at.
     cursors: [Seq; LANES],
-    /// For each lane: the first that was passed by because it is for a consumer of another class.
-    skipped: Option<Box<[Option<Seq>; LANES]>>,
-    /// How many of those wait for a bucket of message groups to change hands.
-    pub waits: usize,
     /// What was looked at, is wanted, and waits: given back, or its time has come.
     returned: BTreeSet<Place>,
-    /// Scheduled messages that it was sent copies of: once read back, they look like those that it was not.
-    copied: BTreeSet<Place>,
     /// Its consumers that may be sent something.
     pub turns: FewSet<Turn>,
     /// Its rank in the queue's list of classes.
@@ -63,6 +55,20 @@ pub struct Class {
     pub members: usize,
     /// In this round of dispatch it found nothing.
     pub dry_in: u64,
+    /// What few classes have anything of: see [`super::rare`].
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    /// Only what the gateway took at this time or later (on a stream).
+    since: Option<Time>,
+    /// For each lane: the first that was passed by because it is for a consumer of another class.
+    skipped: [Option<Seq>; LANES],
+    /// How many of those wait for a bucket of message groups to change hands.
+    waits: usize,
+    /// Scheduled messages that it was sent copies of: once read back, they look like those that it was not.
+    copied: BTreeSet<Place>,
 }
 
 impl Class {
@@ -71,17 +77,33 @@ impl Class {
             mode,
             selector,
             only,
-            since: None,
             cursors: [Seq(0); LANES],
-            skipped: None,
-            waits: 0,
             returned: BTreeSet::new(),
-            copied: BTreeSet::new(),
             turns: FewSet::default(),
             listed: None,
             members: 0,
             dry_in: 0,
+            rare: None,
         }
+    }
+
+    /// Only what the gateway took at this time or later (on a stream).
+    pub fn since(&self) -> Option<Time> {
+        self.rare.as_ref()?.since
+    }
+
+    pub fn begin_at(&mut self, since: Time) {
+        self.rare.get_or_insert_default().since = Some(since);
+    }
+
+    /// How many messages it skipped wait for a bucket of message groups to change hands.
+    pub fn waits(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.waits)
+    }
+
+    /// One more of them.
+    pub fn add_waiting(&mut self) {
+        self.rare.get_or_insert_default().waits += 1;
     }
 
     /// Of each line of memory that a look meets: see `queue::ahead`.
@@ -113,15 +135,15 @@ impl Class {
 
     /// It goes past a place, which is for a consumer of another class as long as that one stays.
     pub fn skip(&mut self, place: Place) {
-        let first = &mut self.skipped.get_or_insert_default()[usize::from(place.lane.0)];
+        let first = &mut self.rare.get_or_insert_default().skipped[usize::from(place.lane.0)];
         *first = Some(first.map_or(place.seq, |first| first.min(place.seq)));
     }
 
     /// Groups have other consumers now: it looks again at what it skipped.
     pub fn rewind(&mut self) {
-        self.waits = 0;
-        let skipped = self.skipped.take().unwrap_or_default();
-        for (cursor, first) in self.cursors.iter_mut().zip(*skipped) {
+        let Some(rare) = &mut self.rare else { return };
+        rare.waits = 0;
+        for (cursor, first) in self.cursors.iter_mut().zip(std::mem::take(&mut rare.skipped)) {
             *cursor = first.map_or(*cursor, |first| first.min(*cursor));
         }
     }
@@ -138,17 +160,19 @@ impl Class {
 
     /// It was sent a copy of a scheduled message.
     pub fn was_copied(&mut self, place: Place) {
-        self.copied.insert(place);
+        self.rare.get_or_insert_default().copied.insert(place);
     }
 
     /// Whether it was sent a copy of this scheduled message.
     pub fn has_copied(&self, place: Place) -> bool {
-        self.copied.contains(&place)
+        self.rare.as_ref().is_some_and(|rare| rare.copied.contains(&place))
     }
 
     /// A scheduled message is gone.
     pub fn forget_copied(&mut self, place: Place) {
-        self.copied.remove(&place);
+        if let Some(rare) = &mut self.rare {
+            rare.copied.remove(&place);
+        }
     }
 
     pub fn has_returned(&self, place: Place) -> bool {
@@ -166,7 +190,7 @@ impl Class {
     /// Whether it is interested in a message, whatever its state.
     pub fn wants(&self, entry: &Entry, formats: &Formats) -> bool {
         !self.only.is_some_and(|key| entry.refused_by.contains(&key))
-            && self.since.is_none_or(|since| entry.message.meta.ingress >= since)
+            && self.since().is_none_or(|since| entry.message.meta.ingress >= since)
             && self.selector.as_ref().is_none_or(|selector| selector.matches_with(&entry.message, formats))
     }
 

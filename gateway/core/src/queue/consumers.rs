@@ -1,7 +1,8 @@
 //! Consumers come, say how much they take, and leave.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use evergate_model::few::FewMap;
 use evergate_model::{Seq, StreamStart, Time};
 
 use super::class::{Class, ClassId, Mode};
@@ -33,7 +34,7 @@ impl Queue {
             delivered: 0,
             limit_bytes: window_bytes,
             delivered_bytes: 0,
-            held: BTreeMap::new(),
+            held: FewMap::default(),
             pinned: BTreeSet::new(),
             buckets: 0,
         };
@@ -80,7 +81,7 @@ impl Queue {
             }
             StreamStart::Next => class.set_cursors(self.next_seq),
             StreamStart::Offset(seq) => class.set_cursors(seq),
-            StreamStart::Time(at) => class.since = Some(at),
+            StreamStart::Time(at) => class.begin_at(at),
         }
     }
 
@@ -103,7 +104,7 @@ impl Queue {
         }
         self.leave_groups(key, consumer.pinned);
         self.unsettled -= consumer.held.len() as u64;
-        for (seq, lane) in consumer.held {
+        for (&seq, &lane) in consumer.held.iter() {
             self.give_back(Place { lane, seq }, failed, None, now, out);
         }
         Some(consumer.attached)

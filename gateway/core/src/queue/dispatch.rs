@@ -146,7 +146,7 @@ impl Queue {
             retained: entry.retained,
         };
         consumer.took(delivery.message.size_bytes());
-        self.stats.delivered_total += 1;
+        self.counts.delivered += 1;
         let (takes, is_settled) = (!consumer.copies, consumer.settled);
         if !takes
             && delivery.message.meta.deliver_at().is_some()
@@ -169,7 +169,7 @@ impl Queue {
         self.served(key);
         if takes && is_settled {
             self.group_is_settled(key, place);
-            self.stats.settled_total += 1;
+            self.counts.settled += 1;
             self.remove_at(place, out);
         } else if takes {
             self.make_room_for_next(place);

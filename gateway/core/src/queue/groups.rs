@@ -153,8 +153,8 @@ impl Queue {
     /// Looked at again when the bucket has changed hands.
     fn wait_for_bucket(&mut self, id: ClassId, place: Place) -> Recipient {
         match self.classes.get_mut(&id) {
-            Some(class) if class.waits < PINNED_MAX => {
-                class.waits += 1;
+            Some(class) if class.waits() < PINNED_MAX => {
+                class.add_waiting();
                 class.skip(place);
             }
             _ => return Recipient::Blocked,
@@ -277,7 +277,7 @@ impl Queue {
             consumer.buckets = 0;
             let (pinned, held) = (std::mem::take(&mut consumer.pinned), consumer.held.clone());
             pinned.into_iter().for_each(|place| self.offer(place, false));
-            for (seq, lane) in held {
+            for (&seq, &lane) in held.iter() {
                 let Some(number) = self.bucket_at(Place { lane, seq }) else { continue };
                 let bucket = &mut groups.buckets[number];
                 if bucket.owner.is_none() {

@@ -28,7 +28,7 @@ impl Queue {
         }
         let Some(entry) = self.line.get(place) else { return };
         let message = Box::new(dead_letter(entry, (self.id, place), &self.name, reason, now));
-        self.stats.dead_lettered_total += 1;
+        self.rare.make().counts.dead_lettered += 1;
         // Of a message that is not committed nothing may be left after a crash: its publisher sends it again.
         let is_committed = !(entry.stored || entry.hidden) || place.seq <= self.committed;
         let effects = if is_committed { &mut *out.effects } else { &mut *out.later };

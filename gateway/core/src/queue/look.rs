@@ -52,7 +52,7 @@ impl Queue {
             let entry = match item {
                 Item::Entry(entry) => entry,
                 Item::Paged(paged) => {
-                    let is_too_old = class.since.zip(paged.taken).is_some_and(|(since, (_, newest))| newest < since);
+                    let is_too_old = class.since().zip(paged.taken).is_some_and(|(since, (_, newest))| newest < since);
                     if !is_too_old {
                         return Look::Paged(place, *paged);
                     }

@@ -13,7 +13,7 @@ const QUIET: Duration = Duration::from_mins(1);
 const NAMED_MAX: usize = 3;
 
 /// What was told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Notices {
     /// That consumers do not keep up, and not yet that they do again.
     is_behind: bool,
@@ -23,8 +23,8 @@ pub struct Notices {
 }
 
 impl Notices {
-    pub fn is_behind(&self) -> bool {
-        self.is_behind
+    pub const fn new() -> Self {
+        Self { is_behind: false, behind_at: None, full_at: None }
     }
 }
 
@@ -43,19 +43,21 @@ impl Queue {
 
     fn news(&mut self, now: Time) -> Option<NoticeKind> {
         let is_quiet = |told: Option<Time>| told.is_some_and(|at| now < at.after(QUIET));
-        if self.full && !is_quiet(self.notices.full_at) {
-            self.notices.full_at = Some(now);
+        if self.full && !is_quiet(self.rare.get().notices.full_at) {
+            self.rare.make().notices.full_at = Some(now);
             return Some(NoticeKind::Full);
         }
         let memory = self.config.limits.resident_bytes_max;
-        if self.notices.is_behind {
+        if self.rare.get().notices.is_behind {
             // Half is free: not told again and again around the bound.
-            self.notices.is_behind = self.line.bytes > memory / 2;
-            return (!self.notices.is_behind).then_some(NoticeKind::KeepsUp);
+            let is_behind = self.line.bytes > memory / 2;
+            self.rare.make().notices.is_behind = is_behind;
+            return (!is_behind).then_some(NoticeKind::KeepsUp);
         }
         let is_behind = self.line.bytes >= memory && !self.consumers.is_empty() && self.has_to_be_consumed();
-        if is_behind && !is_quiet(self.notices.behind_at) {
-            (self.notices.is_behind, self.notices.behind_at) = (true, Some(now));
+        if is_behind && !is_quiet(self.rare.get().notices.behind_at) {
+            let notices = &mut self.rare.make().notices;
+            (notices.is_behind, notices.behind_at) = (true, Some(now));
             return Some(NoticeKind::Behind);
         }
         None

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 
 use evergate_model::Seq;
+use evergate_model::few::FewMap;
 
-use crate::few::FewMap;
 use crate::lane::{Lane, Place};
 
 /// Fewer empty slots than this are not worth a pass.

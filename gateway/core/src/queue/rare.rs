@@ -3,9 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evergate_model::Time;
+
 use super::admin::Peek;
 use super::away::Returning;
 use super::failures::Failures;
+use super::notice::Notices;
 use crate::consumer::ConsumerKey;
 use crate::lane::Place;
 
@@ -45,6 +48,20 @@ pub struct Rare {
     /// How often messages failed that may not fail for ever.
     pub failures: Failures,
     pub peeks: Vec<Peek>,
+    pub marks: BTreeSet<u32>,
+    pub notices: Notices,
+    /// On a stream: when the oldest message goes.
+    pub ages_next: Option<Time>,
+    pub counts: RareCounts,
+}
+
+/// Messages that did not go the usual way.
+#[derive(Debug)]
+pub struct RareCounts {
+    pub expired: u64,
+    pub dead_lettered: u64,
+    pub dropped: u64,
+    pub duplicates: u64,
 }
 
 static NOTHING: Rare = Rare::new();
@@ -59,6 +76,10 @@ impl Rare {
             unpinning: BTreeSet::new(),
             failures: BTreeMap::new(),
             peeks: Vec::new(),
+            marks: BTreeSet::new(),
+            notices: Notices::new(),
+            ages_next: None,
+            counts: RareCounts { expired: 0, dead_lettered: 0, dropped: 0, duplicates: 0 },
         }
     }
 }

@@ -47,7 +47,7 @@ impl Queue {
         {
             self.rare.make().discardable.remove(&place);
             if self.line.get(place).is_some_and(|entry| entry.state == super::State::Ready) {
-                self.stats.dropped_total += 1;
+                self.rare.make().counts.dropped += 1;
                 self.remove_at(place, out);
             }
         }
@@ -75,12 +75,12 @@ impl Queue {
                     if self.settings.on_full == OnFull::DeadLetterOldest && !self.is_stream() {
                         self.dead_letter(place, "full", now, out);
                     } else {
-                        self.stats.dropped_total += 1;
+                        self.rare.make().counts.dropped += 1;
                         self.remove_at(place, out);
                     }
                 }
                 Look::Paged(key, paged) if self.goes_whole(&paged) => {
-                    self.stats.dropped_total += paged.range.count;
+                    self.rare.make().counts.dropped += paged.range.count;
                     self.drop_range(key, out);
                 }
                 Look::Paged(..) if !self.has_no_room() => return,

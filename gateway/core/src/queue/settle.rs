@@ -48,7 +48,7 @@ impl Queue {
         self.group_is_settled(key, place);
         match outcome {
             Outcome::Accept => {
-                self.stats.settled_total += 1;
+                self.counts.settled += 1;
                 self.remove_at(place, out);
             }
             Outcome::Release => self.give_back(place, false, None, now, out),

@@ -30,10 +30,10 @@ impl Queue {
 
     /// Drops from the head what is too old, and notes when to look again.
     pub(super) fn drop_old(&mut self, now: Time, out: &mut Out<'_>) {
-        if self.age_max().is_none() || self.ages_next.is_some_and(|at| at > now) {
+        if self.age_max().is_none() || self.rare.get().ages_next.is_some_and(|at| at > now) {
             return;
         }
-        self.ages_next = None;
+        self.rare.make().ages_next = None;
         while let Some((place, item)) = self.line.next_at(Lane::USUAL, Seq(0)) {
             let taken = match item {
                 Item::Entry(entry) => Some(entry.message.meta.ingress),
@@ -48,7 +48,7 @@ impl Queue {
                 return;
             };
             if at > now {
-                self.ages_next = Some(at);
+                self.rare.make().ages_next = Some(at);
                 return;
             }
             match item {

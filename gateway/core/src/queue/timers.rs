@@ -14,7 +14,7 @@ const TIMERS_A_TICK: usize = 1024;
 impl Queue {
     /// When to call `tick` next.
     pub fn next_timeout(&self) -> Option<Time> {
-        self.timers.first().map(|(at, _)| *at).into_iter().chain(self.ages_next).min()
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(self.rare.get().ages_next).min()
     }
 
     /// The next timeout as it was noted and as it is, if that has changed.
@@ -61,7 +61,7 @@ impl Queue {
 
     /// Nobody wants it any more.
     pub(super) fn expire(&mut self, place: Place, now: Time, out: &mut Out<'_>) {
-        self.stats.expired_total += 1;
+        self.rare.make().counts.expired += 1;
         let is_lost = self.config.bug == Some(Bug::LoseExpired);
         let fate = if is_lost { Unwanted::Discard } else { self.settings.on_expiry };
         self.is_unwanted(place, fate, "expired", now, out);

@@ -18,7 +18,7 @@ impl Shard {
         }
         let timeout = queue.timeout_changed().and_then(|(_, after)| after);
         self.timeouts.extend(timeout.map(|at| (at, id)));
-        self.queues.insert(id, queue);
+        self.queues.insert(id, Box::new(queue));
     }
 
     /// Takes over a row of identities that a restart found.

@@ -1,13 +1,17 @@
-//! An ordered map and an ordered set for what nearly always has one entry: a queue's consumers, their classes, a lane.
-//! One entry stands in its owner. With thousands of queues each is met after the processor's cache has lost it, and a
-//! node of a tree would be two or three more lines to wait for, and one more pointer to follow.
+//! An ordered map and an ordered set for what nearly always has one entry: a queue's consumers, their classes, a lane,
+//! what a consumer holds, the run of places that is live. One entry stands in its owner. With thousands of queues each
+//! is met after the processor's cache has lost it, and a node of a tree would be two or three more lines to wait for,
+//! one more pointer to follow, and memory to ask for and give back with every message.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-/// An ordered map. Once it had several entries, it is a tree.
-#[derive(Debug)]
+/// An ordered map. A tree from its second entry on, until it is empty.
+#[derive(Clone, Debug)]
 pub enum FewMap<K, V> {
+    /// At most one entry.
     One(Option<(K, V)>),
+    /// Any number.
     Many(BTreeMap<K, V>),
 }
 
@@ -18,6 +22,7 @@ impl<K, V> Default for FewMap<K, V> {
 }
 
 impl<K: Ord, V> FewMap<K, V> {
+    /// How many entries.
     pub fn len(&self) -> usize {
         match self {
             Self::One(one) => usize::from(one.is_some()),
@@ -25,10 +30,12 @@ impl<K: Ord, V> FewMap<K, V> {
         }
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// The value of `key`.
     pub fn get(&self, key: &K) -> Option<&V> {
         match self {
             Self::One(one) => one.as_ref().filter(|(own, _)| own == key).map(|(_, value)| value),
@@ -36,6 +43,7 @@ impl<K: Ord, V> FewMap<K, V> {
         }
     }
 
+    /// The value of `key`, to be changed.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         match self {
             Self::One(one) => one.as_mut().filter(|(own, _)| own == key).map(|(_, value)| value),
@@ -43,10 +51,12 @@ impl<K: Ord, V> FewMap<K, V> {
         }
     }
 
+    /// Whether there is an entry of `key`.
     pub fn contains_key(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
 
+    /// Sets the value of `key`. Returns the one before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self {
             Self::One(one) => match one.take() {
@@ -62,6 +72,7 @@ impl<K: Ord, V> FewMap<K, V> {
         None
     }
 
+    /// The value of `key`, made if there is none.
     pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         if let Self::One(one) = self
             && let Some(other) = one.take_if(|(own, _)| *own != key)
@@ -74,13 +85,38 @@ impl<K: Ord, V> FewMap<K, V> {
         }
     }
 
+    /// Removes the entry of `key`.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         match self {
             Self::One(one) => one.take_if(|(own, _)| own == key).map(|(_, value)| value),
-            Self::Many(all) => all.remove(key),
+            Self::Many(all) => {
+                let value = all.remove(key);
+                if all.is_empty() {
+                    *self = Self::default();
+                }
+                value
+            }
         }
     }
 
+    /// The entries in `range`, ascending.
+    pub fn range(&self, range: RangeInclusive<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        let (one, many) = match self {
+            Self::One(one) => (one.as_ref().filter(|(key, _)| range.contains(key)), None),
+            Self::Many(all) => (None, (!range.is_empty()).then(|| all.range(range))),
+        };
+        one.map(|(key, value)| (key, value)).into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The entry of `key`, or the nearest below it.
+    pub fn at_or_before(&mut self, key: &K) -> Option<(&K, &mut V)> {
+        match self {
+            Self::One(one) => one.as_mut().filter(|(own, _)| *own <= *key).map(|(own, value)| (&*own, value)),
+            Self::Many(all) => all.range_mut(..=key).next_back(),
+        }
+    }
+
+    /// All entries, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         let (one, many) = match self {
             Self::One(one) => (one.as_ref(), None),
@@ -89,6 +125,7 @@ impl<K: Ord, V> FewMap<K, V> {
         one.map(|(key, value)| (key, value)).into_iter().chain(many.into_iter().flatten())
     }
 
+    /// The value of the lowest key.
     pub fn first(&self) -> Option<&V> {
         match self {
             Self::One(one) => one.as_ref().map(|(_, value)| value),
@@ -96,14 +133,17 @@ impl<K: Ord, V> FewMap<K, V> {
         }
     }
 
+    /// All keys, ascending.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.iter().map(|(key, _)| key)
     }
 
+    /// All values, by key ascending.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
 
+    /// All values, to be changed.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         let (one, many) = match self {
             Self::One(one) => (one.as_mut(), None),
@@ -124,26 +164,32 @@ impl<T> Default for FewSet<T> {
 }
 
 impl<T: Ord> FewSet<T> {
+    /// How many entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Adds a value. False: it was there.
     pub fn insert(&mut self, value: T) -> bool {
         self.0.insert(value, ()).is_none()
     }
 
+    /// Removes a value. False: it was not there.
     pub fn remove(&mut self, value: &T) -> bool {
         self.0.remove(value).is_some()
     }
 
+    /// The lowest.
     pub fn first(&self) -> Option<&T> {
         self.iter().next()
     }
 
+    /// All, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.0.keys()
     }
@@ -172,6 +218,12 @@ mod tests {
                 assert_eq!((few.get(&key), few.len()), (map.get(&key), map.len()));
                 assert_eq!(few.get_mut(&key), map.get_mut(&key));
                 assert_eq!(few.is_empty(), map.is_empty());
+                assert_eq!(few.at_or_before(&key), map.range_mut(..=key).next_back());
+                let last = key.max(drawn >> 45 & 3);
+                assert!(few.range(key..=last).eq(map.range(key..=last)));
+                #[allow(clippy::reversed_empty_ranges)] // that is what is tried
+                let reversed = few.range(2..=1);
+                assert_eq!(reversed.count(), 0);
             }
         }
     }
