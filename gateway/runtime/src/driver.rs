@@ -84,6 +84,7 @@ pub async fn drive(
         published: PublisherOut::default(),
         pieces_told: 0,
         piece_at: None,
+        piece_sent: None,
         has_served_others: false,
         connection,
         gateway,
@@ -112,6 +113,8 @@ struct Driver {
     pieces_told: u64,
     /// When the next piece may go to the journal.
     piece_at: Option<Instant>,
+    /// When a piece went to the journal that is not answered.
+    piece_sent: Option<Instant>,
     /// A message that is not large came or went.
     has_served_others: bool,
     connection: Arc<Connection>,

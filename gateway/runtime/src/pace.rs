@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 /// Other messages are on their way if one was so lately.
 const LATELY: Duration = Duration::from_millis(100);
+/// However long the journal took for a piece, the next does not wait longer for that: it may have been a single stall.
+const REST_MAX: Duration = Duration::from_millis(100);
 /// Timers are late by a millisecond and more. What is missed is made up for, of this time.
 const MADE_UP_FOR: Duration = Duration::from_millis(2);
 
@@ -74,6 +76,13 @@ impl Pace {
         *free_at = begin + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         begin
     }
+
+    /// The journal took so long for a piece: it is left to others for as long. On a slow disk bodies are slower for
+    /// it than their rate.
+    pub fn rest(&self, now: Instant, took: Duration) {
+        let mut free_at = self.free_at.lock();
+        *free_at = free_at.max(now + took.min(REST_MAX));
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +118,22 @@ mod tests {
         }
         // What it was too slow for is not made up for at the others' cost.
         assert_eq!(pieces_in_a_second(ms(0), true, RATE, ms(100)), 9);
+    }
+
+    #[test]
+    fn bodies_leave_the_journal_to_others_for_as_long_as_it_took_for_a_piece() {
+        let begin = Instant::now();
+        let pace = Paces::new(begin, RATE, 0).incoming;
+        let mut now = begin + ms(1000);
+        for (took, next) in [(4, 10), (30, 60), (500, 600)] {
+            let at = pace.book(now, PIECE, true).max(now);
+            pace.rest(at + ms(took), ms(took));
+            now = pace.book(at + ms(took), 0, true);
+            // The first comes of the rate alone; timers that are late are made up for.
+            assert!((ms(next - 2)..=ms(next)).contains(&(now - at)), "{took}: {:?}", now - at);
+        }
+        pace.rest(now, ms(50));
+        assert_eq!(pace.book(now, PIECE, false), now, "there are no others");
     }
 
     #[test]

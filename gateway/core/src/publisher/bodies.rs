@@ -144,6 +144,11 @@ impl Publisher {
         Some(next.message.size_bytes())
     }
 
+    /// Whether pieces were sent on and are not answered.
+    pub fn has_pieces_under_way(&self) -> bool {
+        !self.bodies.under_way.is_empty()
+    }
+
     /// Puts the next piece in line: when is the caller's choice. `pump` sends it on.
     pub fn send_piece(&mut self) {
         if let Some(next) = self.bodies.later.pop_front() {

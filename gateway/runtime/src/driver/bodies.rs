@@ -30,6 +30,13 @@ impl Driver {
 
     /// Puts pieces in line once their time has come.
     pub(super) fn send_pieces(&mut self) {
+        if let Some(sent) = self.piece_sent
+            && !self.publisher.has_pieces_under_way()
+        {
+            let now = Instant::now();
+            self.gateway.paces.incoming.rest(now, now - sent);
+            self.piece_sent = None;
+        }
         while self.publisher.next_piece_bytes(PIECES_ALONE).is_some() {
             let (now, paces) = (Instant::now(), &self.gateway.paces);
             let has_others = paces.has_others(now);
@@ -40,6 +47,7 @@ impl Driver {
                 return;
             }
             self.piece_at = None;
+            self.piece_sent = Some(now);
             self.publisher.send_piece();
         }
         // The body may have been abandoned meanwhile.
