@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 /// Other messages are on their way if one was so lately.
 const LATELY: Duration = Duration::from_millis(100);
-/// However long the journal took for a piece, the next does not wait longer for that: it may have been a single stall.
+/// The journal is left to others for so many times as long as it took for a piece.
+const REST: u32 = 2;
+/// At most so long: it may have been a single stall.
 const REST_MAX: Duration = Duration::from_millis(100);
 /// Timers are late by a millisecond and more. What is missed is made up for, of this time.
 const MADE_UP_FOR: Duration = Duration::from_millis(2);
@@ -77,11 +79,11 @@ impl Pace {
         begin
     }
 
-    /// The journal took so long for a piece: it is left to others for as long. On a slow disk bodies are slower for
-    /// it than their rate.
+    /// The journal took so long for a piece: it is left to others for a multiple of that. On a slow disk bodies are
+    /// slower for it than their rate.
     pub fn rest(&self, now: Instant, took: Duration) {
         let mut free_at = self.free_at.lock();
-        *free_at = free_at.max(now + took.min(REST_MAX));
+        *free_at = free_at.max(now + (took * REST).min(REST_MAX));
     }
 }
 
@@ -121,11 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn bodies_leave_the_journal_to_others_for_as_long_as_it_took_for_a_piece() {
+    fn bodies_leave_the_journal_to_others_for_twice_as_long_as_it_took_for_a_piece() {
         let begin = Instant::now();
         let pace = Paces::new(begin, RATE, 0).incoming;
         let mut now = begin + ms(1000);
-        for (took, next) in [(4, 10), (30, 60), (500, 600)] {
+        for (took, next) in [(3, 10), (30, 90), (500, 600)] {
             let at = pace.book(now, PIECE, true).max(now);
             pace.rest(at + ms(took), ms(took));
             now = pace.book(at + ms(took), 0, true);
