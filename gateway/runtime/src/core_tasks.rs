@@ -13,6 +13,7 @@ use evergate_model::{Message, QueueId, Seq, Time};
 use crate::connections::add;
 use crate::gateway::{Gateway, ToShard};
 use crate::house::HouseRequest;
+use crate::runners::{self, Seat, Work};
 
 /// Messages and bytes that one read from the journal brings back.
 const LOAD_MESSAGES_MAX: usize = 1024;
@@ -21,49 +22,66 @@ const LOAD_BYTES_MAX: u64 = 1 << 20;
 /// After so many publishes a shard looks after settles and credit.
 const PUBLISHES_A_TURN: usize = 256;
 
-/// Runs a shard until it is aborted.
-pub async fn run_shard(gateway: Arc<Gateway>, index: usize, mut shard: Shard) {
-    let stream = StreamId::from(ShardId(index as u16));
-    let (mut controls, mut publishes) = (Vec::new(), Vec::new());
-    let (mut log, mut effects, mut tells) = (Vec::new(), Vec::new(), Vec::new());
-    loop {
+/// A shard with what its turns need.
+pub struct ShardWork {
+    gateway: Arc<Gateway>,
+    index: usize,
+    shard: Shard,
+    controls: Vec<ToShard>,
+    publishes: Vec<ShardCommand>,
+    log: Vec<Logged>,
+    effects: Vec<ShardEffect>,
+    tells: Vec<(SessionId, SessionEvent)>,
+}
+
+impl ShardWork {
+    pub fn new(gateway: Arc<Gateway>, index: usize, shard: Shard) -> Self {
+        let (controls, publishes, log) = (Vec::new(), Vec::new(), Vec::new());
+        Self { gateway, index, shard, controls, publishes, log, effects: Vec::new(), tells: Vec::new() }
+    }
+}
+
+impl Work for ShardWork {
+    fn run(&mut self, now: Time) -> bool {
+        let Self { gateway, index, shard, controls, publishes, log, effects, tells } = self;
         // A publish to a queue that the directory just made must not overtake its creation, so publishes are
         // taken first and everything in `controls` is applied before them.
-        let any = gateway.publishes[index].take(&mut publishes) | gateway.controls[index].take(&mut controls);
-        let now = gateway.clock.now();
+        let any = gateway.publishes[*index].take(publishes) | gateway.controls[*index].take(controls);
         let is_due = shard.next_timeout().is_some_and(|at| at <= now);
         if !any && !is_due {
-            match shard.next_timeout() {
-                None => gateway.shard_wake[index].notified().await,
-                Some(at) => tokio::select! {
-                    () = gateway.shard_wake[index].notified() => {}
-                    () = tokio::time::sleep_until(gateway.clock.instant(at)) => {}
-                },
-            }
-            continue;
+            return false;
         }
         if is_due {
-            shard.apply(now, ShardCommand::Tick, &mut log, &mut effects);
+            shard.apply(now, ShardCommand::Tick, log, effects);
         }
+        let stream = StreamId::from(ShardId(*index as u16));
         let mut waiting = publishes.drain(..);
         loop {
             // Settles and credit go before the next turn of publishes.
-            apply_controls(&mut shard, now, &mut controls, &mut log, &mut effects);
+            apply_controls(shard, now, controls, log, effects);
             for _ in 0..PUBLISHES_A_TURN / AHEAD {
                 shard.look_ahead(waiting.as_slice().iter());
                 for command in waiting.by_ref().take(AHEAD) {
-                    shard.apply(now, command, &mut log, &mut effects);
+                    shard.apply(now, command, log, effects);
                 }
             }
-            carry_out(&gateway, stream, &mut log, &mut effects, &mut tells);
+            carry_out(gateway, stream, log, effects, tells);
             if waiting.len() == 0 {
-                break;
+                return true;
             }
-            gateway.controls[index].take(&mut controls);
+            gateway.controls[*index].take(controls);
         }
-        drop(waiting);
-        tokio::task::yield_now().await;
     }
+
+    fn due(&self) -> Option<Time> {
+        self.shard.next_timeout()
+    }
+}
+
+/// Runs shards until it is aborted.
+pub async fn run_shards(gateway: Arc<Gateway>, seats: Arc<[Seat<ShardWork>]>) {
+    let has_mail = |index: usize| !gateway.publishes[index].is_empty() || !gateway.controls[index].is_empty();
+    runners::run(&gateway.shards, gateway.clock, &seats, has_mail).await;
 }
 
 fn apply_controls(

@@ -23,6 +23,7 @@ use crate::house::{self, HouseRequest};
 use crate::journal_task::{self, JournalFigures};
 use crate::mailbox::Mailbox;
 use crate::pace::Paces;
+use crate::runners::{Seat, Wake};
 
 /// The gateway's settings that the runtime and the core need.
 #[derive(Clone, Debug)]
@@ -133,7 +134,7 @@ pub struct Gateway {
     /// A shard takes everything here before anything from `publishes`.
     pub(crate) controls: Vec<Mailbox<ToShard>>,
     pub(crate) publishes: Vec<Mailbox<ShardCommand>>,
-    pub(crate) shard_wake: Vec<Notify>,
+    pub(crate) shards: Wake,
     pub(crate) sequencer: Mutex<Sequencer>,
     pub(crate) logged: Notify,
     pub(crate) house: Mailbox<HouseRequest>,
@@ -186,7 +187,7 @@ impl Gateway {
             directory: Mailbox::default(),
             controls: (0..shards).map(|_| Mailbox::default()).collect(),
             publishes: (0..shards).map(|_| Mailbox::default()).collect(),
-            shard_wake: (0..shards).map(|_| Notify::new()).collect(),
+            shards: Wake::default(),
             sequencer: Mutex::new(Sequencer::new(shards + 1, config.batch_bytes_max)),
             logged: Notify::new(),
             house: Mailbox::default(),
@@ -203,10 +204,14 @@ impl Gateway {
             config,
         });
         releases.connect(&gateway);
-        let mut owners = Vec::new();
+        let (mut owners, mut seats) = (Vec::new(), Vec::new());
         for (index, (shard, mut effects)) in core.shards.into_iter().zip(core.effects).enumerate() {
             core_tasks::carry_out_first(&gateway, index, &mut effects);
-            owners.push(tokio::spawn(core_tasks::run_shard(gateway.clone(), index, shard)));
+            seats.push(Seat::new(core_tasks::ShardWork::new(gateway.clone(), index, shard)));
+        }
+        let seats: Arc<[_]> = seats.into();
+        for _ in 0..seats.len() {
+            owners.push(tokio::spawn(core_tasks::run_shards(gateway.clone(), seats.clone())));
         }
         owners.push(tokio::spawn(core_tasks::run_directory(gateway.clone(), core.directory)));
         owners.push(tokio::spawn(house::run(gateway.clone())));
@@ -252,13 +257,13 @@ impl Gateway {
     pub(crate) fn control(&self, shard: ShardId, command: ShardCommand) {
         let index = usize::from(shard.0);
         self.controls[index].push(ToShard::Command(command));
-        self.shard_wake[index].notify_one();
+        self.shards.one();
     }
 
     pub(crate) fn publish_to(&self, shard: ShardId, command: ShardCommand) {
         let index = usize::from(shard.0);
         self.publishes[index].push(command);
-        self.shard_wake[index].notify_one();
+        self.shards.one();
     }
 
     pub(crate) fn log(&self, stream: StreamId, records: &mut Vec<evergate_core::Logged>) {
@@ -271,10 +276,10 @@ impl Gateway {
     /// The figures of all queues.
     pub async fn queue_stats(&self) -> Vec<(Arc<str>, QueueStats)> {
         let mut all = Vec::new();
-        for (control, wake) in self.controls.iter().zip(&self.shard_wake) {
+        for control in &self.controls {
             let (answer, answered) = oneshot::channel();
             control.push(ToShard::Stats(answer));
-            wake.notify_one();
+            self.shards.one();
             // A shard that does not answer has ended: the gateway is stopping.
             all.extend(answered.await.unwrap_or_default());
         }

@@ -18,6 +18,7 @@ pub mod net;
 mod pace;
 mod publisher;
 mod queues;
+mod runners;
 mod well_known;
 mod wire;
 

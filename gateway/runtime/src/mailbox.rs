@@ -18,6 +18,11 @@ impl<T> Default for Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
+    /// Whether nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.items.lock().is_empty()
+    }
+
     /// Appends one.
     pub fn push(&self, item: T) {
         self.extend([item]);

@@ -1,0 +1,281 @@
+//! Who runs the shards. A runner takes each shard that has something to do in turn; a second one joins it when turns
+//! become long, and so on, up to one for each shard. So a gateway with little to do keeps what it touches in one
+//! processor's cache, and its wakes and commits carry more each; one with much to do uses all processors.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use evergate_model::Time;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+
+/// For a turn that takes longer than this others should not wait.
+const LONG: Duration = Duration::from_millis(1);
+/// Nothing is due.
+const NEVER: u64 = u64::MAX;
+
+/// What runners run.
+pub trait Work: Send {
+    /// Does what there is to do. False: there was nothing.
+    fn run(&mut self, now: Time) -> bool;
+    /// When there is something to do although nobody asks for it.
+    fn due(&self) -> Option<Time>;
+}
+
+/// One thing to run; one runner at a time does.
+pub struct Seat<W> {
+    work: Mutex<(W, Duration)>,
+    due: AtomicU64,
+}
+
+/// Wakes runners.
+#[derive(Debug, Default)]
+pub struct Wake {
+    /// How many run, or were told to.
+    awake: AtomicUsize,
+    told: Notify,
+}
+
+impl Wake {
+    /// There is something to do. To be called after it can be seen.
+    pub fn one(&self) {
+        if self.awake.load(Ordering::SeqCst) == 0
+            && self.awake.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        {
+            self.told.notify_one();
+        }
+    }
+
+    /// One more, if not so many are awake.
+    fn another(&self, most: usize) {
+        let more = |awake| (awake < most).then_some(awake + 1);
+        if self.awake.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {
+            self.told.notify_one();
+        }
+    }
+}
+
+impl<W: Work> Seat<W> {
+    pub fn new(work: W) -> Self {
+        let due = AtomicU64::new(work.due().map_or(NEVER, |at| at.0));
+        Self { work: Mutex::new((work, Duration::ZERO)), due }
+    }
+
+    fn due(&self) -> Option<Time> {
+        Some(Time(self.due.load(Ordering::SeqCst))).filter(|at| at.0 != NEVER)
+    }
+
+    /// Runs it, unless somebody else does. `call_another` is called before that takes long.
+    fn turn(&self, now: Time, call_another: impl FnOnce()) -> bool {
+        let Some(mut held) = self.work.try_lock() else { return false };
+        let (work, took) = &mut *held;
+        if *took > LONG {
+            call_another();
+        }
+        let begin = Instant::now();
+        let worked = work.run(now);
+        *took = begin.elapsed();
+        self.due.store(work.due().map_or(NEVER, |at| at.0), Ordering::SeqCst);
+        worked
+    }
+}
+
+/// Runs all of `seats` until it is aborted. As many of these are started as there are seats. `has_mail`: whether
+/// something waits for the seat with this index.
+pub async fn run<W: Work>(wake: &Wake, clock: Clock, seats: &[Seat<W>], has_mail: impl Fn(usize) -> bool) {
+    wake.awake.fetch_add(1, Ordering::SeqCst);
+    loop {
+        let now = clock.now();
+        let mut worked = false;
+        for seat in seats {
+            worked |= seat.turn(now, || wake.another(seats.len()));
+        }
+        if worked {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let was_last = wake.awake.fetch_sub(1, Ordering::SeqCst) == 1;
+        // What came before that came while a runner was awake, so nobody was told. Who has the seat looks again.
+        let is_left = |(index, seat): (usize, &Seat<W>)| {
+            !seat.work.is_locked() && (has_mail(index) || seat.due().is_some_and(|at| at <= clock.now()))
+        };
+        if seats.iter().enumerate().any(is_left) {
+            wake.awake.fetch_add(1, Ordering::SeqCst);
+            continue;
+        }
+        // The last one to go to sleep knows what is due of all.
+        match seats.iter().filter(|_| was_last).filter_map(Seat::due).min() {
+            None => wake.told.notified().await,
+            Some(at) => tokio::select! {
+                () = wake.told.notified() => {}
+                () = tokio::time::sleep_until(clock.instant(at)) => {
+                    wake.awake.fetch_add(1, Ordering::SeqCst);
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::mailbox::Mailbox;
+
+    const SEATS: usize = 3;
+
+    #[derive(Default)]
+    struct Figures {
+        mail: [Mailbox<u64>; SEATS],
+        done: [AtomicU64; SEATS],
+        ticks: AtomicU64,
+        wake: Wake,
+    }
+
+    /// Takes its mail: the time that each takes, in microseconds. The first is due each 5 ms, too.
+    struct Worker {
+        index: usize,
+        figures: Arc<Figures>,
+        due: Option<Time>,
+    }
+
+    impl Work for Worker {
+        fn run(&mut self, now: Time) -> bool {
+            let mut mail = Vec::new();
+            let any = self.figures.mail[self.index].take(&mut mail);
+            for micros in mail {
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_micros(micros) {}
+                self.figures.done[self.index].fetch_add(1, Ordering::SeqCst);
+            }
+            let is_due = self.due.is_some_and(|at| at <= now);
+            if is_due {
+                self.figures.ticks.fetch_add(1, Ordering::SeqCst);
+                self.due = Some(now.after(Duration::from_millis(5)));
+            }
+            any || is_due
+        }
+
+        fn due(&self) -> Option<Time> {
+            self.due
+        }
+    }
+
+    fn start(figures: &Arc<Figures>, runners: usize, ticks: bool) -> Vec<tokio::task::JoinHandle<()>> {
+        let clock = Clock::start();
+        let worker =
+            |index| Worker { index, figures: figures.clone(), due: Some(clock.now()).filter(|_| ticks && index == 0) };
+        let seats: Arc<[Seat<Worker>]> = (0..SEATS).map(|index| Seat::new(worker(index))).collect();
+        let start = |_| {
+            let (seats, figures) = (seats.clone(), figures.clone());
+            tokio::spawn(async move {
+                run(&figures.wake, clock, &seats, |index| !figures.mail[index].is_empty()).await;
+            })
+        };
+        (0..runners).map(start).collect()
+    }
+
+    /// Pushes to all seats from several threads, with pauses in which runners fall asleep; waits until all is done.
+    async fn push_and_wait(figures: &Arc<Figures>, count: u64, micros: u64) {
+        let before: u64 = figures.done.iter().map(|done| done.load(Ordering::SeqCst)).sum();
+        let pushers: Vec<_> = (0..4_u64)
+            .map(|pusher| {
+                let figures = figures.clone();
+                std::thread::spawn(move || {
+                    for number in 0..count {
+                        figures.mail[(number + pusher) as usize % SEATS].push(micros);
+                        figures.wake.one();
+                        if number % 7 == pusher {
+                            std::thread::sleep(Duration::from_micros(number % 5 * 20));
+                        }
+                    }
+                })
+            })
+            .collect();
+        let done = || figures.done.iter().map(|done| done.load(Ordering::SeqCst)).sum::<u64>() - before;
+        let begin = Instant::now();
+        while done() < 4 * count {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{} of {} are done", done(), 4 * count);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nothing_that_is_pushed_is_left_lying_however_runners_fall_asleep() {
+        for ticks in [false, true] {
+            let figures = Arc::new(Figures::default());
+            let runners = start(&figures, SEATS, ticks);
+            for round in 0..100 {
+                push_and_wait(&figures, 30, round % 3).await;
+            }
+            runners.iter().for_each(tokio::task::JoinHandle::abort);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_comes_while_the_last_runner_falls_asleep_is_seen() {
+        let figures = Arc::new(Figures::default());
+        let runners = start(&figures, SEATS, false);
+        let pusher = {
+            let figures = figures.clone();
+            move || {
+                for number in 0..20_000_u64 {
+                    let index = number as usize % SEATS;
+                    let before = figures.done[index].load(Ordering::SeqCst);
+                    figures.mail[index].push(0);
+                    figures.wake.one();
+                    let begin = Instant::now();
+                    while figures.done[index].load(Ordering::SeqCst) == before {
+                        assert!(begin.elapsed() < Duration::from_secs(10), "push {number} is left lying");
+                        std::hint::spin_loop();
+                    }
+                    // Until the runner is about to fall asleep, at one moment or another.
+                    (0..number % 1000).for_each(|_| std::hint::spin_loop());
+                }
+            }
+        };
+        tokio::task::spawn_blocking(pusher).await.unwrap();
+        runners.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_is_due_is_done_without_mail() {
+        let figures = Arc::new(Figures::default());
+        let runners = start(&figures, SEATS, true);
+        let begin = Instant::now();
+        while figures.ticks.load(Ordering::SeqCst) < 20 {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{} ticks", figures.ticks.load(Ordering::SeqCst));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        runners.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn others_join_only_when_turns_are_long() {
+        let figures = Arc::new(Figures::default());
+        let runners = start(&figures, SEATS, false);
+        push_and_wait(&figures, 30, 0).await;
+        let awake = || figures.wake.awake.load(Ordering::SeqCst);
+        while awake() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for _ in 0..2 {
+            (0..SEATS).for_each(|index| figures.mail[index].push(200_000));
+            figures.wake.one();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // The first of the long turns told nobody; the next did.
+        let begin = Instant::now();
+        while awake() < 2 {
+            assert!(begin.elapsed() < Duration::from_secs(30), "nobody joined");
+            (0..SEATS).for_each(|index| figures.mail[index].push(2000));
+            figures.wake.one();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        runners.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
