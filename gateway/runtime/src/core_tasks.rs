@@ -42,7 +42,7 @@ impl ShardWork {
 }
 
 impl Work for ShardWork {
-    fn run(&mut self, now: Time) -> bool {
+    fn run(&mut self, now: Time, step: &mut dyn FnMut()) -> bool {
         let Self { gateway, index, shard, controls, publishes, log, effects, tells } = self;
         // A publish to a queue that the directory just made must not overtake its creation, so publishes are
         // taken first and everything in `controls` is applied before them.
@@ -58,11 +58,15 @@ impl Work for ShardWork {
         let mut waiting = publishes.drain(..);
         loop {
             // Settles and credit go before the next turn of publishes.
-            apply_controls(shard, now, controls, log, effects);
+            apply_controls(shard, now, controls, log, effects, step);
             for _ in 0..PUBLISHES_A_TURN / AHEAD {
                 shard.look_ahead(waiting.as_slice().iter());
                 for command in waiting.by_ref().take(AHEAD) {
                     shard.apply(now, command, log, effects);
+                }
+                step();
+                if waiting.len() == 0 {
+                    break;
                 }
             }
             carry_out(gateway, stream, log, effects, tells);
@@ -90,6 +94,7 @@ fn apply_controls(
     controls: &mut Vec<ToShard>,
     log: &mut Vec<Logged>,
     effects: &mut Vec<ShardEffect>,
+    step: &mut dyn FnMut(),
 ) {
     let mut next = controls.drain(..);
     while next.len() > 0 {
@@ -103,6 +108,7 @@ fn apply_controls(
                 }
             }
         }
+        step();
     }
 }
 

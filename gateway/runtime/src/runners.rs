@@ -18,15 +18,16 @@ const NEVER: u64 = u64::MAX;
 
 /// What runners run.
 pub trait Work: Send {
-    /// Does what there is to do. False: there was nothing.
-    fn run(&mut self, now: Time) -> bool;
+    /// Does what there is to do. False: there was nothing. Calls `step` every few microseconds or so, for what else
+    /// waits to be told when it takes long.
+    fn run(&mut self, now: Time, step: &mut dyn FnMut()) -> bool;
     /// When there is something to do although nobody asks for it.
     fn due(&self) -> Option<Time>;
 }
 
 /// One thing to run; one runner at a time does.
 pub struct Seat<W> {
-    work: Mutex<(W, Duration)>,
+    work: Mutex<W>,
     due: AtomicU64,
 }
 
@@ -60,23 +61,24 @@ impl Wake {
 impl<W: Work> Seat<W> {
     pub fn new(work: W) -> Self {
         let due = AtomicU64::new(work.due().map_or(NEVER, |at| at.0));
-        Self { work: Mutex::new((work, Duration::ZERO)), due }
+        Self { work: Mutex::new(work), due }
     }
 
     fn due(&self) -> Option<Time> {
         Some(Time(self.due.load(Ordering::SeqCst))).filter(|at| at.0 != NEVER)
     }
 
-    /// Runs it, unless somebody else does. `call_another` is called before that takes long.
+    /// Runs it, unless somebody else does. `call_another` is called once that takes long.
     fn turn(&self, now: Time, call_another: impl FnOnce()) -> bool {
-        let Some(mut held) = self.work.try_lock() else { return false };
-        let (work, took) = &mut *held;
-        if *took > LONG {
-            call_another();
-        }
-        let begin = Instant::now();
-        let worked = work.run(now);
-        *took = begin.elapsed();
+        let Some(mut work) = self.work.try_lock() else { return false };
+        let (begin, mut call_another) = (Instant::now(), Some(call_another));
+        let worked = work.run(now, &mut || {
+            if begin.elapsed() > LONG
+                && let Some(call_another) = call_another.take()
+            {
+                call_another();
+            }
+        });
         self.due.store(work.due().map_or(NEVER, |at| at.0), Ordering::SeqCst);
         worked
     }
@@ -143,13 +145,14 @@ mod tests {
     }
 
     impl Work for Worker {
-        fn run(&mut self, now: Time) -> bool {
+        fn run(&mut self, now: Time, step: &mut dyn FnMut()) -> bool {
             let mut mail = Vec::new();
             let any = self.figures.mail[self.index].take(&mut mail);
             for micros in mail {
                 let begin = Instant::now();
                 while begin.elapsed() < Duration::from_micros(micros) {}
                 self.figures.done[self.index].fetch_add(1, Ordering::SeqCst);
+                step();
             }
             let is_due = self.due.is_some_and(|at| at <= now);
             if is_due {
@@ -255,27 +258,19 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn others_join_only_when_turns_are_long() {
+    async fn another_joins_when_a_turn_takes_long() {
         let figures = Arc::new(Figures::default());
         let runners = start(&figures, SEATS, false);
-        push_and_wait(&figures, 30, 0).await;
-        let awake = || figures.wake.awake.load(Ordering::SeqCst);
-        while awake() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        for _ in 0..2 {
-            (0..SEATS).for_each(|index| figures.mail[index].push(200_000));
-            figures.wake.one();
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        // The first of the long turns told nobody; the next did.
         let begin = Instant::now();
-        while awake() < 2 {
+        // Half a second in one turn, in steps of 2 ms.
+        (0..250).for_each(|_| figures.mail[0].push(2000));
+        figures.mail[1].push(0);
+        figures.wake.one();
+        while figures.done[1].load(Ordering::SeqCst) == 0 {
             assert!(begin.elapsed() < Duration::from_secs(30), "nobody joined");
-            (0..SEATS).for_each(|index| figures.mail[index].push(2000));
-            figures.wake.one();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        assert!(figures.done[0].load(Ordering::SeqCst) < 250, "it waited for the whole turn");
         runners.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
