@@ -9,6 +9,8 @@ use evergate_model::few::FewMap;
 
 use crate::lane::{Lane, Place};
 
+/// So many slots an empty lane keeps. What a burst needed beyond is given back.
+const KEPT_SLOTS: usize = 256;
 /// Fewer empty slots than this are not worth a pass.
 const COMPACT_ABOVE: usize = 64;
 
@@ -175,6 +177,7 @@ impl<T> Strip<T> {
         if self.slots.is_empty() {
             // It begins anew in the memory that was used last, not in what the cache lost long ago.
             self.slots.clear();
+            self.slots.shrink_to(KEPT_SLOTS);
         }
         if self.empty > COMPACT_ABOVE && self.empty > self.slots.len() / 2 {
             self.slots.retain(|(_, value)| value.is_some());
@@ -197,6 +200,15 @@ mod tests {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (self.0 >> 33) % bound
         }
+    }
+
+    #[test]
+    fn what_a_burst_needed_is_given_back() {
+        let mut places = Places::default();
+        let place = |seq| Place { lane: Lane::USUAL, seq: Seq(seq) };
+        (0..10_000).for_each(|seq| places.insert(place(seq), seq));
+        (0..10_000).for_each(|seq| assert_eq!(places.remove(place(seq)), Some(seq)));
+        assert!(places.strips.first().unwrap().slots.capacity() <= KEPT_SLOTS);
     }
 
     #[test]
