@@ -124,6 +124,8 @@ pub async fn run<W: Work>(wake: &Wake, clock: Clock, seats: &[Seat<W>], has_mail
 mod tests {
     use std::sync::Arc;
 
+    use tokio::task::JoinSet;
+
     use super::*;
     use crate::mailbox::Mailbox;
 
@@ -167,18 +169,25 @@ mod tests {
         }
     }
 
-    fn start(figures: &Arc<Figures>, runners: usize, ticks: bool) -> Vec<tokio::task::JoinHandle<()>> {
+    /// Runners; they end when what is returned is dropped.
+    fn start(figures: &Arc<Figures>, ticks: bool) -> JoinSet<()> {
         let clock = Clock::start();
         let worker =
             |index| Worker { index, figures: figures.clone(), due: Some(clock.now()).filter(|_| ticks && index == 0) };
         let seats: Arc<[Seat<Worker>]> = (0..SEATS).map(|index| Seat::new(worker(index))).collect();
         let start = |_| {
             let (seats, figures) = (seats.clone(), figures.clone());
-            tokio::spawn(async move {
-                run(&figures.wake, clock, &seats, |index| !figures.mail[index].is_empty()).await;
-            })
+            async move { run(&figures.wake, clock, &seats, |index| !figures.mail[index].is_empty()).await }
         };
-        (0..runners).map(start).collect()
+        (0..SEATS).map(start).collect()
+    }
+
+    async fn until(is_true: impl Fn() -> bool, what: &str) {
+        let begin = Instant::now();
+        while !is_true() {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{what}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Pushes to all seats from several threads, with pauses in which runners fall asleep; waits until all is done.
@@ -199,11 +208,7 @@ mod tests {
             })
             .collect();
         let done = || figures.done.iter().map(|done| done.load(Ordering::SeqCst)).sum::<u64>() - before;
-        let begin = Instant::now();
-        while done() < 4 * count {
-            assert!(begin.elapsed() < Duration::from_secs(30), "{} of {} are done", done(), 4 * count);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(|| done() == 4 * count, "something is left lying").await;
         pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
     }
 
@@ -211,18 +216,17 @@ mod tests {
     async fn nothing_that_is_pushed_is_left_lying_however_runners_fall_asleep() {
         for ticks in [false, true] {
             let figures = Arc::new(Figures::default());
-            let runners = start(&figures, SEATS, ticks);
+            let _runners = start(&figures, ticks);
             for round in 0..100 {
                 push_and_wait(&figures, 30, round % 3).await;
             }
-            runners.iter().for_each(tokio::task::JoinHandle::abort);
         }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn what_comes_while_the_last_runner_falls_asleep_is_seen() {
         let figures = Arc::new(Figures::default());
-        let runners = start(&figures, SEATS, false);
+        let _runners = start(&figures, false);
         let pusher = {
             let figures = figures.clone();
             move || {
@@ -242,35 +246,24 @@ mod tests {
             }
         };
         tokio::task::spawn_blocking(pusher).await.unwrap();
-        runners.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn what_is_due_is_done_without_mail() {
         let figures = Arc::new(Figures::default());
-        let runners = start(&figures, SEATS, true);
-        let begin = Instant::now();
-        while figures.ticks.load(Ordering::SeqCst) < 20 {
-            assert!(begin.elapsed() < Duration::from_secs(30), "{} ticks", figures.ticks.load(Ordering::SeqCst));
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        runners.iter().for_each(tokio::task::JoinHandle::abort);
+        let _runners = start(&figures, true);
+        until(|| figures.ticks.load(Ordering::SeqCst) >= 20, "it is not due").await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn another_joins_when_a_turn_takes_long() {
         let figures = Arc::new(Figures::default());
-        let runners = start(&figures, SEATS, false);
-        let begin = Instant::now();
+        let _runners = start(&figures, false);
         // Half a second in one turn, in steps of 2 ms.
         (0..250).for_each(|_| figures.mail[0].push(2000));
         figures.mail[1].push(0);
         figures.wake.one();
-        while figures.done[1].load(Ordering::SeqCst) == 0 {
-            assert!(begin.elapsed() < Duration::from_secs(30), "nobody joined");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(|| figures.done[1].load(Ordering::SeqCst) > 0, "nobody joined").await;
         assert!(figures.done[0].load(Ordering::SeqCst) < 250, "it waited for the whole turn");
-        runners.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
