@@ -197,6 +197,8 @@ pub enum ShardEffect {
         first: Seq,
         /// Last place, included.
         last: Seq,
+        /// They are pieces of a large body.
+        of_body: bool,
     },
     /// Publishers to this queue must wait, or may go on.
     Full(QueueId, bool),

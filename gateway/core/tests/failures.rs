@@ -61,7 +61,7 @@ impl Node {
             for effect in effects {
                 match effect {
                     ShardEffect::Tell(_, SessionEvent::Event(Event::Deliver(delivery))) => deliveries.push(delivery),
-                    ShardEffect::Load { queue, first, last } => {
+                    ShardEffect::Load { queue, first, last, .. } => {
                         let loaded = self.journal.load_now(queue, first, last, 10, 1 << 20).unwrap();
                         let (messages, complete_to) = (loaded.messages, loaded.complete_to);
                         commands.push(ShardCommand::Loaded { queue, messages, complete_to });

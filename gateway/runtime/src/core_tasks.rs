@@ -8,9 +8,11 @@ use evergate_core::{
 };
 use evergate_journal::JournalError;
 use evergate_model::ahead::AHEAD;
-use evergate_model::{Message, QueueId, Seq, Time};
+use evergate_model::{Message, OVERHEAD_BYTES, QueueId, Seq, Time};
+use tokio::time::Instant;
 
 use crate::connections::add;
+use crate::driver::bodies::PIECE_BYTES;
 use crate::gateway::{Gateway, ToShard};
 use crate::house::HouseRequest;
 use crate::runners::{self, Seat, Work};
@@ -18,6 +20,8 @@ use crate::runners::{self, Seat, Work};
 /// Messages and bytes that one read from the journal brings back.
 const LOAD_MESSAGES_MAX: usize = 1024;
 const LOAD_BYTES_MAX: u64 = 1 << 20;
+/// Of a large body, while other messages are on their way: two pieces. They wait for what is read at once.
+const BODY_LOAD_BYTES_MAX: u64 = 2 * (PIECE_BYTES as u64 + OVERHEAD_BYTES);
 
 /// After so many publishes a shard looks after settles and credit.
 const PUBLISHES_A_TURN: usize = 256;
@@ -129,9 +133,11 @@ fn carry_out(
     for effect in effects.drain(..) {
         match effect {
             ShardEffect::Tell(session, event) => tells.push((session, event)),
-            ShardEffect::Load { queue, first, last } => {
+            ShardEffect::Load { queue, first, last, of_body } => {
                 let shard = ShardId(stream.0 - 1);
-                tokio::spawn(load(gateway.clone(), shard, queue, first, last));
+                let is_beside_others = of_body && gateway.paces.has_others(Instant::now());
+                let bytes_max = if is_beside_others { BODY_LOAD_BYTES_MAX } else { LOAD_BYTES_MAX };
+                tokio::spawn(load(gateway.clone(), shard, queue, (first, last), bytes_max));
             }
             ShardEffect::Retired { queue, attempt, result } => {
                 gateway.directory.push(DirectoryCommand::Retired { queue, attempt, result });
@@ -173,8 +179,8 @@ fn tell_operators(gateway: &Gateway, notice: &Notice) {
 }
 
 /// Reads messages back for a queue.
-async fn load(gateway: Arc<Gateway>, shard: ShardId, queue: QueueId, first: Seq, last: Seq) {
-    match gateway.reader.load(queue, first, last, LOAD_MESSAGES_MAX, LOAD_BYTES_MAX).await {
+async fn load(gateway: Arc<Gateway>, shard: ShardId, queue: QueueId, (first, last): (Seq, Seq), bytes_max: u64) {
+    match gateway.reader.load(queue, first, last, LOAD_MESSAGES_MAX, bytes_max).await {
         Ok(loaded) => {
             let with_permit = |(seq, mut message): (Seq, Arc<Message>)| {
                 // Just read: nobody else has it yet.

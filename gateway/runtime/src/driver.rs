@@ -1,7 +1,7 @@
 //! One connection: its socket, its protocol session, and the way between the session and the core.
 
 mod ahead;
-mod bodies;
+pub mod bodies;
 mod consumers;
 mod requests;
 mod takeover;

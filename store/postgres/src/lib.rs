@@ -113,9 +113,10 @@ impl PostgresJournal {
         migrate(&mut connection.client).await?;
         let shared = Arc::<Mutex<Shared>>::default();
         let statements = Statements::prepare(&connection.client).await;
+        let reader = Reader::new(shared.clone(), Connection::open(&config, options.start_patience).await?).await?;
         Ok(Self {
             statements: statements.map_err(|error| open_error("the schema is not as expected", &error))?,
-            reader: Arc::new(Reader::new(shared.clone(), Connection::open(&config, options.start_patience).await?)),
+            reader: Arc::new(reader),
             shared,
             connection,
             counters: Counters { next_pack: 1, next_settled: 1, are_marks_dirty: false },

@@ -371,7 +371,7 @@ impl Node {
                     }
                     self.tell(session, event);
                 }
-                ShardEffect::Load { queue, first, last } => {
+                ShardEffect::Load { queue, first, last, .. } => {
                     self.loads.push_back((ShardId(index as u16), queue, first, last));
                 }
                 ShardEffect::Retired { queue, attempt, result } => {

@@ -100,7 +100,7 @@ impl Queue {
         self.loading = Some(paged.range.first);
         self.note_read_of(key);
         let (queue, range) = (key.lane.stored_as(self.id), paged.range);
-        let effect = ShardEffect::Load { queue, first: range.first, last: range.last };
+        let effect = ShardEffect::Load { queue, first: range.first, last: range.last, of_body: self.holds_body };
         if paged.has_holes { &mut *out.later } else { &mut *out.effects }.push(effect);
     }
 

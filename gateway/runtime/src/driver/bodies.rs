@@ -11,7 +11,7 @@ use super::Driver;
 use crate::gateway::Gateway;
 
 /// Small enough that others do not wait long for a commit of one, large enough that what each costs does not matter.
-const PIECE_BYTES: usize = 64 << 10;
+pub const PIECE_BYTES: usize = 64 << 10;
 /// Pieces of a connection that may be under way while there are no other messages. Beside others it is one.
 const PIECES_ALONE: usize = 4;
 

@@ -256,7 +256,7 @@ impl Default for Limits {
             large_message_bytes_max: ByteSize(4 << 30),
             large_message_window_bytes: ByteSize(512 << 10),
             large_message_in_bytes_per_second: ByteSize(32 << 20),
-            large_message_out_bytes_per_second: ByteSize(48 << 20),
+            large_message_out_bytes_per_second: ByteSize(32 << 20),
             memory_bytes_max: ByteSize(512 << 20),
             queue_messages_max: 1_000_000,
             queue_bytes_max: ByteSize(1 << 30),
