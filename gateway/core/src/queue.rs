@@ -38,7 +38,7 @@ use evergate_model::{
 };
 
 pub use admin::{Peeked, PeekedState, Reserve};
-pub use bodies::{Bodies, BodyRow};
+pub use bodies::BodyRow;
 use class::{Class, ClassId, Mode, Rank};
 pub use dedup::{DedupRow, in_order};
 use entry::{Entry, State};
@@ -139,11 +139,11 @@ pub struct Queue {
     groups: Option<Box<groups::Groups>>,
     /// On a last-value queue: which message is the newest of its key.
     latest: Option<Box<latest::Latest>>,
-    /// What identities came within the window of duplicate detection.
-    dedup: Option<Box<dedup::Dedup>>,
     pub durable: bool,
     /// It has the pieces of a large body: its name says so.
     pub(crate) holds_body: bool,
+    /// It is `_DMQ`.
+    is_for_letters: bool,
     /// It is not durable, and its memory was too little: the journal has messages of it.
     has_spilled: bool,
     /// Memory is short everywhere.
@@ -157,13 +157,9 @@ pub struct Queue {
     /// Bytes of stored entries behind that.
     uncommitted_bytes: u64,
     line: Line,
-    /// Messages on their way to `_DMQ`, their bytes, and deliveries without an outcome.
-    leaving: u64,
-    leaving_bytes: u64,
+    /// Deliveries without an outcome.
     unsettled: u64,
     counts: Counts,
-    /// Which messages have a body that is not in memory.
-    pub bodies: Bodies,
     /// When which place changes by itself.
     timers: BTreeSet<(Time, Place)>,
     noted_timeout: Option<Time>,
@@ -211,6 +207,7 @@ impl Queue {
         let mut queue = Self {
             id,
             holds_body: name.starts_with(BODY_PREFIX),
+            is_for_letters: &*name == DEAD_LETTER_QUEUE,
             name,
             durable,
             has_spilled: false,
@@ -235,13 +232,9 @@ impl Queue {
             rare: Rarely::default(),
             full: false,
             trimming: false,
-            leaving: 0,
-            leaving_bytes: 0,
             unsettled: 0,
             groups: None,
             latest: None,
-            dedup: None,
-            bodies: Bodies::default(),
             idle_since: None,
             counts: Counts::default(),
         };
@@ -303,7 +296,7 @@ impl Queue {
             messages: self.line.count,
             bytes: self.bytes(),
             resident_bytes: self.line.resident_bytes,
-            leaving: self.leaving,
+            leaving: self.rare.get().leaving,
             consumers: self.consumers.len() as u64,
             unsettled: self.unsettled,
             published_total: self.counts.published,
@@ -318,7 +311,7 @@ impl Queue {
 
     /// Bytes of its messages, wherever they are.
     fn bytes(&self) -> u64 {
-        self.line.bytes + self.bodies.bytes
+        self.line.bytes + self.rare.get().bodies.bytes
     }
 
     pub fn marks(&self) -> Vec<u32> {
@@ -432,8 +425,9 @@ impl Queue {
         self.forget_latest(place, &entry.message);
         self.unwatch(place, &entry);
         if entry.state == State::Leaving {
-            self.leaving -= 1;
-            self.leaving_bytes -= entry.message.all_bytes();
+            let rare = self.rare.make();
+            rare.leaving -= 1;
+            rare.leaving_bytes -= entry.message.all_bytes();
         }
         if entry.aside {
             self.classes.values_mut().for_each(|class| class.drop_returned(place));

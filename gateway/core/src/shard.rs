@@ -362,7 +362,7 @@ impl Shard {
             effects.push(ShardEffect::Tell(key.session, event));
             return;
         };
-        let (durable, is_damaged) = (queue.durable, queue.bodies.is_damaged);
+        let (durable, is_damaged) = (queue.durable, queue.is_damaged());
         let attached = if durable { self.logged } else { Position(0) };
         if !is_damaged {
             queue.attach(key, attached, wants, window_bytes);
@@ -393,14 +393,14 @@ impl Shard {
             let stored = queue.stored_as().into_iter();
             self.records.extend(stored.flat_map(|id| [Record::Purge { queue: id }, delete_queue_row(id)]));
             self.records.extend(queue.delete_identities());
-            self.records.extend(queue.bodies.delete_rows(id));
+            self.records.extend(queue.delete_bodies());
             self.records.extend(queue.delete_failures());
         }
         effects.push(ShardEffect::Full(id, false));
         if let Some(at) = queue.noted_timeout() {
             self.timeouts.remove(&(at, id));
         }
-        self.released.extend(queue.bodies.into_all());
+        self.released.extend(queue.take_bodies());
         self.log(None, log);
         self.empty_bodies(log);
     }

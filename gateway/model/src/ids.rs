@@ -22,10 +22,11 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, id: u64) {
-        // 2^64 divided by the golden ratio: the high bits of the product depend on all of the number's.
-        let mixed = (self.0 ^ (id >> 4)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // 2^64 divided by the golden ratio. Of the product the low half depends on the low bits, the high one on the others.
+        let product = u128::from(self.0 ^ (id >> 4)) * 0x9e37_79b9_7f4a_7c15;
+        let mixed = (product >> 64) as u64 ^ product as u64;
         // The map takes the place from the low bits, and tells neighbours apart by the high ones.
-        self.0 = ((mixed ^ (mixed >> 32)) & !15 | id & 15) ^ (id << 57);
+        self.0 = (mixed & !15 | id & 15) ^ (id << 57);
     }
 
     fn write_u32(&mut self, id: u32) {
@@ -105,4 +106,32 @@ pub struct Delivery {
     pub redelivered: bool,
     /// It comes from the retained store, not from a publish after the subscription.
     pub retained: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    /// Where the map looks first, of 4096 places.
+    fn place(id: u64) -> usize {
+        BuildHasherDefault::<IdHasher>::default().hash_one(QueueId(id)) as usize % 4096
+    }
+
+    #[test]
+    fn ids_that_follow_each_other_stand_together() {
+        for id in (0..100_000).filter(|id| id % 16 != 15) {
+            assert_eq!(place(id + 1), place(id) + 1, "{id}");
+        }
+    }
+
+    #[test]
+    fn ids_at_any_distance_are_spread() {
+        for shift in 0..=50 {
+            let mut groups = [0; 4096 / 16];
+            (0..1024_u64).for_each(|number| groups[place(number << shift) / 16] += 1);
+            assert!(groups.iter().all(|count| *count <= 16), "2^{shift}: {groups:?}");
+        }
+    }
 }

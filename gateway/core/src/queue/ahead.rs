@@ -14,7 +14,6 @@ impl Queue {
             ^ u64::from(self.idle_since.is_some())
             ^ self.line.count
             ^ self.line.resident_bytes
-            ^ self.bodies.bytes
             ^ self.id.0
             ^ self.round
             ^ self.committed.0

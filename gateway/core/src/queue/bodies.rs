@@ -12,7 +12,7 @@ use super::{Out, Queue};
 use crate::lane::{Lane, Place};
 
 /// Of one queue. Each keeps its body alive, also while its message is not in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bodies {
     all: BTreeMap<Place, Held>,
     /// Bytes of all of them.
@@ -51,26 +51,42 @@ impl BodyRow {
 }
 
 impl Bodies {
-    /// Takes over a row that a restart found.
-    pub fn recover(&mut self, stored_as: QueueId, seq: Seq, body: Arc<LargeBody>) {
-        let (_, lane) = Lane::split(stored_as);
-        self.bytes += body.bytes;
-        self.all.insert(Place { lane, seq }, Held { body, stored: true });
-    }
-
-    /// The records that delete every row, as the queue goes.
-    pub fn delete_rows(&self, id: QueueId) -> impl Iterator<Item = Record> {
-        let stored = self.all.iter().filter(|(_, held)| held.stored);
-        stored.map(move |(place, _)| row(Table::Body, id, *place, None))
-    }
-
-    /// Every body.
-    pub fn into_all(self) -> impl Iterator<Item = Arc<LargeBody>> {
-        self.all.into_values().map(|held| held.body)
+    pub const fn new() -> Self {
+        Self { all: BTreeMap::new(), bytes: 0, is_damaged: false }
     }
 }
 
 impl Queue {
+    /// Takes over a row that a restart found.
+    pub fn recover_body(&mut self, stored_as: QueueId, seq: Seq, body: Arc<LargeBody>) {
+        let (_, lane) = Lane::split(stored_as);
+        let bodies = &mut self.rare.make().bodies;
+        bodies.bytes += body.bytes;
+        bodies.all.insert(Place { lane, seq }, Held { body, stored: true });
+    }
+
+    /// It is a body itself, and some of it cannot be read.
+    pub fn set_damaged(&mut self) {
+        self.rare.make().bodies.is_damaged = true;
+    }
+
+    /// Whether some of the body that it is cannot be read.
+    pub fn is_damaged(&self) -> bool {
+        self.rare.get().bodies.is_damaged
+    }
+
+    /// The records that delete every row of a body, as the queue goes.
+    pub fn delete_bodies(&self) -> impl Iterator<Item = Record> {
+        let stored = self.rare.get().bodies.all.iter().filter(|(_, held)| held.stored);
+        stored.map(|(place, _)| row(Table::Body, self.id, *place, None))
+    }
+
+    /// The bodies of its messages, as it goes.
+    pub fn take_bodies(&mut self) -> impl Iterator<Item = Arc<LargeBody>> {
+        let bodies = self.rare.made().map(|rare| std::mem::take(&mut rare.bodies.all));
+        bodies.into_iter().flat_map(BTreeMap::into_values).map(|held| held.body)
+    }
+
     /// A message came.
     pub(super) fn hold_body(&mut self, place: Place, message: &Message, stored: bool, out: &mut Out<'_>) {
         let Some(body) = message.meta.large() else { return };
@@ -79,14 +95,15 @@ impl Queue {
             codec::put_large(&mut value, body);
             out.records.push(row(Table::Body, self.id, place, Some(value.into())));
         }
-        self.bodies.bytes += body.bytes;
-        self.bodies.all.insert(place, Held { body: body.clone(), stored });
+        let bodies = &mut self.rare.make().bodies;
+        bodies.bytes += body.bytes;
+        bodies.all.insert(place, Held { body: body.clone(), stored });
     }
 
     /// A message that was read back only names its body: it keeps it alive from now on.
     pub(super) fn with_body(&self, place: Place, mut message: Arc<Message>) -> Arc<Message> {
         if message.meta.large().is_some()
-            && let Some(held) = self.bodies.all.get(&place)
+            && let Some(held) = self.rare.get().bodies.all.get(&place)
             // Just read: nobody else has it yet.
             && let Some(own) = Arc::get_mut(&mut message)
         {
@@ -97,14 +114,14 @@ impl Queue {
 
     /// The messages of these places are gone. Their bodies go when that is committed.
     pub(super) fn release_bodies(&mut self, first: Place, last: Seq, out: &mut Out<'_>) {
-        if self.bodies.all.is_empty() {
+        let Some(bodies) = self.rare.made().map(|rare| &mut rare.bodies).filter(|bodies| !bodies.all.is_empty()) else {
             return;
-        }
+        };
         let last = Place { seq: last, ..first };
-        let gone: Vec<Place> = self.bodies.all.range(first..=last).map(|(place, _)| *place).collect();
+        let gone: Vec<Place> = bodies.all.range(first..=last).map(|(place, _)| *place).collect();
         for place in gone {
-            let Some(Held { body, stored }) = self.bodies.all.remove(&place) else { continue };
-            self.bodies.bytes -= body.bytes;
+            let Some(Held { body, stored }) = bodies.all.remove(&place) else { continue };
+            bodies.bytes -= body.bytes;
             if stored {
                 out.records.push(row(Table::Body, self.id, place, None));
             }

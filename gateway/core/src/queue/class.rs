@@ -44,8 +44,8 @@ pub struct Class {
     pub selector: Option<Selector>,
     /// A consumer that refused some messages is alone in its class.
     pub only: Option<ConsumerKey>,
-    /// For each lane: what stands before was looked at.
-    cursors: [Seq; LANES],
+    /// In the usual lane: what stands before was looked at.
+    cursor: Seq,
     /// What was looked at, is wanted, and waits: given back, or its time has come.
     returned: BTreeSet<Place>,
     /// Its consumers that may be sent something.
@@ -61,6 +61,8 @@ pub struct Class {
 
 #[derive(Debug, Default)]
 struct Rare {
+    /// The same for the other lanes.
+    cursors: [Seq; LANES],
     /// Only what the gateway took at this time or later (on a stream).
     since: Option<Time>,
     /// For each lane: the first that was passed by because it is for a consumer of another class.
@@ -77,7 +79,7 @@ impl Class {
             mode,
             selector,
             only,
-            cursors: [Seq(0); LANES],
+            cursor: Seq(0),
             returned: BTreeSet::new(),
             turns: FewSet::default(),
             listed: None,
@@ -117,15 +119,23 @@ impl Class {
     }
 
     pub fn cursor(&self, lane: Lane) -> Seq {
-        self.cursors[usize::from(lane.0)]
+        match (lane, &self.rare) {
+            (Lane::USUAL, _) => self.cursor,
+            (_, Some(rare)) => rare.cursors[usize::from(lane.0)],
+            (_, None) => Seq(0),
+        }
     }
 
     pub fn set_cursor(&mut self, lane: Lane, seq: Seq) {
-        self.cursors[usize::from(lane.0)] = seq;
+        match lane {
+            Lane::USUAL => self.cursor = seq,
+            _ => self.rare.get_or_insert_default().cursors[usize::from(lane.0)] = seq,
+        }
     }
 
     pub fn set_cursors(&mut self, seq: Seq) {
-        self.cursors = [seq; LANES];
+        self.cursor = seq;
+        self.rare.get_or_insert_default().cursors = [seq; LANES];
     }
 
     /// It has looked at this place.
@@ -143,7 +153,8 @@ impl Class {
     pub fn rewind(&mut self) {
         let Some(rare) = &mut self.rare else { return };
         rare.waits = 0;
-        for (cursor, first) in self.cursors.iter_mut().zip(std::mem::take(&mut rare.skipped)) {
+        for (lane, first) in std::mem::take(&mut rare.skipped).into_iter().enumerate() {
+            let cursor = if lane == usize::from(Lane::USUAL.0) { &mut self.cursor } else { &mut rare.cursors[lane] };
             *cursor = first.map_or(*cursor, |first| first.min(*cursor));
         }
     }
@@ -210,7 +221,10 @@ impl Class {
     /// The same class for a consumer of its own.
     pub fn split_off(&self, key: ConsumerKey) -> Self {
         let mut own = Self::new(self.mode, self.selector.clone(), Some(key));
-        own.cursors = self.cursors;
+        own.cursor = self.cursor;
+        if let Some(rare) = &self.rare {
+            own.rare.get_or_insert_default().cursors = rare.cursors;
+        }
         own.returned.clone_from(&self.returned);
         own
     }

@@ -12,7 +12,7 @@ use evergate_journal::{Record, Table, codec};
 use evergate_model::{DedupWindow, Message, QueueId, Seq, Time};
 
 use super::rows::{parse_key, stored_row};
-use super::{DEAD_LETTER_QUEUE, Out, Queue};
+use super::{Out, Queue};
 use crate::bug::Bug;
 use crate::lane::Place;
 
@@ -69,8 +69,7 @@ fn delete_row(queue: QueueId, first: Seq) -> Record {
 
 impl Queue {
     fn dedup_window(&self) -> Option<DedupWindow> {
-        let is_letters = &*self.name == DEAD_LETTER_QUEUE;
-        self.settings.dedup.or(is_letters.then_some(LETTERS))
+        self.settings.dedup.or(self.is_for_letters.then_some(LETTERS))
     }
 
     /// What the publisher calls the message.
@@ -90,7 +89,7 @@ impl Queue {
         let Some(window) = self.dedup_window() else { return false };
         self.forget_identities(&window, now, out);
         let Some(identity) = self.identity(message, &window) else { return false };
-        self.dedup.as_ref().is_some_and(|dedup| dedup.seen.contains(&identity))
+        self.rare.get().dedup.as_ref().is_some_and(|dedup| dedup.seen.contains(&identity))
     }
 
     /// A message came: from now on a second one is a duplicate.
@@ -101,7 +100,7 @@ impl Queue {
             let (queue, seq, identity) = (self.id, place.seq, text.clone());
             out.records.push(Record::Identity { queue, seq, identity, at: now.0 });
         }
-        let dedup = self.dedup.get_or_insert_default();
+        let dedup = self.rare.make().dedup.get_or_insert_default();
         dedup.pending.extend(stored.then_some(place.seq));
         dedup.seen.insert(text.clone());
         dedup.order.push_back(Identity { at: now, text, stored: stored.then_some(place.seq) });
@@ -110,7 +109,7 @@ impl Queue {
 
     /// Forgets what has left the window.
     fn forget_identities(&mut self, window: &DedupWindow, now: Time, out: &mut Out<'_>) {
-        let Some(dedup) = &mut self.dedup else { return };
+        let Some(dedup) = self.rare.made().and_then(|rare| rare.dedup.as_mut()) else { return };
         while let Some(oldest) = dedup.order.front() {
             if dedup.order.len() <= window.count as usize && oldest.at.after(window.time) > now {
                 break;
@@ -128,7 +127,7 @@ impl Queue {
 
     /// A commit is through: the identities in it are a row now.
     pub fn identities_committed(&mut self) {
-        let Some(dedup) = &mut self.dedup else { return };
+        let Some(dedup) = self.rare.made().and_then(|rare| rare.dedup.as_mut()) else { return };
         let committed = dedup.pending.partition_point(|seq| *seq <= self.committed);
         let first = dedup.pending.drain(..committed).next();
         dedup.rows.extend(first);
@@ -138,7 +137,9 @@ impl Queue {
     pub(super) fn drop_identities(&mut self, out: &mut Out<'_>) {
         if self.dedup_window().is_none() {
             out.records.extend(self.delete_identities());
-            self.dedup = None;
+            if let Some(rare) = self.rare.made() {
+                rare.dedup = None;
+            }
         }
     }
 
@@ -147,7 +148,7 @@ impl Queue {
         if self.config.bug == Some(Bug::ForgetDuplicates) {
             return;
         }
-        let dedup = self.dedup.get_or_insert_default();
+        let dedup = self.rare.make().dedup.get_or_insert_default();
         dedup.rows.push_back(row.first);
         for (at, text) in row.identities {
             dedup.seen.insert(text.clone());
@@ -157,7 +158,7 @@ impl Queue {
 
     /// What deletes its rows, when the queue goes.
     pub fn delete_identities(&self) -> impl Iterator<Item = Record> + '_ {
-        let rows = self.dedup.iter().flat_map(|dedup| &dedup.rows);
+        let rows = self.rare.get().dedup.iter().flat_map(|dedup| &dedup.rows);
         rows.map(|first| delete_row(self.id, *first))
     }
 }

@@ -19,7 +19,7 @@ impl Queue {
     /// Sends a message to `_DMQ`. It stays here until it has arrived there. There is no second such queue:
     /// what leaves the first one is gone.
     pub(super) fn dead_letter(&mut self, place: Place, reason: &str, now: Time, out: &mut Out<'_>) {
-        if &*self.name == DEAD_LETTER_QUEUE {
+        if self.is_for_letters {
             self.remove_at(place, out);
             return;
         }
@@ -40,8 +40,9 @@ impl Queue {
         let Some(entry) = self.line.get_mut(place).filter(|entry| entry.state != State::Leaving) else { return false };
         let before = std::mem::replace(&mut entry.state, State::Leaving);
         let is_aside = entry.aside;
-        self.leaving += 1;
-        self.leaving_bytes += entry.message.all_bytes();
+        let rare = self.rare.make();
+        rare.leaving += 1;
+        rare.leaving_bytes += entry.message.all_bytes();
         if let State::Waiting(until) = before {
             self.timers.remove(&(until, place));
         }
@@ -62,8 +63,9 @@ impl Queue {
         let Some(place) = self.line.place_of(seq) else { return };
         let Some(entry) = self.line.get(place).filter(|entry| entry.state == State::Leaving) else { return };
         let (was_redelivered, until) = (entry.redelivered, entry.message.meta.deliver_at().filter(|at| *at > now));
-        self.leaving -= 1;
-        self.leaving_bytes -= entry.message.all_bytes();
+        let rare = self.rare.make();
+        rare.leaving -= 1;
+        rare.leaving_bytes -= entry.message.all_bytes();
         self.give_back(place, false, None, now, out);
         if let Some(entry) = self.line.get_mut(place) {
             entry.redelivered = was_redelivered;

@@ -107,7 +107,7 @@ impl Queue {
     /// Asks for a range in which something is due.
     pub(super) fn read_due(&mut self, out: &mut Out<'_>) {
         while self.loading.is_none()
-            && self.leaving < LEAVING_MAX
+            && self.rare.get().leaving < LEAVING_MAX
             && let Some(place) = self.rare.get().due.first().copied()
         {
             match self.line.paged_at(place) {

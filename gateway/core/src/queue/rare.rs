@@ -7,6 +7,8 @@ use evergate_model::Time;
 
 use super::admin::Peek;
 use super::away::Returning;
+use super::bodies::Bodies;
+use super::dedup::Dedup;
 use super::failures::Failures;
 use super::notice::Notices;
 use crate::consumer::ConsumerKey;
@@ -49,10 +51,17 @@ pub struct Rare {
     pub failures: Failures,
     pub peeks: Vec<Peek>,
     pub marks: BTreeSet<u32>,
+    /// Which messages have a body that is not in memory.
+    pub bodies: Bodies,
+    /// What identities came within the window of duplicate detection.
+    pub dedup: Option<Box<Dedup>>,
     pub notices: Notices,
     /// On a stream: when the oldest message goes.
     pub ages_next: Option<Time>,
     pub counts: RareCounts,
+    /// Messages on their way to `_DMQ`, and their bytes.
+    pub leaving: u64,
+    pub leaving_bytes: u64,
 }
 
 /// Messages that did not go the usual way.
@@ -77,9 +86,13 @@ impl Rare {
             failures: BTreeMap::new(),
             peeks: Vec::new(),
             marks: BTreeSet::new(),
+            bodies: Bodies::new(),
+            dedup: None,
             notices: Notices::new(),
             ages_next: None,
             counts: RareCounts { expired: 0, dead_lettered: 0, dropped: 0, duplicates: 0 },
+            leaving: 0,
+            leaving_bytes: 0,
         }
     }
 }

@@ -4,7 +4,7 @@ use evergate_model::{Event, Message, OnFull, Time};
 
 use super::line::Paged;
 use super::look::Look;
-use super::{DEAD_LETTER_QUEUE, EVICT, Out, Queue};
+use super::{EVICT, Out, Queue};
 use crate::bug::Bug;
 use crate::effect::{SessionEvent, ShardEffect};
 use crate::lane::Place;
@@ -13,8 +13,8 @@ impl Queue {
     /// It holds as much as it may.
     fn has_no_room(&self) -> bool {
         let settings = &self.settings;
-        let waiting = self.line.count - self.leaving;
-        waiting >= settings.messages_max || self.bytes() - self.leaving_bytes >= self.bytes_max()
+        let waiting = self.line.count - self.rare.get().leaving;
+        waiting >= settings.messages_max || self.bytes() - self.rare.get().leaving_bytes >= self.bytes_max()
     }
 
     /// What cannot leave memory is too much: transient messages, those not committed yet, and what is kept of those that
@@ -27,7 +27,7 @@ impl Queue {
     pub fn refuses(&self, message: &Message) -> bool {
         self.settings.on_full == OnFull::Reject
             // Nobody could be told of a dead letter that is refused.
-            && &*self.name != DEAD_LETTER_QUEUE
+            && !self.is_for_letters
             && !message.meta.is_discardable()
             && self.rare.get().discardable.is_empty()
             && (self.has_no_room() || self.has_no_memory())
@@ -103,7 +103,7 @@ impl Queue {
     fn goes_whole(&self, paged: &Paged) -> bool {
         let (settings, line) = (&self.settings, &self.line);
         (self.is_stream() || settings.on_full == OnFull::DropOldest)
-            && (line.count - self.leaving - paged.range.count >= settings.messages_max
+            && (line.count - self.rare.get().leaving - paged.range.count >= settings.messages_max
                 || self.bytes() - paged.range.bytes >= self.bytes_max())
     }
 
@@ -132,7 +132,7 @@ impl Queue {
         let has_no_memory = is_above(line.resident_bytes, self.resident_bytes_max().saturating_mul(2));
         let full = match settings.on_full {
             // A refusal is an answer, not a wait.
-            OnFull::Reject if &*self.name != DEAD_LETTER_QUEUE => false,
+            OnFull::Reject if !self.is_for_letters => false,
             // The oldest of a stream goes: nobody consumes it.
             _ if self.is_stream() => self.trimming || has_no_memory,
             OnFull::Block | OnFull::Reject | OnFull::Disconnect => {
@@ -142,9 +142,9 @@ impl Queue {
             }
             OnFull::DropOldest => self.trimming || has_no_memory,
             OnFull::DeadLetterOldest => {
-                let is_over = line.count - self.leaving > settings.messages_max
-                    || self.bytes() - self.leaving_bytes > settings.bytes_max.saturating_mul(2);
-                self.trimming || has_no_memory || is_over || self.leaving >= settings.messages_max.max(1)
+                let is_over = line.count - self.rare.get().leaving > settings.messages_max
+                    || self.bytes() - self.rare.get().leaving_bytes > settings.bytes_max.saturating_mul(2);
+                self.trimming || has_no_memory || is_over || self.rare.get().leaving >= settings.messages_max.max(1)
             }
         };
         (full != self.full).then(|| {

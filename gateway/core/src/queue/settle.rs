@@ -104,9 +104,8 @@ impl Queue {
         }
         let redelivery = &self.settings.redelivery;
         // Who gives up on a dead letter leaves it to the next: there is nowhere to send it.
-        let is_last = &*self.name != super::DEAD_LETTER_QUEUE
-            && failed
-            && redelivery.deliveries_max.is_some_and(|max| failed_count >= max);
+        let is_last =
+            !self.is_for_letters && failed && redelivery.deliveries_max.is_some_and(|max| failed_count >= max);
         let pause = if failed { redelivery.pause(failed_count) } else { std::time::Duration::ZERO };
         if replaced {
             self.remove_at(place, out);

@@ -28,7 +28,7 @@ impl Queue {
         settings.on_full != OnFull::Reject
             // Those that may be thrown away make room.
             || !self.rare.get().discardable.is_empty()
-            || (line.count - self.leaving + messages <= settings.messages_max && self.bytes() + bytes <= self.bytes_max())
+            || (line.count - self.rare.get().leaving + messages <= settings.messages_max && self.bytes() + bytes <= self.bytes_max())
     }
 
     /// Puts deliveries back into the consumer's hands, or to their places in the queue if it has left.

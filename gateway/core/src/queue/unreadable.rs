@@ -3,7 +3,7 @@
 use evergate_model::{Seq, Time};
 
 use super::away::Return;
-use super::{DEAD_LETTER_QUEUE, Out, Queue};
+use super::{Out, Queue};
 use crate::consumer::ConsumerKey;
 use crate::effect::{Notice, NoticeKind, ShardEffect};
 use crate::lane::Place;
@@ -15,7 +15,7 @@ impl Queue {
     /// A delivery could not be made, and would not be the next time.
     pub(super) fn set_aside(&mut self, key: ConsumerKey, place: Place, now: Time, out: &mut Out<'_>) {
         self.tell_unreadable(key, place.seq, Some(place), out);
-        if &*self.name == DEAD_LETTER_QUEUE {
+        if self.is_for_letters {
             // There is nowhere to send it; it stays for operators to see.
             self.give_back(place, true, Some(key), now, out);
         } else if !self.waits_for_body(place, Return::Rejected { reason: REASON.into() }) {

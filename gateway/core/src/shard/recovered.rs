@@ -31,7 +31,7 @@ impl Shard {
     /// Takes over which message of a queue has a body that is not in memory, as a restart found it.
     pub(crate) fn recover_body(&mut self, id: QueueId, stored_as: QueueId, seq: Seq, body: Arc<LargeBody>) {
         if let Some(queue) = self.queues.get_mut(&id) {
-            queue.bodies.recover(stored_as, seq, body);
+            queue.recover_body(stored_as, seq, body);
         }
     }
 

@@ -18,7 +18,7 @@ impl Shard {
             effects.push(ShardEffect::Failed(why));
             return;
         }
-        queue.bodies.is_damaged = true;
+        queue.set_damaged();
         let readers: Vec<_> = queue.consumers().map(|consumer| (consumer.attached, consumer.key)).collect();
         for (attached, key) in readers {
             self.tell_after(attached, key.session, Event::Deleted { consumer: key.consumer }, effects);
@@ -28,7 +28,7 @@ impl Shard {
     /// A restart found less of a body than its messages name.
     pub(crate) fn recover_damaged(&mut self, id: QueueId) {
         if let Some(queue) = self.queues.get_mut(&id) {
-            queue.bodies.is_damaged = true;
+            queue.set_damaged();
         }
     }
 }
