@@ -153,9 +153,10 @@ impl Class {
     pub fn rewind(&mut self) {
         let Some(rare) = &mut self.rare else { return };
         rare.waits = 0;
-        for (lane, first) in std::mem::take(&mut rare.skipped).into_iter().enumerate() {
-            let cursor = if lane == usize::from(Lane::USUAL.0) { &mut self.cursor } else { &mut rare.cursors[lane] };
-            *cursor = first.map_or(*cursor, |first| first.min(*cursor));
+        for (lane, first) in (0..).map(Lane).zip(std::mem::take(&mut rare.skipped)) {
+            if let Some(first) = first {
+                self.set_cursor(lane, first.min(self.cursor(lane)));
+            }
         }
     }
 
