@@ -68,3 +68,5 @@ def tell(rows, kind, one, many):
     rows.at_most(f"{kind}: CPU us/message, % of that with one", 100 * many["cpu_us"] / one["cpu_us"], 120)
     rows.tell("  CPU us/message with one, with many", f"{one['cpu_us']:.2f}, {many['cpu_us']:.2f}")
     rows.tell("  messages/s with one, with many", f"{one['rate']:,.0f}, {many['rate']:,.0f}")
+    stolen = ", ".join(f"{100 * each['stolen_share']:.0f}" for each in (one, many))
+    rows.tell("  of the machine its host gave to others meanwhile, %", stolen)

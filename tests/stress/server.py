@@ -65,11 +65,27 @@ class Share:
         self.share = (free + ours) / total
 
     def _now(self):
-        # user nice system idle iowait irq softirq steal
-        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        fields = machine_ticks()
         times = os.times()
         ours = (times.children_user + times.children_system) * os.sysconf("SC_CLK_TCK")
         return sum(fields), fields[3] + fields[4], ours + sum(ticks(pid) for pid in self.pids)
+
+
+class Stolen:
+    """The share of a virtual machine that its host gave to others while a block ran."""
+
+    def __enter__(self):
+        self._begin = machine_ticks()
+        return self
+
+    def __exit__(self, *_):
+        spent = [now - then for now, then in zip(machine_ticks(), self._begin, strict=True)]
+        self.share = spent[7] / max(sum(spent), 1)
+
+
+def machine_ticks():
+    """Of all processors since the start: user, nice, system, idle, iowait, irq, softirq, steal."""
+    return [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
 
 
 def ticks(pid):

@@ -22,7 +22,7 @@ use crate::shard::ShardCommand;
 use bodies::Bodies;
 pub use bodies::BodyLimits;
 pub use counts::{PublisherCounts, TransactionCounts};
-use in_flight::{InFlight, NameKey};
+use in_flight::{InFlight, ToQueue};
 use room::Room;
 pub use transactions::TransactionLimits;
 use transactions::Transactions;
@@ -121,8 +121,7 @@ struct Unanswered {
     parts: u32,
     reached: u32,
     error: Option<PublishError>,
-    /// Kept for a queue by name: if the queue was deleted meanwhile, the message goes to its successor.
-    again: Option<(NameKey, Waiting)>,
+    to_queue: Option<ToQueue>,
 }
 
 /// One session's publishes and transactions.
@@ -210,7 +209,7 @@ impl Publisher {
                         continue;
                     }
                     if self.may_go(&waiting, around, &blocked, out) {
-                        self.send(around.client_id, waiting, out);
+                        self.send(around, waiting, out);
                         continue;
                     }
                     blocked.insert(waiting.message.meta.address.clone());
@@ -252,10 +251,12 @@ impl Publisher {
         }
         routes.find(&waiting.message, client_id, &mut self.routed, &mut self.targets);
         if address.kind == AddressKind::Queue
-            && let Some(queue) = self.in_flight.queue(self.in_flight.key(&address.name))
-            && self.targets.first().is_none_or(|target| target.queue != queue)
+            && let Some(target) = self.targets.first()
         {
-            return false;
+            let sent = self.unanswered.values().filter_map(|unanswered| unanswered.to_queue.as_ref());
+            if self.in_flight.may_overtake(&address.name, target.queue, sent) {
+                return false;
+            }
         }
         if address.kind == AddressKind::Queue && self.targets.is_empty() {
             if self.ensuring.insert(address.name.clone()) {
@@ -281,21 +282,16 @@ impl Publisher {
         true
     }
 
-    fn send(&mut self, client_id: &str, waiting: Waiting, out: &mut Out) {
+    fn send(&mut self, around: Surroundings<'_>, waiting: Waiting, out: &mut Out) {
         let Waiting { token, message, retain, mark, .. } = waiting;
         let answer = Some((self.session, token));
         let size_bytes = message.size_bytes();
         let is_piece = self.bodies.is_piece(token);
         out.counts.published += u64::from(!is_piece);
-        let unanswered = |parts: u32, again: Option<(NameKey, Waiting)>| Unanswered {
-            size_bytes,
-            parts,
-            reached: 0,
-            error: None,
-            again,
-        };
+        let unanswered =
+            |parts: u32, to_queue: Option<ToQueue>| Unanswered { size_bytes, parts, reached: 0, error: None, to_queue };
         if retain {
-            let client_id = client_id.into();
+            let client_id = around.client_id.into();
             self.with_directory += 1;
             // How many parts it has, the directory tells.
             self.unanswered.insert(token, unanswered(u32::MAX, None));
@@ -309,16 +305,13 @@ impl Publisher {
             return;
         }
         // The queue of a body has no successor.
-        let to_queue = message.meta.address.kind == AddressKind::Queue && !is_piece;
-        let again = to_queue.then(|| {
-            let key = self.in_flight.key(&message.meta.address.name);
-            (key, Waiting { token, message: message.clone(), retain, mark, body: None })
+        let by_name = message.meta.address.kind == AddressKind::Queue && !is_piece;
+        let to_queue = self.targets.first().filter(|_| by_name).map(|target| {
+            let again = Waiting { token, message: message.clone(), retain, mark, body: None };
+            self.in_flight.sent(target.queue, around.routes.newest_queue(), again)
         });
-        if let (Some((key, _)), Some(target)) = (&again, self.targets.first()) {
-            self.in_flight.sent(*key, target.queue);
-        }
         let count = parts.len() as u32;
-        self.unanswered.insert(token, unanswered(count, again));
+        self.unanswered.insert(token, unanswered(count, to_queue));
         // Transient messages are not in the journal: nothing to keep together.
         let group = (count > 1 && message.meta.durable).then_some(Group { id: message.meta.id.0, parts: count as u16 });
         let may_be_refused = count == 1;
@@ -372,12 +365,12 @@ impl Publisher {
             return;
         }
         let Some(done) = self.unanswered.remove(&token) else { return };
-        if let Some((key, _)) = &done.again {
-            self.in_flight.landed(*key);
+        if let Some(sent) = &done.to_queue {
+            self.in_flight.landed(sent);
         }
         if done.reached == 0
             && done.error.is_none()
-            && let Some((_, waiting)) = done.again
+            && let Some(ToQueue { waiting, .. }) = done.to_queue
         {
             // Back to its place: ids rise with the order of submission.
             let id = waiting.message.meta.id;

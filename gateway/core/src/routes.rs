@@ -1,6 +1,7 @@
-//! Where a publish goes: queues by name, a trie of topic filters, and patterns beside it.
+//! Where a publish goes: queues by name, topics by filters of levels and by patterns.
 
 mod bindings;
+mod levels;
 mod patterns;
 #[cfg(test)]
 mod tests;
@@ -12,12 +13,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use evergate_model::ahead::{CACHED, read};
-use evergate_model::{AddressKind, Binding, Filter, Formats, Message, NameMap, QueueId, Selector, View};
+use evergate_model::{Address, AddressKind, Binding, Filter, Formats, Message, NameMap, QueueId, Selector, View};
 
 use self::bindings::Bound;
+use self::levels::Levels;
 use self::patterns::Patterns;
 pub use self::patterns::RouteCache;
-use self::trie::Node;
 use crate::ShardId;
 
 /// A queue that a publish goes to.
@@ -38,7 +39,8 @@ pub struct Target {
 pub struct Routes {
     formats: Formats,
     names: NameMap<Target>,
-    root: Node,
+    newest_queue: QueueId,
+    levels: Levels,
     patterns: Patterns,
     full: HashSet<QueueId>,
     /// Queues that refuse messages when they are full.
@@ -71,8 +73,7 @@ impl Routes {
                     selector.matches(message, view.get_or_init(|| -> View<'_> { self.formats.view(message) }))
                 };
                 let mut take = |bound: &Bound| found.extend(bound.target_for(client_id, &selects));
-                let skip_wild = Filter::hides(&address.name);
-                self.root.find(&mut address.name.split('/'), skip_wild, &mut take);
+                self.levels.find(&address.name, &mut take);
                 self.patterns.find(&address.name, cache, &mut take);
                 if found.len() > 1 {
                     // Of several bindings of a queue the one that promises most comes first, so it is the one that stays.
@@ -85,15 +86,23 @@ impl Routes {
 
     /// Reads what [`Routes::find`] will ask for: see [`evergate_model::ahead`].
     pub fn look_ahead<'a>(&self, next: impl Iterator<Item = &'a Message>) {
-        if self.names.len() > CACHED {
-            let queues = next.map(|message| &message.meta.address).filter(|address| address.kind == AddressKind::Queue);
-            read(queues.filter_map(|address| self.names.get(&address.name)).map(|target| target.queue.0));
-        }
+        read(next.map(|message| match &message.meta.address {
+            Address { kind: AddressKind::Topic, name } => self.levels.sample(name),
+            Address { kind: AddressKind::Queue, name } if self.names.len() > CACHED => {
+                self.names.get(name).map_or(0, |target| target.queue.0)
+            }
+            Address { kind: AddressKind::Queue, .. } => 0,
+        }));
     }
 
     /// The queue that clients reach by this name.
     pub fn queue(&self, name: &str) -> Option<Target> {
         self.names.get(name).copied()
+    }
+
+    /// The newest of all queues that clients could ever reach by a name; those that come later have higher ids.
+    pub(crate) fn newest_queue(&self) -> QueueId {
+        self.newest_queue
     }
 
     /// Whether `selector` selects the message.
@@ -136,6 +145,7 @@ impl Routes {
 
     /// Makes a queue reachable by its name.
     pub fn add_queue(&mut self, name: Arc<str>, target: Target) {
+        self.newest_queue = self.newest_queue.max(target.queue);
         self.names.insert(name, target);
     }
 
@@ -150,7 +160,7 @@ impl Routes {
         if binding.filter.is_pattern() {
             self.patterns.bind(&binding.filter, bound);
         } else {
-            self.root.place(binding.filter.as_str()).put(bound);
+            self.levels.place(&binding.filter).insert(bound.queue(), bound);
         }
     }
 
@@ -159,7 +169,7 @@ impl Routes {
         if filter.is_pattern() {
             self.patterns.unbind(queue, filter);
         } else {
-            self.root.remove(&mut filter.as_str().split('/'), queue);
+            self.levels.remove(filter, queue);
         }
     }
 }

@@ -72,7 +72,7 @@ impl Time {
 pub struct MessageId(pub u64);
 
 /// A queue's id. Never used twice, also across restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u64);
 
 /// A message's place in one queue, counted from 1. Rising, with gaps, never used twice.

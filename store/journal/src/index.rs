@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use evergate_model::ahead::{CACHED, read};
+use evergate_model::ahead::{AHEAD, CACHED, read};
 use evergate_model::few::FewMap;
 use evergate_model::{IdMap, QueueId, Seq};
 
@@ -54,6 +54,37 @@ struct Places {
     kept_seq: u64,
 }
 
+impl Places {
+    fn settle(&mut self, queue: QueueId, first: Seq, last: Seq, removed: &mut Vec<Run>) {
+        // The run that begins before `first` may reach into it; all others begin inside.
+        let from = self.runs.at_or_before(&first.0).map_or(first.0, |(start, _)| *start);
+        if from > last.0 {
+            return;
+        }
+        loop {
+            let mut runs = self.runs.range(from..=last.0).map(|(start, (end, pack))| (*start, *end, *pack));
+            let Some((start, end, pack)) = runs.find(|(_, end, _)| *end >= first.0) else { return };
+            drop(runs);
+            self.runs.remove(&start);
+            if start < first.0 {
+                self.runs.insert(start, (first.0 - 1, pack));
+            }
+            if end > last.0 {
+                self.runs.insert(last.0 + 1, (end, pack));
+            }
+            removed.push(Run { queue, first: Seq(start.max(first.0)), last: Seq(end.min(last.0)), pack });
+        }
+    }
+
+    fn seq_to_keep(&mut self) -> Option<Seq> {
+        if self.next_seq <= self.kept_seq {
+            return None;
+        }
+        self.kept_seq = self.next_seq.saturating_add(SEQ_SLACK);
+        Some(Seq(self.kept_seq))
+    }
+}
+
 /// Live places of every queue.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -89,24 +120,31 @@ impl Index {
 
     /// Places `first..=last` are done with. The live ones among them go to `removed`, in order.
     pub fn settle(&mut self, queue: QueueId, first: Seq, last: Seq, removed: &mut Vec<Run>) {
-        let Some(places) = self.queues.get_mut(&queue) else { return };
-        // The run that begins before `first` may reach into it; all others begin inside.
-        let from = places.runs.at_or_before(&first.0).map_or(first.0, |(start, _)| *start);
-        if from > last.0 {
-            return;
+        if let Some(places) = self.queues.get_mut(&queue) {
+            places.settle(queue, first, last, removed);
         }
-        loop {
-            let mut runs = places.runs.range(from..=last.0).map(|(start, (end, pack))| (*start, *end, *pack));
-            let Some((start, end, pack)) = runs.find(|(_, end, _)| *end >= first.0) else { return };
-            drop(runs);
-            places.runs.remove(&start);
-            if start < first.0 {
-                places.runs.insert(start, (first.0 - 1, pack));
+    }
+
+    /// All that a commit settles, in order: queue, first and last place. `removed` as of [`Index::settle`], `next_seqs`
+    /// as of [`Index::seq_to_keep`]. `each` is called with what each of `settled` has removed.
+    pub fn settle_all(
+        &mut self,
+        settled: &[(QueueId, Seq, Seq)],
+        removed: &mut Vec<Run>,
+        next_seqs: &mut Vec<(QueueId, Seq)>,
+        mut each: impl FnMut(&[Run]),
+    ) {
+        for next in settled.chunks(AHEAD) {
+            self.look_at(next.iter().map(|(queue, ..)| *queue));
+            for (queue, first, last) in next {
+                let Some(places) = self.queues.get_mut(queue) else { continue };
+                let before = removed.len();
+                places.settle(*queue, *first, *last, removed);
+                if removed.len() > before {
+                    each(&removed[before..]);
+                    next_seqs.extend(places.seq_to_keep().map(|next| (*queue, next)));
+                }
             }
-            if end > last.0 {
-                places.runs.insert(last.0 + 1, (end, pack));
-            }
-            removed.push(Run { queue, first: Seq(start.max(first.0)), last: Seq(end.min(last.0)), pack });
         }
     }
 
@@ -147,12 +185,7 @@ impl Index {
     /// To be called when places of the queue are removed: the `next_seq` to write down in the same
     /// commit, if what is written down no longer covers every place used.
     pub fn seq_to_keep(&mut self, queue: QueueId) -> Option<Seq> {
-        let places = self.queues.get_mut(&queue)?;
-        if places.next_seq <= places.kept_seq {
-            return None;
-        }
-        places.kept_seq = places.next_seq.saturating_add(SEQ_SLACK);
-        Some(Seq(places.kept_seq))
+        self.queues.get_mut(&queue)?.seq_to_keep()
     }
 
     /// Drops the queue if nothing of it is live. True: drop what is written down of it, too.
@@ -261,6 +294,21 @@ mod tests {
         let removed: Vec<_> = removed.iter().map(|run| (run.first.0, run.last.0, run.pack.0)).collect();
         assert_eq!(removed, [(2, 3, 1), (4, 4, 1), (8, 8, 2)]);
         assert_eq!(runs(&index, 0, u64::MAX), [(1, 1, 1), (9, 9, 2)]);
+    }
+
+    #[test]
+    fn what_a_commit_settles_is_told_one_by_one_and_keeps_the_next_place_of_each_queue_once() {
+        let mut index = index(&[(1, 1), (2, 1), (3, 1), (4, 2)]);
+        index.insert(QueueId(2), Seq(7), PackId(2));
+        let settled = [(Q, 1, 1), (QueueId(3), 1, 9), (QueueId(2), 7, 7), (Q, 3, 4), (Q, 3, 4)];
+        let settled = settled.map(|(queue, first, last)| (queue, Seq(first), Seq(last)));
+        let (mut removed, mut next_seqs, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        index.settle_all(&settled, &mut removed, &mut next_seqs, |runs| told.push(runs.to_vec()));
+        let places = |runs: &[Run]| runs.iter().map(|run| (run.first.0, run.last.0, run.pack.0)).collect::<Vec<_>>();
+        let told: Vec<_> = told.iter().map(|runs| places(runs)).collect();
+        assert_eq!(told, [vec![(1, 1, 1)], vec![(7, 7, 2)], vec![(3, 3, 1), (4, 4, 2)]]);
+        assert_eq!(places(&removed), told.concat());
+        assert_eq!(next_seqs, [(Q, Seq(5 + SEQ_SLACK)), (QueueId(2), Seq(8 + SEQ_SLACK))]);
     }
 
     #[test]

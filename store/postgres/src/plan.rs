@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use evergate_journal::index::{Index, PackId, Run};
 use evergate_journal::{Batch, StateChange, StoredMessage};
+use evergate_model::ahead::AHEAD;
 use evergate_model::{QueueId, Seq};
 
 use crate::pack::{Pack, PackWriter, cost};
@@ -144,20 +145,16 @@ pub fn plan(batch: &Batch, row_bytes: usize, counters: &mut Counters, index: &mu
     }
     let (packs, ids) = pack(&batch.messages, row_bytes, &mut counters.next_pack, current);
     insert(&batch.messages, &ids, index, ring);
-    for (queue, first, last) in &batch.settled {
-        let before = removed.len();
-        index.settle(*queue, *first, *last, &mut removed);
-        push_span(&mut settled, &removed[before..]);
-    }
-    let mut plan = Plan { packs, ..Plan::default() };
+    // What was purged, and then what is settled: of each queue once, since nothing comes in between.
+    let mut next_seqs: Vec<_> =
+        removed.iter().filter_map(|run| Some((run.queue, index.seq_to_keep(run.queue)?))).collect();
+    index.settle_all(&batch.settled, &mut removed, &mut next_seqs, |runs| push_span(&mut settled, runs));
+    let (queues, next) = next_seqs.iter().map(|(queue, next)| (queue.0.cast_signed(), next.0.cast_signed())).unzip();
+    let mut plan = Plan { packs, next_seqs: (queues, next), ..Plan::default() };
     for run in &removed {
         if let Some(generation) = ring.of_mut(run.pack) {
             generation.live = generation.live.saturating_sub(run.count());
             generation.dirty_from.get_or_insert(current);
-        }
-        if let Some(next) = index.seq_to_keep(run.queue) {
-            plan.next_seqs.0.push(run.queue.0.cast_signed());
-            plan.next_seqs.1.push(next.0.cast_signed());
         }
     }
     for (queue, number, set) in &batch.marks {
@@ -178,7 +175,11 @@ pub fn plan(batch: &Batch, row_bytes: usize, counters: &mut Counters, index: &mu
 
 /// Puts the places of packed messages into the index and counts them.
 pub fn insert(messages: &[StoredMessage], ids: &[PackId], index: &mut Index, ring: &mut Ring) {
-    for (stored, pack) in messages.iter().zip(ids) {
+    for (number, (stored, pack)) in messages.iter().zip(ids).enumerate() {
+        if number % AHEAD == 0 {
+            let next = messages[number..].iter().take(AHEAD);
+            index.look_at(next.filter_map(|stored| Some(stored.targets.first()?.0)));
+        }
         let size = stored.message.size_bytes();
         for (queue, seq) in &stored.targets {
             index.insert(*queue, *seq, *pack);

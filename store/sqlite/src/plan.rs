@@ -71,13 +71,9 @@ impl Planner {
         }
         plan.purged.clone_from(&batch.purged);
         self.pack(batch, index, &mut plan);
-        for settled in batch.settled.chunks(AHEAD) {
-            index.look_at(settled.iter().map(|(queue, ..)| *queue));
-            for (queue, first, last) in settled {
-                index.settle(*queue, *first, *last, &mut removed);
-            }
-        }
-        self.remove(removed, index, &mut plan);
+        plan.next_seqs.extend(removed.iter().filter_map(|run| Some((run.queue, index.seq_to_keep(run.queue)?))));
+        index.settle_all(&batch.settled, &mut removed, &mut plan.next_seqs, |_| {});
+        self.remove(removed, &mut plan);
         for (queue, number, set) in &batch.marks {
             index.mark(*queue, *number, *set);
         }
@@ -108,7 +104,7 @@ impl Planner {
         }
     }
 
-    fn remove(&mut self, removed: Vec<Run>, index: &mut Index, plan: &mut Plan) {
+    fn remove(&mut self, removed: Vec<Run>, plan: &mut Plan) {
         let mut dead = Vec::new();
         for run in &removed {
             if let Some(live) = self.live.get_mut(&run.pack) {
@@ -118,7 +114,6 @@ impl Planner {
                     dead.push(run.pack);
                 }
             }
-            plan.next_seqs.extend(index.seq_to_keep(run.queue).map(|next| (run.queue, next)));
         }
         plan.settled.extend(removed.into_iter().filter(|run| self.live.contains_key(&run.pack)));
         dead.sort_unstable();

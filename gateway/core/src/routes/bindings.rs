@@ -1,11 +1,14 @@
 //! The bindings of one filter.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use evergate_model::few::FewMap;
 use evergate_model::{Binding, QueueId, Selector};
 
 use super::Target;
+
+/// All queues bound to one filter, each once. Most filters have one, a few have very many.
+pub type Bindings = FewMap<QueueId, Bound>;
 
 /// A queue bound to a filter.
 #[derive(Clone, Debug)]
@@ -31,73 +34,16 @@ impl Bound {
         Self { target, condition }
     }
 
+    /// Which queue.
+    pub fn queue(&self) -> QueueId {
+        self.target.queue
+    }
+
     /// The queue, if a message from `client_id` comes through.
     pub fn target_for(&self, client_id: &str, selects: &impl Fn(&Selector) -> bool) -> Option<Target> {
         let passes = self.condition.as_ref().is_none_or(|condition| {
             condition.no_local.as_deref() != Some(client_id) && condition.selector.as_ref().is_none_or(selects)
         });
         passes.then_some(self.target)
-    }
-}
-
-/// So many are looked through one by one; more are found by their queue.
-const FEW: usize = 16;
-
-/// All queues bound to one filter, each once. Most filters have one, a few have very many: both are cheap to change.
-#[derive(Debug)]
-pub enum Bindings {
-    Few(Vec<Bound>),
-    Many(BTreeMap<QueueId, Bound>),
-}
-
-impl Default for Bindings {
-    fn default() -> Self {
-        Self::Few(Vec::new())
-    }
-}
-
-impl Bindings {
-    pub fn is_empty(&self) -> bool {
-        match self {
-            Self::Few(few) => few.is_empty(),
-            Self::Many(many) => many.is_empty(),
-        }
-    }
-
-    pub fn each(&self, each: &mut impl FnMut(&Bound)) {
-        match self {
-            Self::Few(few) => few.iter().for_each(each),
-            Self::Many(many) => many.values().for_each(each),
-        }
-    }
-
-    /// Adds a binding, or replaces that of the same queue.
-    pub fn put(&mut self, bound: Bound) {
-        match self {
-            Self::Many(many) => drop(many.insert(bound.target.queue, bound)),
-            Self::Few(few) => {
-                if let Some(other) = few.iter_mut().find(|other| other.target.queue == bound.target.queue) {
-                    *other = bound;
-                } else if few.len() < FEW {
-                    few.push(bound);
-                } else {
-                    let all = few.drain(..).chain([bound]);
-                    *self = Self::Many(all.map(|bound| (bound.target.queue, bound)).collect());
-                }
-            }
-        }
-    }
-
-    pub fn remove(&mut self, queue: QueueId) {
-        match self {
-            Self::Few(few) => few.retain(|bound| bound.target.queue != queue),
-            Self::Many(many) => {
-                many.remove(&queue);
-                // Half as many as made it large, or one that comes and goes would copy them each time.
-                if many.len() <= FEW / 2 {
-                    *self = Self::Few(std::mem::take(many).into_values().collect());
-                }
-            }
-        }
     }
 }

@@ -56,7 +56,7 @@ impl Patterns {
         }
         for number in &cache.topics[topic] {
             if let Some((_, bindings)) = self.all.get(number) {
-                bindings.each(each);
+                bindings.values().for_each(&mut *each);
             }
         }
     }
@@ -74,14 +74,14 @@ impl Patterns {
             None => self.add(filter),
         };
         if let Some((_, bindings)) = self.all.get_mut(&number) {
-            bindings.put(bound);
+            bindings.insert(bound.queue(), bound);
         }
     }
 
     pub fn unbind(&mut self, queue: QueueId, filter: &Filter) {
         let Some(number) = self.numbers.get(filter).copied() else { return };
         let Some((_, bindings)) = self.all.get_mut(&number) else { return };
-        bindings.remove(queue);
+        bindings.remove(&queue);
         if bindings.is_empty() {
             self.remove(filter, number);
         }

@@ -1,15 +1,15 @@
-//! A trie of topic filters, one node a level.
+//! A trie of topic filters with wildcards, one node a level.
 
 use std::collections::HashMap;
 
-use evergate_model::QueueId;
+use evergate_model::{NameHash, QueueId};
 
 use super::bindings::{Bindings, Bound};
 
 /// A level of the trie.
 #[derive(Debug, Default)]
 pub struct Node {
-    levels: HashMap<Box<str>, Node>,
+    levels: HashMap<Box<str>, Node, NameHash>,
     /// `+`
     any_level: Option<Box<Node>>,
     /// Bindings that end here, and those that end here with `#`.
@@ -26,10 +26,10 @@ impl Node {
         each: &mut impl FnMut(&Bound),
     ) {
         if !skip_wild {
-            self.below.each(each);
+            self.below.values().for_each(&mut *each);
         }
         let Some(level) = levels.next() else {
-            self.here.each(each);
+            self.here.values().for_each(each);
             return;
         };
         if let Some(next) = self.levels.get(level) {
@@ -58,8 +58,8 @@ impl Node {
     /// Removes a binding, and the nodes that it leaves empty. Returns whether this node is empty now.
     pub fn remove<'a>(&mut self, levels: &mut impl Iterator<Item = &'a str>, queue: QueueId) -> bool {
         match levels.next() {
-            None => self.here.remove(queue),
-            Some("#") => self.below.remove(queue),
+            None => drop(self.here.remove(&queue)),
+            Some("#") => drop(self.below.remove(&queue)),
             Some("+") => {
                 if self.any_level.as_mut().is_some_and(|node| node.remove(levels, queue)) {
                     self.any_level = None;
