@@ -41,7 +41,7 @@ impl PostgresJournal {
         let first_pack = PackId(self.counters.next_pack);
         let full = {
             let Shared { index, ring } = &mut *self.shared.lock();
-            let written = ring.written.take().map(|written| written.live(index));
+            let written = ring.written.as_ref().map(|written| written.live(index));
             written.zip(ring.current().map(|full| (full.number, full.places)))
         };
         let begun = self.begin_generation(slot, number, first_pack, &create, full.as_ref()).await;
@@ -54,7 +54,8 @@ impl PostgresJournal {
         }
         ring.free.retain(|free| *free != slot);
         ring.generations.push(Generation::new(number, slot, first_pack));
-        ring.written = Some(Places::default());
+        // Of the same size each time: what grows anew with each generation leaves holes in memory.
+        ring.written.get_or_insert_default().clear();
         Ok(())
     }
 

@@ -133,7 +133,7 @@ impl PostgresJournal {
         let client = &self.connection.client;
         let query = client.prepare(&query(slot)).await.map_err(|error| commit_error(&error))?;
         let found = self.live_of(number).await.map_err(|error| commit_error(&error))?;
-        let runs = found.map(|(live, _)| live.into_runs()).unwrap_or_default();
+        let runs = found.map(|(live, _)| live.to_runs()).unwrap_or_default();
         Ok(Some(Moving { number, slot, query, runs, at: 0 }))
     }
 

@@ -1,5 +1,6 @@
 //! Live places with the rows that hold them and their sizes: what a checkpoint says of a generation.
 
+use bytes::Bytes;
 use evergate_journal::codec::{Reader, put_varint};
 use evergate_journal::index::{Index, PackId, Run};
 use evergate_model::{QueueId, Seq};
@@ -35,13 +36,19 @@ impl Places {
         put_varint(&mut self.sizes, size);
     }
 
+    /// Forgets all of them. Their memory stays, for as many again.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+        self.sizes.clear();
+    }
+
     /// The runs.
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
 
     /// Each run with the sum of its sizes, by row.
-    pub fn into_runs(self) -> Vec<(Run, u64)> {
+    pub fn to_runs(&self) -> Vec<(Run, u64)> {
         let mut runs: Vec<(Run, u64)> = Vec::with_capacity(self.runs.len());
         self.each(|run, _, size| match runs.last_mut() {
             Some((last, bytes)) if last == run => *bytes += size,
@@ -52,7 +59,7 @@ impl Places {
     }
 
     /// Those that are live where they are.
-    pub fn live(self, index: &Index) -> Self {
+    pub fn live(&self, index: &Index) -> Self {
         let mut live = Self::default();
         let mut parts = Vec::new();
         let mut of = None;
@@ -70,12 +77,12 @@ impl Places {
     }
 
     /// Each place with its size.
-    pub fn each(self, mut each: impl FnMut(&Run, Seq, u64)) {
-        let mut sizes = Reader::new(self.sizes.into());
-        for run in self.runs {
+    pub fn each(&self, mut each: impl FnMut(&Run, Seq, u64)) {
+        let mut sizes = Reader::new(Bytes::copy_from_slice(&self.sizes));
+        for run in &self.runs {
             for seq in run.first.0..=run.last.0 {
                 let Ok(size) = sizes.varint() else { return };
-                each(&run, Seq(seq), size);
+                each(run, Seq(seq), size);
             }
         }
     }
@@ -134,7 +141,7 @@ mod tests {
         places
     }
 
-    fn listed(places: Places) -> Vec<(u64, u64, u64, u64)> {
+    fn listed(places: &Places) -> Vec<(u64, u64, u64, u64)> {
         let mut all = Vec::new();
         places.each(|run, seq, size| all.push((run.queue.0, seq.0, size, run.pack.0)));
         all
@@ -157,7 +164,7 @@ mod tests {
         let columns = || raw.each_ref().map(|raw| Elements::from_sql(&Type::INT8_ARRAY, &raw.0).unwrap());
         assert!(Places::from_columns(columns(), &sizes[1..]).is_none());
         let back = Places::from_columns(columns(), sizes).unwrap();
-        assert_eq!(listed(back), listed(places));
+        assert_eq!(listed(&back), listed(&places));
     }
 
     #[test]
@@ -168,12 +175,12 @@ mod tests {
         }
         let live = places().live(&index);
         assert_eq!(live.runs().len(), 2);
-        assert_eq!(listed(live), [(1, 6, 300, 1), (1, 9, 1, 2)]);
+        assert_eq!(listed(&live), [(1, 6, 300, 1), (1, 9, 1, 2)]);
     }
 
     #[test]
     fn runs_know_their_bytes() {
-        let runs: Vec<_> = places().into_runs().into_iter().map(|(run, bytes)| (run.first.0, bytes)).collect();
+        let runs: Vec<_> = places().to_runs().into_iter().map(|(run, bytes)| (run.first.0, bytes)).collect();
         assert_eq!(runs, [(5, 310), (7, 0), (7, 1 << 40), (9, 1)]);
     }
 }
