@@ -9,6 +9,7 @@ mod manage;
 mod policies;
 mod publish;
 mod queues;
+mod shared;
 mod storage;
 mod transactions;
 

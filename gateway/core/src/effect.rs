@@ -204,6 +204,8 @@ pub enum ShardEffect {
     Full(QueueId, bool),
     /// For the event log.
     Notice(Notice),
+    /// So many messages that were accepted are given up: expired, failed or over a limit, where no dead letter is made.
+    Dropped(u64),
     /// What stands in the journal cannot be read, and the node cannot go on without it.
     Failed(Arc<str>),
     /// The answer to `Retire`, for the directory.

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::few::{FewMap, FewSet};
 use evergate_model::{
-    BODY_PREFIX, Consumers, Formats, LargeBody, Message, OnFull, QueueId, QueueKind, QueueSettings, Seq, Time,
+    BODY_PREFIX, Consumers, Formats, LargeBody, Message, QueueId, QueueKind, QueueSettings, Seq, Time,
 };
 
 pub use admin::{Peeked, PeekedState, Reserve};
@@ -259,8 +259,8 @@ impl Queue {
         }
     }
 
-    /// How it behaves from now on. What is there already keeps its expiry and its lane.
-    pub fn change(&mut self, settings: Arc<QueueSettings>, out: &mut Out<'_>) {
+    /// How it behaves from now on, to what is there as to what comes. What is there keeps its lane.
+    pub fn change(&mut self, settings: Arc<QueueSettings>, now: Time, out: &mut Out<'_>) {
         if self.config.bug == Some(Bug::IgnoreChange) {
             return;
         }
@@ -274,6 +274,10 @@ impl Queue {
                 rare.ages_next = None;
             }
         }
+        if before.kind != self.settings.kind || before.time_to_live != self.settings.time_to_live {
+            self.renew_expiry(now);
+        }
+        self.trim_later();
         self.choose_active();
         if was_single_active != self.is_single_active() {
             self.regroup();
@@ -282,8 +286,7 @@ impl Queue {
 
     /// Brings what the settings call for into being.
     fn prepare(&mut self) {
-        let evicts = self.is_stream() || matches!(self.settings.on_full, OnFull::DropOldest | OnFull::DeadLetterOldest);
-        if !evicts {
+        if !self.evicts() {
             self.classes.remove(&EVICT);
         } else if !self.classes.contains_key(&EVICT) {
             self.classes.insert(EVICT, Box::new(Class::new(Mode::Evict, None, None)));
@@ -347,12 +350,12 @@ impl Queue {
         out: &mut Out<'_>,
     ) -> Enqueued {
         self.counts.published += 1;
-        if self.is_duplicate(&message, now, out) {
+        if !target.moved && self.is_duplicate(&message, now, out) {
             self.rare.make().counts.duplicates += 1;
             return Enqueued::Duplicate;
         }
         if !self.make_room(&message, now, out) {
-            self.rare.make().counts.dropped += 1;
+            self.count_dropped(1, out);
             return Enqueued::Done;
         }
         let place = Place { lane: self.lane_of(&message), seq: self.next_seq };
@@ -391,16 +394,12 @@ impl Queue {
 
     /// A message as it stands in the line when it comes, from a publisher or from the journal.
     fn entry(&self, now: Time, message: Arc<Message>) -> Entry {
-        let own = message.meta.expires_at;
-        let taken = message.meta.ingress;
-        let limit = self.settings.time_to_live.map(|time| taken.after(time));
-        let age = self.ages_at(taken);
         let state = match message.meta.deliver_at() {
             Some(at) if at > now && !self.is_stream() => State::Waiting(at),
             _ => State::Ready,
         };
         Entry {
-            expires_at: own.into_iter().chain(limit).chain(age).min(),
+            expires_at: self.expiry_of(&message),
             message,
             away_bytes: None,
             failed_count: 0,
@@ -413,6 +412,14 @@ impl Queue {
             state,
             refused_by: Vec::new(),
         }
+    }
+
+    /// When it expires: at its own time, or when the queue says so.
+    fn expiry_of(&self, message: &Message) -> Option<Time> {
+        let taken = message.meta.ingress;
+        let limit = self.settings.time_to_live.map(|time| taken.after(time));
+        let age = self.ages_at(taken);
+        message.meta.expires_at.into_iter().chain(limit).chain(age).min()
     }
 
     /// Removes an entry for good.

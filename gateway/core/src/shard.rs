@@ -166,7 +166,12 @@ impl Shard {
                 self.queues.insert(queue, Box::new(made));
             }
             ShardCommand::Change { queue, settings } => {
-                self.with_queue(now, queue, log, effects, |queue, out| queue.change(settings, out));
+                self.with_queue(now, queue, log, effects, |queue, out| queue.change(settings, now, out));
+            }
+            ShardCommand::MakeDurable { queue } => {
+                if let Some(queue) = self.queues.get_mut(&queue) {
+                    queue.durable = true;
+                }
             }
             ShardCommand::Delete { queue } => {
                 self.delete(queue, log, effects);

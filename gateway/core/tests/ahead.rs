@@ -35,7 +35,7 @@ fn commands() -> Vec<ShardCommand> {
             kind => ShardCommand::Publish {
                 answer: Some((SESSION, Token(number))),
                 message: message(number, kind % 3 > 0),
-                targets: vec![ShardTarget { queue, durable: true, at_most_once: false, retained: false }],
+                targets: vec![ShardTarget { queue, durable: true, at_most_once: false, retained: false, moved: false }],
                 mark: None,
                 group: None,
                 may_be_refused: true,

@@ -78,7 +78,8 @@ impl Node {
     }
 
     fn publish(&mut self, number: u64) {
-        let targets = vec![ShardTarget { queue: self.queue, durable: true, at_most_once: false, retained: false }];
+        let targets =
+            vec![ShardTarget { queue: self.queue, durable: true, at_most_once: false, retained: false, moved: false }];
         let (answer, message) = (Some((SessionId(9), Token(1))), message(number, true));
         self.apply(ShardCommand::Publish { answer, message, targets, mark: None, group: None, may_be_refused: true });
     }

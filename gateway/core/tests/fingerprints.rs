@@ -19,7 +19,7 @@ fn told(bench: &mut Bench) -> Option<usize> {
 #[test]
 fn a_session_is_told_of_what_it_published_after_the_commit() {
     let mut bench = Bench::new(LIMITS);
-    let targets = vec![ShardTarget { queue: Q, durable: true, at_most_once: false, retained: false }];
+    let targets = vec![ShardTarget { queue: Q, durable: true, at_most_once: false, retained: false, moved: false }];
     let mark = Some((SESSION, Mark::Fingerprint(Fingerprint::new(5, 1 << 20))));
     let (answer, message, group, may_be_refused) = (None, message(1, true), None, false);
     bench.apply(ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused });

@@ -3,14 +3,17 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Bench, LIMITS, Q, SIZE, message, message_to, settle};
 use evergate_core::{
-    Group, Logged, PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect,
+    Group, Logged, PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect, ShardTarget,
 };
 use evergate_journal::Record;
-use evergate_model::{Address, Encoding, Message, MessageId, Outcome, QueueId, Seq, Token, TransactionId};
+use evergate_model::{
+    Address, DedupWindow, Encoding, Message, MessageId, Outcome, QueueId, QueueSettings, Seq, Token, TransactionId,
+};
 
 fn reserve(bench: &mut Bench, chosen: &[u64]) -> Vec<u64> {
     let reserve = Reserve::Chosen(chosen.iter().copied().map(Seq).collect());
@@ -159,4 +162,33 @@ fn a_look_that_is_over_in_one_lane_passes_what_is_given_back_there() {
         _ => false,
     };
     assert!(bench.effects.iter().any(is_it), "{:?}", bench.effects);
+}
+
+#[test]
+fn what_an_operator_moves_is_no_duplicate_of_itself() {
+    let window =
+        DedupWindow { count: 10, time: Duration::from_secs(1), by_message_id: false, by_correlation_id: false };
+    let mut bench = Bench::with(LIMITS, QueueSettings { dedup: Some(window), ..QueueSettings::default() });
+    let identified = |number| {
+        let mut message = message_to(&Address::queue("q"));
+        (message.meta.id, message.meta.durable) = (MessageId(number), true);
+        message.meta.rare_mut().dedup_id = Some("a".into());
+        Arc::new(message)
+    };
+    bench.publish_message(identified(1));
+    bench.commit();
+    bench.effects.clear();
+    reserve(&mut bench, &[1]);
+    let (transaction, session) = (TransactionId(1), SessionId(9));
+    bench.apply(ShardCommand::PledgeReserved { transaction, queue: Q, seq: Seq(1), session });
+    let target = ShardTarget { queue: Q, durable: true, at_most_once: false, retained: false, moved: true };
+    let publishes = vec![(identified(2), vec![target])];
+    let (group, marks, before) = (Group { id: 1, parts: 2 }, Vec::new(), bench.log.len());
+    bench.apply(ShardCommand::Transaction { transaction, publishes, marks, group });
+    assert_eq!(bench.stats().messages, 1, "back in its queue");
+    let identities = bench.log[before..].iter().filter(|logged| matches!(logged.record, Some(Record::Identity { .. })));
+    assert_eq!(identities.count(), 0, "its identity is remembered already");
+    bench.commit();
+    bench.publish_message(identified(3));
+    assert_eq!((bench.stats().messages, bench.stats().duplicates_total), (1, 1), "its publisher's own is one");
 }

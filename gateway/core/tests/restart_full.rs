@@ -43,6 +43,8 @@ struct Node {
     core: RecoveredCore,
     queue: QueueId,
     notices: Vec<NoticeKind>,
+    /// Places of dead letters.
+    letters: Vec<u64>,
     /// Why the last message was refused, if it was.
     refused: bool,
 }
@@ -53,7 +55,7 @@ impl Node {
         write(journal, core.records.drain(..));
         let effects = core.effects.drain(..).flatten().collect();
         let queue = core.routes.queue("q").map_or(QueueId(0), |target| target.queue);
-        let mut node = Self { core, queue, notices: Vec::new(), refused: false };
+        let mut node = Self { core, queue, notices: Vec::new(), letters: Vec::new(), refused: false };
         node.carry_out(effects);
         node
     }
@@ -63,6 +65,7 @@ impl Node {
             match effect {
                 ShardEffect::Full(queue, full) => self.core.routes.set_full(queue, full),
                 ShardEffect::Notice(notice) => self.notices.push(notice.what),
+                ShardEffect::DeadLetter { seq, .. } => self.letters.push(seq.0),
                 ShardEffect::Tell(_, SessionEvent::PublishPart { error, .. }) => self.refused = error.is_some(),
                 _ => {}
             }
@@ -81,7 +84,8 @@ impl Node {
 
     /// Publishes one, and says whether it is refused.
     fn refuses(&mut self) -> bool {
-        let targets = vec![ShardTarget { queue: self.queue, durable: false, at_most_once: false, retained: false }];
+        let targets =
+            vec![ShardTarget { queue: self.queue, durable: false, at_most_once: false, retained: false, moved: false }];
         let (answer, mark, group) = (Some((SessionId(1), Token(1))), None, None);
         let message = message(99, false);
         self.apply(ShardCommand::Publish { answer, message, targets, mark, group, may_be_refused: true });
@@ -115,7 +119,7 @@ const CASES: [(u64, OnFull, u64, bool, bool); 13] = [
     (5, OnFull::Reject, 6, false, false),
     (5, OnFull::DropOldest, 5, false, false),
     (5, OnFull::DropOldest, 4, false, false),
-    // What is too much goes to `_DMQ` when the next one comes; more than that waits.
+    // What is too much goes to `_DMQ` with the first tick, or when the next one comes.
     (5, OnFull::DeadLetterOldest, 5, false, false),
     (5, OnFull::DeadLetterOldest, 4, true, false),
     (5, OnFull::DeadLetterOldest, 6, false, false),
@@ -134,6 +138,26 @@ fn whoever_must_wait_waits_from_the_first_message_on_and_whoever_is_refused_is_r
             assert_eq!(node.core.routes.may_refuse(node.queue), on_full == OnFull::Reject, "{case}");
             assert_eq!(node.refuses(), refuses, "{case}");
         }
+    }
+}
+
+#[test]
+fn what_was_too_much_at_the_restart_goes_though_nobody_publishes() {
+    for (on_full, letters) in [(OnFull::DeadLetterOldest, vec![1, 2, 3]), (OnFull::DropOldest, vec![])] {
+        let journal = journal_with(5);
+        let mut node = Node::start(&journal, config(By::Policy, on_full, 2));
+        let queue = node.queue;
+        assert!(node.core.shards[0].next_timeout().is_some_and(|at| at <= NOW), "{on_full:?}");
+        node.apply(ShardCommand::Tick);
+        let messages = (1..=5).map(|seq| (Seq(seq), message(seq, true))).collect();
+        node.apply(ShardCommand::Loaded { queue, messages, complete_to: Seq(5) });
+        assert_eq!((&node.letters, node.waits()), (&letters, on_full == OnFull::DeadLetterOldest), "{on_full:?}");
+        for seq in letters {
+            node.apply(ShardCommand::Remove { queue, seq: Seq(seq) });
+        }
+        assert!(!node.waits(), "{on_full:?}");
+        assert_eq!(node.core.shards[0].stats_of(queue).unwrap().messages, 2, "{on_full:?}");
+        assert!(node.core.shards[0].next_timeout().is_none(), "{on_full:?}: it does not look again and again");
     }
 }
 

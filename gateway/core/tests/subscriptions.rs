@@ -7,8 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{Names, message, message_to};
 use evergate_core::{
-    DirectoryCommand, DirectoryEffect, DirectoryLimits, RouteCache, SessionEvent, SessionId, ShardCommand,
+    DirectoryCommand, DirectoryEffect, DirectoryLimits, ManageReply, ManageRequest, RouteCache, SessionEvent,
+    SessionId, ShardCommand,
 };
+use evergate_journal::Record;
 use evergate_model::{
     Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, PublishError, QueueSpec,
     Retained, Selector, Token,
@@ -127,6 +129,120 @@ fn a_shared_subscription_does_not_change_while_somebody_consumes_from_it() {
     names.attach(3, share("b"));
     names.commit();
     assert_eq!(names.happened(), ["create $subscription/s", "refused 3: InUse", "attach 1", "attach 2"]);
+}
+
+const GROUP: &str = "$share/g/a";
+
+fn member(durable: bool, lifetime: Lifetime, qos0: bool) -> Attach {
+    let bindings = vec![Binding::new(Filter::parse("a").unwrap(), !qos0)];
+    let queue = QueueSpec { name: GROUP.into(), durable, lifetime };
+    Attach { bindings, ..Attach::new(ConsumerId(1), queue) }
+}
+
+/// What became of the group: its lifetime, whether it survives a restart, and whether what comes is kept.
+fn group(names: &mut Names) -> Option<(Lifetime, bool, bool)> {
+    names.effects.clear();
+    names.manage(ManageRequest::Queues { matches: None, after: None, limit: 10 });
+    let Some(Ok(ManageReply::Queues { queues, .. })) = names.answer() else { panic!("no answer") };
+    let group = queues.iter().find(|queue| &*queue.name == GROUP)?;
+    let mut found = Vec::new();
+    names.routes.find(&message_to(&Address::topic("a")), "", &mut RouteCache::default(), &mut found);
+    Some((group.lifetime, group.durable, found[0].durable && !found[0].at_most_once))
+}
+
+fn gone(names: &mut Names, session: u64) {
+    names.apply(DirectoryCommand::Gone { session: SessionId(session), failed: false });
+    names.commit();
+}
+
+#[test]
+fn a_group_keeps_the_most_that_any_of_its_members_wanted() {
+    use Lifetime::{AfterDetach, Attached, Permanent};
+    let hour = AfterDetach(std::time::Duration::from_hours(1));
+    for (first, second, kept) in [
+        (Permanent, Attached, Permanent),
+        (Attached, Permanent, Permanent),
+        (hour, Attached, hour),
+        (Attached, hour, hour),
+        (hour, Permanent, Permanent),
+        (Permanent, hour, Permanent),
+        (AfterDetach(std::time::Duration::from_secs(1)), hour, hour),
+    ] {
+        // Beside each other, and the second when the first has left.
+        for beside in [true, false] {
+            if !beside && first == Attached {
+                continue;
+            }
+            let mut names = Names::new(LIMITS());
+            names.attach(1, member(first != Attached, first, first == Attached));
+            names.commit();
+            if !beside {
+                gone(&mut names, 1);
+            }
+            names.effects.clear();
+            names.attach(2, member(second != Attached, second, second == Attached));
+            names.commit();
+            let happened = names.happened();
+            assert!(!happened.contains(&"delete".to_owned()), "{first:?} {second:?}: {happened:?}");
+            assert_eq!(group(&mut names), Some((kept, true, true)), "{first:?} {second:?}");
+            gone(&mut names, 1);
+            gone(&mut names, 2);
+            assert_eq!(group(&mut names), Some((kept, true, true)), "{first:?} {second:?}: nobody is there");
+        }
+    }
+    let mut names = Names::new(LIMITS());
+    names.attach(1, member(false, Attached, false));
+    gone(&mut names, 1);
+    assert_eq!(group(&mut names), None);
+}
+
+#[test]
+fn a_group_that_becomes_durable_is_in_the_journal_with_its_bindings() {
+    let mut names = Names::new(LIMITS());
+    names.attach(1, member(false, Lifetime::Attached, true));
+    assert_eq!(names.log.len(), 0);
+    names.attach(2, member(true, Lifetime::Permanent, false));
+    let written = |record: &Record| match record {
+        Record::State(change) => change.value.is_some(),
+        _ => false,
+    };
+    // Its definition, its binding, and the same with what the second member wants.
+    let records: Vec<_> = names.log.iter().filter_map(|logged| logged.record.as_ref()).collect();
+    assert!(records.len() >= 2 && records.iter().all(|record| written(record)), "{records:?}");
+    names.commit();
+    let mut happened = names.happened();
+    assert!(happened.remove(2).starts_with("MakeDurable"));
+    assert_eq!(happened, ["create $share/g/a", "attach 1", "attach 2"]);
+}
+
+#[test]
+fn who_deletes_a_group_that_others_consume_from_only_leaves_it() {
+    let mut names = Names::new(LIMITS());
+    names.attach(1, member(true, Lifetime::Permanent, false));
+    names.attach(2, member(true, Lifetime::Permanent, false));
+    names.commit();
+    for (session, stays) in [(1, true), (2, false)] {
+        let consumer = ConsumerId(1);
+        let session = SessionId(session);
+        names.apply(DirectoryCommand::Detach { session, consumer, delete: true, lifetime: None });
+        names.commit();
+        assert_eq!(group(&mut names).is_some(), stays);
+    }
+}
+
+#[test]
+fn a_group_has_one_selector() {
+    let mut names = Names::new(LIMITS());
+    let select = |selector| subscribe(GROUP, AttachAccess::Shared, vec![binding("a", selector)]);
+    names.attach(1, select(None));
+    names.attach(2, select(Some("x = 1")));
+    names.commit();
+    assert_eq!(names.happened(), ["create $share/g/a", "refused 2: InUse", "attach 1"]);
+    gone(&mut names, 1);
+    names.effects.clear();
+    names.attach(2, select(Some("x = 1")));
+    names.commit();
+    assert_eq!(names.happened(), ["delete", "create $share/g/a", "attach 2"], "it begins anew");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn pledge(bench: &mut Bench, consumer: u32, first: u64, last: u64, outcome: Outc
 }
 
 fn transact(bench: &mut Bench, messages: &[Arc<Message>]) {
-    let targets = vec![ShardTarget { queue: Q, durable: true, at_most_once: false, retained: false }];
+    let targets = vec![ShardTarget { queue: Q, durable: true, at_most_once: false, retained: false, moved: false }];
     let publishes = messages.iter().map(|message| (message.clone(), targets.clone())).collect();
     let group = Group { id: T.0, parts: 2 };
     bench.apply(ShardCommand::Transaction { transaction: T, publishes, marks: Vec::new(), group });
@@ -143,9 +143,13 @@ fn held(number: u64, address: Address) -> HeldPublish {
 }
 
 fn commit(names: &mut Names, publishes: Vec<HeldPublish>) {
+    commit_for(names, publishes, false);
+}
+
+fn commit_for(names: &mut Names, publishes: Vec<HeldPublish>, moves: bool) {
     let (session, token) = (SessionId(1), Token(9));
     let (client_id, shards) = ("me".into(), vec![ShardId(0)]);
-    let commit = CommitCommand { transaction: T, session, token, client_id, publishes, shards };
+    let commit = CommitCommand { transaction: T, session, token, client_id, publishes, shards, moves };
     names.apply(DirectoryCommand::Commit(Box::new(commit)));
 }
 
@@ -382,4 +386,31 @@ fn the_outcome_of_a_transaction_that_is_not_open_here_is_asked_for() {
     let mut line = Line::new();
     line.commit(77);
     assert!(line.sent()[0].starts_with("Outcome"));
+}
+
+#[test]
+fn what_an_operator_moves_arrives_or_stays() {
+    let mut names = Names::new(NAMES);
+    names.ensure("full");
+    let queue = names.routes.queue("full").unwrap().queue;
+    names.routes.set_full(queue, true);
+    for (address, why) in [
+        (Address::queue("full"), "/queue/full: "),
+        (Address::topic("nobody"), "/topic/nobody: nobody subscribes to it"),
+    ] {
+        names.apply(DirectoryCommand::Begin { transaction: T });
+        names.effects.clear();
+        commit_for(&mut names, vec![held(1, address)], true);
+        let rolled_back = |effect: &DirectoryEffect| {
+            matches!(effect, DirectoryEffect::Shard(_, ShardCommand::Rollback { transaction: T }))
+        };
+        assert!(names.effects.iter().any(rolled_back), "{why}");
+        let told = names.happened().join(" ");
+        assert!(told.contains(why), "{told}");
+    }
+    // Others wait for room before they ask; by then a topic needs nobody.
+    names.apply(DirectoryCommand::Begin { transaction: T });
+    commit(&mut names, vec![held(1, Address::topic("nobody"))]);
+    names.commit();
+    assert_eq!(outcome(&mut names), Some(Ok(())));
 }

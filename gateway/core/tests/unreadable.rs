@@ -164,7 +164,13 @@ fn journal_with(pieces: u64) -> MemoryJournal {
     let mut large = message(9, true).meta.clone();
     large.rare_mut().large = Some(Arc::new(LargeBody::named("$body/1".into(), 12, 12)));
     let large = Arc::new(Message::new(large, Encoding::Plain, Bytes::new(), Bytes::new()));
-    let target = evergate_core::ShardTarget { queue: queue("q"), durable: true, at_most_once: false, retained: false };
+    let target = evergate_core::ShardTarget {
+        queue: queue("q"),
+        durable: true,
+        at_most_once: false,
+        retained: false,
+        moved: false,
+    };
     let (answer, mark, group, targets) = (None, None, None, vec![target]);
     let publish = ShardCommand::Publish { answer, message: large, targets, mark, group, may_be_refused: true };
     shards.apply(NOW, publish, &mut log, &mut Vec::new());

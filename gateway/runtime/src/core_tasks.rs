@@ -150,6 +150,7 @@ fn carry_out(
             }
             ShardEffect::Failed(why) => gateway.fail(&why),
             ShardEffect::Notice(notice) => tell_operators(gateway, &notice),
+            ShardEffect::Dropped(count) => add(&gateway.totals.dropped, count),
             ShardEffect::DeadLetter { queue, seq, message } => {
                 add(&gateway.totals.dead_lettered, 1);
                 let shard = ShardId(stream.0 - 1);

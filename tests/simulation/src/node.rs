@@ -378,7 +378,7 @@ impl Node {
                     self.to_directory.push_back(DirectoryCommand::Retired { queue, attempt, result });
                 }
                 ShardEffect::Full(queue, full) => self.routes.set_full(queue, full),
-                ShardEffect::Notice(_) => {}
+                ShardEffect::Notice(_) | ShardEffect::Dropped(_) => {}
                 ShardEffect::Failed(why) => return Err(format!("the node fails: {why}")),
                 ShardEffect::DeadLetter { queue, seq, message } => {
                     model.is_unwanted(queue, Key::of(&message));

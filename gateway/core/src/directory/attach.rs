@@ -65,8 +65,7 @@ impl Directory {
             if changes && !self.queues[&id].consumers.is_empty() {
                 return Err(AttachError::InUse);
             }
-            // A session that wants to survive restarts from now on cannot inherit one that does not.
-            if changes || attach.fresh || (spec.durable && !self.queues[&id].durable) {
+            if changes || attach.fresh || self.outgrows(id, attach, out) {
                 self.delete_now(id, out);
             }
         } else if spec.name.starts_with(TEMPORARY_PREFIX) || spec.name.starts_with(BODY_PREFIX) {
@@ -76,7 +75,7 @@ impl Directory {
         let existing = self.names.get(&spec.name).copied();
         let id = if let Some(id) = existing {
             self.keep(id, out);
-            self.renew_lifetime(id, spec.lifetime);
+            self.renew_lifetime_for(id, attach);
             id
         } else {
             self.check_room().map_err(AttachError::Limit)?;
@@ -93,7 +92,8 @@ impl Directory {
             for binding in &attach.bindings {
                 self.send_retained(id, binding, attach.retained, out);
             }
-            self.replace_bindings(id, &attach.bindings, out);
+            let bindings = self.merged_bindings(id, attach);
+            self.replace_bindings(id, &bindings, out);
         }
         self.attached.insert(key, id);
         let info = self.queues.get_mut(&id).ok_or(AttachError::NotFound)?;
@@ -133,19 +133,6 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether the attach is to a named subscription to other topics, or with another selector. That makes it
-    /// another subscription, and what waited in the old one is not for it (JMS 2.0, section 8.3.3).
-    fn changes_subscription(&self, id: QueueId, attach: &Attach) -> bool {
-        let (old, new) = (&self.queues[&id].bindings, &attach.bindings);
-        if !attach.queue.name.starts_with("$subscription/") || old.is_empty() || new.is_empty() {
-            return false;
-        }
-        let same = |one: &Binding, other: &Binding| {
-            one.filter == other.filter && one.selector == other.selector && one.no_local == other.no_local
-        };
-        old.len() != new.len() || !new.iter().all(|new| old.iter().any(|old| same(old, new)))
-    }
-
     pub(super) fn replace_bindings(&mut self, id: QueueId, bindings: &[Binding], out: &mut Out<'_>) {
         let stale: Vec<_> = self.queues[&id]
             .bindings
@@ -163,8 +150,8 @@ impl Directory {
         }
     }
 
-    /// Somebody is there again: the clock stops, and the lifetime is as the newcomer wants it.
-    fn renew_lifetime(&mut self, id: QueueId, lifetime: Lifetime) {
+    /// The clock stops, and the lifetime is this from now on.
+    pub(super) fn renew_lifetime(&mut self, id: QueueId, lifetime: Lifetime) {
         let Some(info) = self.queues.get_mut(&id) else { return };
         if let Some(at) = info.expires_at.take() {
             self.expiries.remove(&(at, id));
@@ -225,6 +212,7 @@ impl Directory {
         let Some(info) = self.queues.get_mut(&id) else { return Left::Stays };
         info.consumers.retain(|holder| holder.key != key);
         let lonely = info.consumers.is_empty();
+        let delete = delete && !info.is_shared_by_others();
         let lifetime = info.lifetime;
         if lonely {
             self.watch_idle(out.now, id);

@@ -39,7 +39,7 @@ impl Directory {
             return;
         }
         let (durable, at_most_once) = (binding.durable, !binding.durable);
-        let target = ShardTarget { queue: id, durable, at_most_once, retained: true };
+        let target = ShardTarget { queue: id, durable, at_most_once, retained: true, moved: false };
         for message in self.retained.matching(&binding.filter, out.now) {
             if binding.selector.as_ref().is_none_or(|selector| out.routes.selects(selector, message)) {
                 let (answer, mark, group) = (None, None, None);

@@ -99,7 +99,7 @@ pub fn split_by_shard(targets: &[Target], mark: Option<(ShardId, QueueId, Mark)>
     let mut parts: Vec<ShardPart> = Vec::new();
     for target in targets {
         let Target { queue, durable, at_most_once, .. } = *target;
-        let item = ShardTarget { queue, durable, at_most_once, retained: false };
+        let item = ShardTarget { queue, durable, at_most_once, retained: false, moved: false };
         match parts.last_mut() {
             Some((shard, items, _)) if *shard == target.shard => items.push(item),
             _ => parts.push((target.shard, vec![item], None)),

@@ -29,6 +29,8 @@ pub struct CommitCommand {
     pub publishes: Vec<HeldPublish>,
     /// Where something is pledged to it.
     pub shards: Vec<ShardId>,
+    /// It takes messages from one place to another for an operator: they arrive now, or stay where they are.
+    pub moves: bool,
 }
 
 /// A message that a transaction holds.
@@ -114,9 +116,9 @@ impl Directory {
     /// Commits it, whole or not at all.
     pub(super) fn commit(&mut self, commit: CommitCommand, out: &mut Out<'_>) {
         let now = out.now;
-        let CommitCommand { transaction, session, token, client_id, publishes, shards } = commit;
+        let CommitCommand { transaction, session, token, client_id, publishes, shards, moves } = commit;
         let routed = if self.transactions.open.remove(&transaction) {
-            self.route_all(&client_id, publishes, out)
+            self.route_all(&client_id, publishes, moves, out)
         } else {
             Err("the transaction is not open".to_owned())
         };
@@ -155,6 +157,7 @@ impl Directory {
         &mut self,
         client_id: &str,
         publishes: Vec<HeldPublish>,
+        moves: bool,
         out: &mut Out<'_>,
     ) -> Result<BTreeMap<ShardId, Part>, String> {
         let mut parts: BTreeMap<ShardId, Part> = BTreeMap::new();
@@ -170,8 +173,16 @@ impl Directory {
             if to_queue && targets.is_empty() {
                 return Err(refused(PublishError::NotFound));
             }
+            if moves && let Some(full) = targets.iter().find(|target| waits_for(&message, target, out.routes)) {
+                let destination = self.queues.get(&full.queue).map_or(&address.name, |info| &info.name).clone();
+                return Err(refused(PublishError::Full { destination }));
+            }
             targets.retain(|target| !out.routes.is_full(target.queue) || waits_for(&message, target, out.routes));
-            for (shard, targets, mark) in split_by_shard(&targets, mark) {
+            if moves && targets.is_empty() {
+                return Err(format!("{address}: nobody subscribes to it, so it would be lost"));
+            }
+            for (shard, mut targets, mark) in split_by_shard(&targets, mark) {
+                targets.iter_mut().for_each(|target| target.moved = moves);
                 let part = parts.entry(shard).or_default();
                 part.marks.extend(mark.and_then(|(queue, mark)| match mark {
                     Mark::Number(number) => Some((queue, number)),

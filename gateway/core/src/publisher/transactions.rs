@@ -58,6 +58,8 @@ struct Open {
     failed: Option<String>,
     /// Its commit stands in the line.
     in_line: bool,
+    /// It takes what was reserved elsewhere: it waits for no room.
+    moves: bool,
 }
 
 impl Transactions {
@@ -88,6 +90,7 @@ impl Publisher {
             shards: BTreeSet::new(),
             failed: None,
             in_line: false,
+            moves: false,
         };
         self.transactions.open.insert(transaction, open);
         out.directory(DirectoryCommand::Begin { transaction });
@@ -168,6 +171,7 @@ impl Publisher {
     pub fn take_in(&mut self, transaction: TransactionId, (shard, queue, seq): (ShardId, QueueId, Seq), out: &mut Out) {
         let open = self.transactions.open.get_mut(&transaction);
         if let Some(open) = open.filter(|open| !open.in_line && open.failed.is_none()) {
+            open.moves = true;
             open.shards.insert(shard);
             open.awaited += 1;
             let command = ShardCommand::PledgeReserved { transaction, queue, seq, session: self.session };
@@ -238,10 +242,13 @@ impl Publisher {
         let Some(open) = self.transactions.open.get(&transaction) else { return true };
         if open.failed.is_none() {
             let is_held_up = |publish: &HeldPublish| blocked.contains(&publish.message.meta.address);
+            // What an operator moves is refused where others wait: he may be the one who makes room.
+            let waits_for_room = |publishes: &[HeldPublish], this: &mut RouteCache, targets: &mut Vec<Target>| {
+                publishes.iter().any(is_held_up) || !has_room(publishes, around, this, targets)
+            };
             let must_wait = open.awaited > 0
                 || !open.bodies.is_empty()
-                || open.publishes.iter().any(is_held_up)
-                || !has_room(&open.publishes, around, &mut self.routed, &mut self.targets);
+                || (!open.moves && waits_for_room(&open.publishes, &mut self.routed, &mut self.targets));
             if must_wait || self.asks_for_room(transaction, around, out) {
                 let open = self.transactions.open.get(&transaction);
                 let publishes = open.into_iter().flat_map(|open| &open.publishes);
@@ -268,6 +275,7 @@ impl Publisher {
             client_id: around.client_id.into(),
             publishes: open.publishes,
             shards: open.shards.into_iter().collect(),
+            moves: open.moves,
         })));
         true
     }

@@ -96,6 +96,10 @@ impl Queue {
     pub(super) fn remember(&mut self, message: &Message, place: Place, stored: bool, now: Time, out: &mut Out<'_>) {
         let Some(window) = self.dedup_window() else { return };
         let Some(text) = self.identity(message, &window) else { return };
+        if self.rare.get().dedup.as_ref().is_some_and(|dedup| dedup.seen.contains(&text)) {
+            // It was here before, and comes back.
+            return;
+        }
         if stored {
             let (queue, seq, identity) = (self.id, place.seq, text.clone());
             out.records.push(Record::Identity { queue, seq, identity, at: now.0 });

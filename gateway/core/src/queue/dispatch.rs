@@ -28,7 +28,7 @@ impl Queue {
     /// Hands out all that can be handed out.
     pub fn dispatch(&mut self, now: Time, out: &mut Out<'_>) {
         if self.trimming {
-            self.trim(now, out);
+            self.trim(0, now, out);
         }
         if self.is_stream() {
             self.drop_old(now, out);

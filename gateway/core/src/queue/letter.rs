@@ -20,6 +20,7 @@ impl Queue {
     /// what leaves the first one is gone.
     pub(super) fn dead_letter(&mut self, place: Place, reason: &str, now: Time, out: &mut Out<'_>) {
         if self.is_for_letters {
+            out.effects.push(ShardEffect::Dropped(1));
             self.remove_at(place, out);
             return;
         }

@@ -165,6 +165,14 @@ impl Line {
         entry.message = message;
     }
 
+    /// Lets a range wake at a time, if it would not before. Returns how it woke before, and how it wakes now.
+    pub fn wake_by(&mut self, key: Place, at: impl Fn(&Paged) -> Time) -> (Option<Timer>, Option<Timer>) {
+        let Some(Item::Paged(paged)) = self.items.get_mut(key) else { return (None, None) };
+        let before = paged.wake;
+        paged.wake = Some(before.map_or(at(paged), |before| before.min(at(paged))));
+        (before.map(|at| (at, key)), paged.wake.map(|at| (at, key)))
+    }
+
     /// Removes a paged range, whole.
     pub fn remove_paged(&mut self, key: Place) -> Option<Paged> {
         match self.items.remove(key)? {

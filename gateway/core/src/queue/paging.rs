@@ -156,7 +156,8 @@ impl Queue {
             let (is_waiting, is_expired) = (matches!(entry.state, State::Waiting(_)), entry.is_expired(now));
             self.watch(place, &entry);
             self.line.push(place, entry);
-            if is_waiting && was_due && !is_expired {
+            let stays_out = is_waiting || (!was_scheduled && self.is_over_memory());
+            if was_due && !is_expired && stays_out {
                 self.page_out(place);
             } else if was_scheduled && !is_waiting {
                 // It may have been passed by while its time had not come.

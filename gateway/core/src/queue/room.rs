@@ -12,9 +12,30 @@ use crate::lane::Place;
 impl Queue {
     /// It holds as much as it may.
     fn has_no_room(&self) -> bool {
+        self.would_be_over(1)
+    }
+
+    /// Whether it would hold more than it may, with so many messages, and bytes, more.
+    fn would_be_over(&self, more: u64) -> bool {
         let settings = &self.settings;
         let waiting = self.line.count - self.rare.get().leaving;
-        waiting >= settings.messages_max || self.bytes() - self.rare.get().leaving_bytes >= self.bytes_max()
+        let bytes = self.bytes() - self.rare.get().leaving_bytes;
+        waiting + more > settings.messages_max || bytes + more > self.bytes_max()
+    }
+
+    /// It holds more than it may: the limit is another one, or several messages came at once.
+    pub(super) fn is_over(&self) -> bool {
+        self.would_be_over(0)
+    }
+
+    /// Whether what is oldest goes when there is no room.
+    pub(super) fn evicts(&self) -> bool {
+        self.is_stream() || matches!(self.settings.on_full, OnFull::DropOldest | OnFull::DeadLetterOldest)
+    }
+
+    /// What is too much goes with the next look at the queue, though nothing comes.
+    pub(super) fn trim_later(&mut self) {
+        self.trimming = self.evicts() && (self.trimming || self.is_over());
     }
 
     /// What cannot leave memory is too much: transient messages, those not committed yet, and what is kept of those that
@@ -47,7 +68,7 @@ impl Queue {
         {
             self.rare.make().discardable.remove(&place);
             if self.line.get(place).is_some_and(|entry| entry.state == super::State::Ready) {
-                self.rare.make().counts.dropped += 1;
+                self.count_dropped(1, out);
                 self.remove_at(place, out);
             }
         }
@@ -56,34 +77,40 @@ impl Queue {
             OnFull::Block | OnFull::Reject | OnFull::Disconnect if !self.is_stream() => true,
             OnFull::DropOldest if self.config.bug == Some(Bug::RingKeepsOldest) => !self.has_no_room(),
             _ => {
-                self.trim(now, out);
+                self.trim(1, now, out);
                 // Of a dead-lettering queue nothing is ever lost: publishers wait instead.
                 self.trimming || !self.has_no_room() || self.settings.on_full == OnFull::DeadLetterOldest
             }
         }
     }
 
-    /// Drops what is oldest and held by nobody, until there is room for another message.
-    pub(super) fn trim(&mut self, now: Time, out: &mut Out<'_>) {
+    pub(super) fn count_dropped(&mut self, count: u64, out: &mut Out<'_>) {
+        self.rare.make().counts.dropped += count;
+        out.effects.push(ShardEffect::Dropped(count));
+    }
+
+    /// Drops what is oldest and held by nobody, until there is room for so many messages more.
+    pub(super) fn trim(&mut self, more: u64, now: Time, out: &mut Out<'_>) {
         self.trimming = false;
-        while self.has_no_room() || self.has_no_memory() {
+        while self.would_be_over(more) || self.has_no_memory() {
+            let has_room = !self.would_be_over(more);
             match self.oldest(now) {
                 // What is stored leaves memory without being dropped.
-                Look::Ready(place, _) if !self.has_no_room() && self.has_stored(place) => return,
+                Look::Ready(place, _) if has_room && self.has_stored(place) => return,
                 Look::Ready(place, _) => {
                     self.pass(EVICT, place);
                     if self.settings.on_full == OnFull::DeadLetterOldest && !self.is_stream() {
                         self.dead_letter(place, "full", now, out);
                     } else {
-                        self.rare.make().counts.dropped += 1;
+                        self.count_dropped(1, out);
                         self.remove_at(place, out);
                     }
                 }
                 Look::Paged(key, paged) if self.goes_whole(&paged) => {
-                    self.rare.make().counts.dropped += paged.range.count;
+                    self.count_dropped(paged.range.count, out);
                     self.drop_range(key, out);
                 }
-                Look::Paged(..) if !self.has_no_room() => return,
+                Look::Paged(..) if has_room => return,
                 Look::Paged(key, paged) => {
                     // Publishers wait until it is known what goes.
                     self.trimming = true;

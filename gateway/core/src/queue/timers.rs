@@ -1,15 +1,18 @@
 //! What happens by itself when its time has come: expiry, scheduled delivery, the end of a pause.
 
-use evergate_model::{Time, Unwanted};
+use evergate_model::{Seq, Time, Unwanted};
 
 use super::entry::{Entry, State};
 use super::line::{Item, Paged, Timer};
 use super::{Out, Queue};
 use crate::bug::Bug;
-use crate::lane::Place;
+use crate::effect::ShardEffect;
+use crate::lane::{Lane, Place};
 
 /// So many places are looked at in one go.
 const TIMERS_A_TICK: usize = 1024;
+/// No message has this place.
+const NOWHERE: Place = Place { lane: Lane::USUAL, seq: Seq(0) };
 
 impl Queue {
     /// When to call `tick` next.
@@ -33,6 +36,9 @@ impl Queue {
         for _ in 0..TIMERS_A_TICK {
             let Some((at, place)) = self.timers.first().copied().filter(|(at, _)| *at <= now) else { break };
             self.timers.remove(&(at, place));
+            if place == NOWHERE {
+                self.trim_later();
+            }
             match self.line.next_at(place.lane, place.seq) {
                 Some((found, Item::Entry(entry))) if found == place => {
                     let (state, is_expired) = (entry.state, entry.is_expired(now));
@@ -71,7 +77,53 @@ impl Queue {
     pub(super) fn is_unwanted(&mut self, place: Place, fate: Unwanted, reason: &str, now: Time, out: &mut Out<'_>) {
         match fate {
             Unwanted::DeadLetter => self.dead_letter(place, reason, now, out),
-            Unwanted::Discard => self.remove_at(place, out),
+            Unwanted::Discard => {
+                out.effects.push(ShardEffect::Dropped(1));
+                self.remove_at(place, out);
+            }
+        }
+    }
+
+    /// `time_to_live`, or the age of a stream, is another one: what is there goes by it as what comes does, and as all
+    /// does after a restart.
+    pub(super) fn renew_expiry(&mut self, now: Time) {
+        let places: Vec<(Place, bool)> =
+            self.line.iter().map(|(place, item)| (place, matches!(item, Item::Entry(_)))).collect();
+        for (place, is_entry) in places {
+            if is_entry {
+                self.renew_expiry_of(place);
+            } else {
+                self.wake_range_anew(place, now);
+            }
+        }
+    }
+
+    fn renew_expiry_of(&mut self, place: Place) {
+        let Some(entry) = self.line.get(place) else { return };
+        let (before, after) = (entry.expires_at, self.expiry_of(&entry.message));
+        if let Some(entry) = self.line.get_mut(place) {
+            entry.expires_at = after;
+        }
+        if let Some(at) = before {
+            self.timers.remove(&(at, place));
+        }
+        if !self.is_stream() {
+            self.timers.extend(after.map(|at| (at, place)));
+        }
+    }
+
+    /// Of a range that is not in memory the oldest expires first. When that came is not known of what a restart found.
+    fn wake_range_anew(&mut self, key: Place, now: Time) {
+        let Some(limit) = self.settings.time_to_live.filter(|_| !self.is_stream()) else { return };
+        let at = |paged: &Paged| paged.taken.map_or(now, |(oldest, _)| oldest).after(limit);
+        let (woke, wakes) = self.line.wake_by(key, at);
+        self.watch_range(woke, wakes);
+    }
+
+    /// A restart found it, and all that is known of it is told. If it holds too much, a first tick lets that go.
+    pub fn open(&mut self) {
+        if self.evicts() && self.is_over() {
+            self.timers.insert((Time(0), NOWHERE));
         }
     }
 

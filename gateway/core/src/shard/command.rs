@@ -32,6 +32,11 @@ pub enum ShardCommand {
         /// How it behaves.
         settings: Arc<QueueSettings>,
     },
+    /// From now on the queue survives restarts. What is in it already and is not stored does not.
+    MakeDurable {
+        /// Which.
+        queue: QueueId,
+    },
     /// The queue, its messages and marks are gone; consumers are told.
     Delete {
         /// Which.
@@ -311,4 +316,6 @@ pub struct ShardTarget {
     pub at_most_once: bool,
     /// It is a retained message, sent for a new subscription.
     pub retained: bool,
+    /// An operator sends it there from elsewhere: it is no duplicate of what it is itself.
+    pub moved: bool,
 }

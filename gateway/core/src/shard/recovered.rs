@@ -45,6 +45,10 @@ impl Shard {
     /// Says which of the queues that a restart found are full. Once all of it is taken over.
     pub(crate) fn open(&mut self, now: Time, effects: &mut Vec<ShardEffect>) {
         for (id, queue) in &mut self.queues {
+            queue.open();
+            if let Some((_, Some(at))) = queue.timeout_changed() {
+                self.timeouts.insert((at, *id));
+            }
             effects.extend(queue.fullness_changed().map(|full| ShardEffect::Full(*id, full)));
             effects.extend(queue.notice(now).map(ShardEffect::Notice));
         }

@@ -112,7 +112,8 @@ impl Bench {
 
     /// The same through a binding of QoS 0, or not.
     pub fn publish_by(&mut self, message: Arc<Message>, at_most_once: bool) {
-        let targets = vec![ShardTarget { queue: Q, durable: !at_most_once, at_most_once, retained: false }];
+        let targets =
+            vec![ShardTarget { queue: Q, durable: !at_most_once, at_most_once, retained: false, moved: false }];
         let answer = Some((SessionId(9), Token(message.meta.id.0)));
         self.apply(ShardCommand::Publish { answer, message, targets, mark: None, group: None, may_be_refused: true });
     }

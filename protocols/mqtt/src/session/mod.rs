@@ -365,7 +365,11 @@ impl Session for MqttSession {
                 self.part(ReasonCode::QUOTA_EXCEEDED, what, Close::Gateway(what.into()), out);
             }
             Event::TakenOver { consumer } | Event::Deleted { consumer } => {
-                self.forget_consumer(consumer);
+                // MQTT has no other way to say that a subscription is no more.
+                if let Some(source) = self.forget_consumer(consumer).and_then(|consumer| consumer.shared) {
+                    let what = format!("the queue of the subscription {} was deleted", source.text);
+                    self.part(ReasonCode::ADMINISTRATIVE_ACTION, &what, Close::Gateway(what.clone().into()), out);
+                }
             }
             Event::Stopping { reason } => {
                 let close = Close::Gateway(reason.to_string());

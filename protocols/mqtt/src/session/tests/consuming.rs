@@ -1,12 +1,15 @@
 //! User properties of a SUBSCRIBE.
 
 use evergate_model::{
-    Action, Attach, AttachError, Attached, Binding, ConsumerId, Event, QueueSpec, Selector, Seq, StreamStart, Time,
+    Action, Attach, AttachError, Attached, Binding, Close, ConsumerId, Event, QueueSpec, Selector, Seq, StreamStart,
+    Time,
 };
 
 use super::gateway::{Peer, connect, delivery, filter, message, stored};
 use crate::MqttConfig;
-use crate::codec::{AckKind, Packet, Properties, PropertyValue, Publish, Qos, Suback, Subscribe, Version, id};
+use crate::codec::{
+    AckKind, Packet, Properties, PropertyValue, Publish, Qos, ReasonCode, Suback, Subscribe, Version, id,
+};
 
 /// SUBSCRIBE with QoS 1 and these user properties.
 fn subscribe(text: &str, pairs: &[(&str, &str)]) -> Packet {
@@ -238,4 +241,17 @@ fn queues_take_turns_when_the_clients_receive_maximum_holds_them_back() {
     }
     assert_eq!(order, "abcabc");
     assert_eq!(peer.take(), []);
+}
+
+#[test]
+fn who_loses_the_queue_of_a_subscription_is_told() {
+    for (version, told) in [(Version::V5, Some(ReasonCode::ADMINISTRATIVE_ACTION)), (Version::V4, None)] {
+        let mut peer = Peer::online(version);
+        let consumer = attach(&mut peer, "$queue/orders", &[]).consumer;
+        peer.event(Event::Attached { consumer, result: Ok(Attached::default()) });
+        peer.take();
+        peer.event(Event::Deleted { consumer });
+        assert_eq!(peer.disconnect_reason(), told);
+        assert_eq!(peer.closed, Some(Close::Gateway("the queue of the subscription $queue/orders was deleted".into())));
+    }
 }

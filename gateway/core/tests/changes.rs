@@ -1,0 +1,78 @@
+//! Settings that change while messages wait.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Bench, LIMITS, NOW, Q, SIZE};
+use evergate_core::{QueueLimits, ShardCommand, ShardEffect};
+use evergate_model::{OnFull, QueueSettings, Seq, Time};
+
+fn change(bench: &mut Bench, settings: QueueSettings) {
+    bench.apply(ShardCommand::Change { queue: Q, settings: Arc::new(settings) });
+}
+
+fn living(millis: Option<u64>) -> QueueSettings {
+    QueueSettings { time_to_live: millis.map(Duration::from_millis), ..QueueSettings::default() }
+}
+
+/// Places of dead letters up to a time.
+fn letters_until(bench: &mut Bench, now: Time) -> Vec<u64> {
+    bench.now = now;
+    while bench.shard.next_timeout().is_some_and(|at| at <= now) {
+        bench.apply(ShardCommand::Tick);
+        let load = |effect: &ShardEffect| match effect {
+            ShardEffect::Load { first, last, .. } => Some((first.0, last.0)),
+            _ => None,
+        };
+        if let Some((first, last)) = bench.effects.iter().find_map(load) {
+            bench.loaded(&(first..=last).collect::<Vec<_>>(), last);
+        }
+    }
+    bench.letters().iter().map(|(seq, _)| seq.0).collect()
+}
+
+#[test]
+fn what_waits_expires_by_the_time_to_live_that_is_in_force() {
+    // In memory, and on disk but for the first.
+    for limits in [LIMITS, QueueLimits { resident_bytes_max: SIZE, ..LIMITS }] {
+        let mut bench = Bench::new(limits);
+        (0..3).for_each(|_| bench.publish(true));
+        bench.commit();
+        bench.effects.clear();
+        let taken = common::message(1, true).meta.ingress;
+        change(&mut bench, living(Some(5000)));
+        assert_eq!(letters_until(&mut bench, Time(taken.0 + 4999)), [0; 0]);
+        change(&mut bench, living(None));
+        assert_eq!(letters_until(&mut bench, Time(taken.0 + 9000)), [0; 0]);
+        change(&mut bench, living(Some(9500)));
+        assert_eq!(letters_until(&mut bench, Time(taken.0 + 9499)), [0; 0]);
+        assert_eq!(letters_until(&mut bench, Time(taken.0 + 9500)), [1, 2, 3], "{limits:?}");
+    }
+}
+
+#[test]
+fn a_lower_limit_lets_what_is_too_much_go_at_once_and_no_more() {
+    for on_full in [OnFull::DropOldest, OnFull::DeadLetterOldest] {
+        let mut bench = Bench::new(LIMITS);
+        (0..10).for_each(|_| bench.publish(true));
+        bench.commit();
+        bench.effects.clear();
+        change(&mut bench, QueueSettings { on_full, messages_max: 4, ..QueueSettings::default() });
+        let dropped = bench.effects.iter().filter(|effect| matches!(effect, ShardEffect::Dropped(1))).count();
+        let letters: Vec<_> = bench.letters().iter().map(|(seq, _)| seq.0).collect();
+        if on_full == OnFull::DropOldest {
+            assert_eq!((dropped, letters.len(), bench.stats().messages), (6, 0, 4));
+        } else {
+            assert_eq!((dropped, letters), (0, (1..=6).collect()));
+            (1..=6).for_each(|seq| bench.apply(ShardCommand::Remove { queue: Q, seq: Seq(seq) }));
+            assert_eq!(bench.full().last(), Some(&false), "publishers go on");
+            assert_eq!(bench.stats().messages, 4);
+        }
+        // To another policy, with nothing left of the old one.
+        change(&mut bench, QueueSettings { messages_max: 2, ..QueueSettings::default() });
+        assert_eq!(bench.stats().messages, 4);
+        assert!(bench.now == NOW);
+    }
+}
