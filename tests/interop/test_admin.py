@@ -12,6 +12,7 @@ from proton import Message, ulong
 from interop.clients.paho import Paho
 from interop.clients.proton_blocking import Proton
 from interop.clients.stomp_py import StompPy
+from interop.coming import bodies
 from interop.messages import Address, Sent
 from lib.gateway import Gateway, binary
 
@@ -247,3 +248,23 @@ def test_with_accounts_only_administrators_may_ask():
             client.disconnect()
             client.loop_stop()
         assert reasons == {"boss": "Success", "clerk": "Not authorized"}
+
+
+def test_moves_arrive_or_stay_and_lose_nothing_to_duplicate_detection(admin, gateway):
+    queue, other, full = name(), name(), name()
+    admin.result("queue.create", name=queue, settings={"dedup_count": 100, "dedup_time_ms": 60_000})
+    admin.result("queue.create", name=full, settings={"messages_max": 1})
+    client = StompPy(gateway)
+    for number in range(3):
+        client.publish(Address("queue", queue), Sent(str(number).encode(), durable=True, properties={"dedup-id": str(number)}))
+    client.publish(Address("queue", full), Sent(b"it is full", durable=True))
+    assert admin.result("queue.move", queue=queue, to=f"/queue/{queue}") == {"moved": 3, "failed": []}
+    assert admin.result("queue.move", queue=queue, to=f"/queue/{other}")["moved"] == 3
+    assert admin.result("queue.move", queue=other, to=f"/queue/{queue}")["moved"] == 3
+    for target, why in ((f"/queue/{full}", "full"), ("/topic/nobody/listens", "nobody subscribes")):
+        answer = admin.result("queue.move", queue=queue, to=target)
+        assert answer["moved"] == 0 and len(answer["failed"]) == 3
+        assert all(why in failed["why"] for failed in answer["failed"]), answer
+    client.subscribe(Address("queue", queue))
+    assert bodies(client, 3) == ["0", "1", "2"]
+    client.close()

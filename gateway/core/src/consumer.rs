@@ -27,6 +27,8 @@ pub struct Consumer {
     pub settled: bool,
     /// Deliveries are copies: nothing is taken.
     pub copies: bool,
+    /// It wants copies, whatever the queue is.
+    pub browses: bool,
     pub priority: i32,
     /// Whom it shares a selector with.
     pub class: ClassId,

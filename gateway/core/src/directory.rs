@@ -55,6 +55,8 @@ pub struct Directory {
     /// When queues without a consumer go.
     expiries: BTreeSet<(Time, QueueId)>,
     transactions: transactions::Transactions,
+    /// How many sessions note each group, whether their client is there or not.
+    members: HashMap<String, u32>,
     /// When to look whether queues may go that nobody uses.
     idle_checks: BTreeSet<(Time, QueueId)>,
     last_attempt: u64,
@@ -143,6 +145,7 @@ impl Directory {
             route_cache: RouteCache::default(),
             expiries: BTreeSet::new(),
             transactions: transactions::Transactions::new(config.limits.outcomes),
+            members: HashMap::new(),
             idle_checks: BTreeSet::new(),
             last_attempt: 0,
             logged: Position(0),

@@ -151,6 +151,8 @@ pub struct Queue {
     full: bool,
     /// Too much is there, and what must go is still being read back.
     trimming: bool,
+    /// A restart found messages, and what of them has expired is not known.
+    has_unknown: bool,
     next_seq: Seq,
     /// Stored entries up to here are committed.
     committed: Seq,
@@ -232,6 +234,7 @@ impl Queue {
             rare: Rarely::default(),
             full: false,
             trimming: false,
+            has_unknown: false,
             unsettled: 0,
             groups: None,
             latest: None,
@@ -247,6 +250,7 @@ impl Queue {
     pub fn recover(&mut self, found: &RecoveredQueue) {
         let (_, lane) = Lane::split(found.id);
         self.line.recover(lane, &found.live);
+        self.has_unknown |= !found.live.is_empty();
         self.next_seq = Seq(self.next_seq.0.max(found.next_seq.0));
         self.committed = Seq(self.next_seq.0 - 1);
         self.recovered_before = self.next_seq;
@@ -264,7 +268,7 @@ impl Queue {
         if self.config.bug == Some(Bug::IgnoreChange) {
             return;
         }
-        let was_single_active = self.is_single_active();
+        let (was_single_active, was_stream) = (self.is_single_active(), self.is_stream());
         let before = std::mem::replace(&mut self.settings, settings);
         self.prepare();
         self.drop_identities(out);
@@ -278,6 +282,9 @@ impl Queue {
             self.renew_expiry(now);
         }
         self.trim_later();
+        if was_stream != self.is_stream() {
+            self.rejoin_all(now, out);
+        }
         self.choose_active();
         if was_single_active != self.is_single_active() {
             self.regroup();

@@ -179,6 +179,8 @@ impl Shard {
             }
             ShardCommand::Retire { queue, attempt, idle_for, even_in_use } => {
                 self.retire(now, queue, attempt, idle_for, even_in_use, effects);
+                // Of what a restart found it may look now what has expired.
+                self.with_queue(now, queue, log, effects, |_, _| ());
             }
             ShardCommand::Reopen { queue } => self.reopen(now, queue, log, effects),
             ShardCommand::Attach { queue, session, consumer, wants, window_bytes, found } => {

@@ -5,9 +5,9 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Bench, LIMITS, NOW, Q, SIZE};
+use common::{Bench, LIMITS, NOW, Q, SIZE, settle};
 use evergate_core::{QueueLimits, ShardCommand, ShardEffect};
-use evergate_model::{OnFull, QueueSettings, Seq, Time};
+use evergate_model::{OnFull, Outcome, QueueKind, QueueSettings, Seq, StreamStart, Time};
 
 fn change(bench: &mut Bench, settings: QueueSettings) {
     bench.apply(ShardCommand::Change { queue: Q, settings: Arc::new(settings) });
@@ -75,4 +75,31 @@ fn a_lower_limit_lets_what_is_too_much_go_at_once_and_no_more() {
         assert_eq!(bench.stats().messages, 4);
         assert!(bench.now == NOW);
     }
+}
+
+#[test]
+fn consumers_of_a_queue_that_becomes_a_stream_take_nothing_from_then_on() {
+    let stream =
+        || QueueSettings { kind: QueueKind::Stream { age_max: None, bytes_max: None }, ..QueueSettings::default() };
+    let mut bench = Bench::new(LIMITS);
+    bench.consumer(1, 10);
+    bench.publish(true);
+    bench.commit();
+    assert_eq!(bench.delivered(), [(1, 1)]);
+    change(&mut bench, stream());
+    bench.publish(true);
+    bench.commit();
+    assert_eq!(bench.delivered(), [(1, 2)]);
+    bench.settle(settle(1, 1, 2, Outcome::Accept));
+    assert_eq!((bench.stats().messages, bench.stats().unsettled), (2, 0), "their word means nothing");
+    bench.attach(2, 10, |wants| wants.start = StreamStart::First);
+    assert_eq!(bench.delivered(), [(2, 1), (2, 2)]);
+    // And back: all of it is for one or the other.
+    change(&mut bench, QueueSettings::default());
+    let mut taken: Vec<u64> = bench.delivered().iter().map(|(_, number)| *number).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 2]);
+    bench.settle(settle(1, 1, 2, Outcome::Accept));
+    bench.settle(settle(2, 1, 2, Outcome::Accept));
+    assert_eq!(bench.stats().messages, 0);
 }

@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use common::{NOW, Names, OUTCOMES, message, settle, shard_config};
 use evergate_core::{
     ConsumerWants, DirectoryConfig, DirectoryLimits, Logged, Position, RecoveredCore, SessionEvent, SessionId,
@@ -9,7 +12,9 @@ use evergate_core::{
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
-use evergate_model::{Attached, ConsumerId, Delivery, Event, Outcome, Policy, QueueId, Token};
+use evergate_model::{
+    Attached, ConsumerId, Delivery, Event, Outcome, Policy, QueueId, QueueSettings, Redelivery, Time, Token,
+};
 
 const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: false };
 
@@ -25,6 +30,7 @@ struct Node {
     core: RecoveredCore,
     queue: QueueId,
     logged: u64,
+    now: Time,
 }
 
 impl Node {
@@ -37,11 +43,11 @@ impl Node {
             let id = (*table == Table::Queue).then(|| key.parse().ok()).flatten()?;
             Some(QueueId(id))
         });
-        Self { core: start(&journal), journal, queue: queue.unwrap(), logged: 0 }
+        Self { core: start(&journal, NOW), journal, queue: queue.unwrap(), logged: 0, now: NOW }
     }
 
     fn restart(&mut self) {
-        self.core = start(&self.journal);
+        self.core = start(&self.journal, self.now);
         self.logged = 0;
     }
 
@@ -52,7 +58,7 @@ impl Node {
         let mut commands = vec![command];
         while let Some(command) = commands.pop() {
             let (mut log, mut effects) = (Vec::new(), Vec::new());
-            self.core.shards[0].apply(NOW, command, &mut log, &mut effects);
+            self.core.shards[0].apply(self.now, command, &mut log, &mut effects);
             if !log.is_empty() {
                 self.logged += log.len() as u64;
                 write(&self.journal, log);
@@ -104,8 +110,8 @@ impl Node {
     }
 }
 
-fn start(journal: &MemoryJournal) -> RecoveredCore {
-    let mut core = recover(NOW, journal.recover_now(), 1, shard_config(), config()).unwrap();
+fn start(journal: &MemoryJournal, now: Time) -> RecoveredCore {
+    let mut core = recover(now, journal.recover_now(), 1, shard_config(), config()).unwrap();
     write(journal, core.records.drain(..).map(|record: Record| Logged { record: Some(record), group: None }));
     core
 }
@@ -141,4 +147,29 @@ fn what_is_counted_goes_with_the_message() {
     let deliveries = node.consume();
     node.settle(&deliveries[0], Outcome::Accept);
     assert_eq!(node.rows(), 0);
+}
+
+#[test]
+fn a_pause_before_a_redelivery_goes_on_over_a_restart() {
+    for deliveries_max in [None, Some(5)] {
+        let mut node = Node::new();
+        let pausing = |node: &mut Node| {
+            let redelivery = Redelivery { delay: Duration::from_millis(500), deliveries_max, ..Redelivery::default() };
+            let settings = Arc::new(QueueSettings { redelivery, ..QueueSettings::default() });
+            node.apply(ShardCommand::Change { queue: node.queue, settings });
+        };
+        pausing(&mut node);
+        node.publish(1);
+        let deliveries = node.consume();
+        node.settle(&deliveries[0], FAILED);
+        node.now = Time(NOW.0 + 499);
+        node.restart();
+        pausing(&mut node);
+        assert!(node.consume().is_empty(), "{deliveries_max:?}");
+        node.now = Time(NOW.0 + 500);
+        let deliveries = node.apply(ShardCommand::Tick).0;
+        assert_eq!(deliveries.iter().map(|it| it.failed_count).collect::<Vec<_>>(), [1], "{deliveries_max:?}");
+        node.settle(&deliveries[0], Outcome::Accept);
+        assert_eq!(node.rows(), 0);
+    }
 }

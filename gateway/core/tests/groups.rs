@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{Bench, LIMITS, NOW, Plainly, Q, settle};
-use evergate_core::ShardCommand;
-use evergate_model::{Address, Consumers, Encoding, Message, MessageId, Meta, Outcome, QueueSettings, Selector};
+use evergate_core::{Group, SessionId, ShardCommand};
+use evergate_model::{
+    Address, Consumers, Encoding, Message, MessageId, Meta, Outcome, QueueSettings, Selector, TransactionId,
+};
 
 fn grouped(number: u64, group: &str, property: &str) -> Arc<Message> {
     let mut meta = Meta::new(Address::queue("q"));
@@ -319,4 +321,32 @@ fn what_waits_for_a_consumer_goes_to_the_active_one_when_only_that_is_served_fro
     assert_eq!(bench.delivered(), [(1, 1)]);
     bench.apply(change(single()));
     assert_eq!(bench.delivered(), [(2, 2)]);
+}
+
+#[test]
+fn what_stands_behind_an_open_transaction_in_its_group_waits_though_the_consumer_has_left() {
+    for commits in [true, false] {
+        let mut bench = Bench::new(LIMITS);
+        bench.consumer(1, 10);
+        bench.publish_message(grouped(1, "g", ""));
+        bench.publish_message(grouped(2, "g", ""));
+        assert_eq!(bench.delivered(), [(1, 1), (1, 2)]);
+        let (transaction, session) = (TransactionId(1), SessionId(1));
+        let settle = settle(1, 1, 1, Outcome::Accept);
+        bench.apply(ShardCommand::Pledge { transaction, queue: Q, session, settle });
+        bench.consumer(2, 10);
+        bench.publish_message(grouped(3, "g", ""));
+        bench.publish_message(grouped(4, "other", ""));
+        assert_eq!(bench.delivered(), [(1, 3), (2, 4)]);
+        bench.detach(1, false);
+        assert_eq!(bench.delivered(), [], "2 and 3 wait for 1");
+        if commits {
+            let (publishes, marks, group) = (Vec::new(), Vec::new(), Group { id: 1, parts: 2 });
+            bench.apply(ShardCommand::Transaction { transaction, publishes, marks, group });
+            assert_eq!(bench.delivered(), [(2, 2), (2, 3)]);
+        } else {
+            bench.apply(ShardCommand::Rollback { transaction });
+            assert_eq!(bench.delivered(), [(2, 1), (2, 2), (2, 3)]);
+        }
+    }
 }

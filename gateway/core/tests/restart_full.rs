@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use common::{NOW, message, shard_config};
 use evergate_core::{
     DirectoryConfig, NoticeKind, QueueDefinition, RecoveredCore, SessionEvent, SessionId, ShardCommand, ShardEffect,
@@ -11,7 +12,7 @@ use evergate_core::{
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record};
-use evergate_model::{Consumers, OnFull, Policy, QueueId, QueueSettings, Seq, Token};
+use evergate_model::{Consumers, Encoding, Message, OnFull, Policy, QueueId, QueueSettings, Seq, Time, Token};
 
 /// What the configuration says of `q`, by a policy or in the queue's own definition.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +160,40 @@ fn what_was_too_much_at_the_restart_goes_though_nobody_publishes() {
         assert_eq!(node.core.shards[0].stats_of(queue).unwrap().messages, 2, "{on_full:?}");
         assert!(node.core.shards[0].next_timeout().is_none(), "{on_full:?}: it does not look again and again");
     }
+}
+
+/// What expired while the gateway was down, and a little later, makes room though nobody consumes.
+#[test]
+fn what_has_expired_keeps_no_queue_full_after_a_restart() {
+    for on_full in [OnFull::Block, OnFull::Reject] {
+        let journal = journal_with(0);
+        let first = Node::start(&journal, config(By::Policy, on_full, 5));
+        let queue = first.queue;
+        let expiring = |seq: u64| {
+            let mut meta = message(seq, true).meta.clone();
+            meta.expires_at = Some(Time(NOW.0 - 1));
+            Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new()))
+        };
+        let enqueue = |seq| Record::Enqueue { message: expiring(seq), queue, seq: Seq(seq), origin: None };
+        write(&journal, (1..=5).map(enqueue));
+        let mut node = Node::start(&journal, config(By::Policy, on_full, 5));
+        assert!(node.core.shards[0].next_timeout().is_some_and(|at| at <= NOW), "{on_full:?}");
+        node.apply(ShardCommand::Tick);
+        let messages = (1..=5).map(|seq| (Seq(seq), expiring(seq))).collect();
+        node.apply(ShardCommand::Loaded { queue, messages, complete_to: Seq(5) });
+        node.apply(ShardCommand::Tick);
+        assert_eq!(node.letters, [1, 2, 3, 4, 5], "{on_full:?}");
+        (1..=5).for_each(|seq| node.apply(ShardCommand::Remove { queue, seq: Seq(seq) }));
+        assert_eq!((node.waits(), node.refuses()), (false, false), "{on_full:?}");
+    }
+}
+
+#[test]
+fn a_time_to_live_goes_on_over_a_restart_though_nobody_looks() {
+    let journal = journal_with(3);
+    let policy = Policy { matches: "q".into(), time_to_live_ms: Some(100), ..Policy::default() };
+    let node = Node::start(&journal, DirectoryConfig { policies: vec![policy], ..DirectoryConfig::default() });
+    assert_eq!(node.core.shards[0].next_timeout(), Some(Time(NOW.0 + 100)), "by then all of it has expired");
 }
 
 type Make<'a> = &'a dyn Fn(QueueId) -> ShardCommand;

@@ -29,6 +29,19 @@ fn subscribe(name: &str, access: AttachAccess, bindings: Vec<Binding>) -> Attach
 }
 
 impl Names {
+    /// A session that notes the group, and whose client then leaves.
+    fn session_in_group(&mut self, session: u64) {
+        let name = format!("$session/{session}");
+        let lifetime = Lifetime::AfterDetach(std::time::Duration::from_hours(1));
+        let queue = QueueSpec { name: name.into(), durable: true, lifetime };
+        self.attach(session, Attach { access: AttachAccess::TakeOver, ..Attach::new(ConsumerId(0), queue) });
+        let binding = Binding::new(evergate_model::note(GROUP).unwrap(), true);
+        let (session, consumer, retained, token) = (SessionId(session), ConsumerId(0), Retained::Skip, Token(1));
+        self.apply(DirectoryCommand::Bind { session, consumer, binding, retained, token });
+        self.apply(DirectoryCommand::Gone { session, failed: false });
+        self.commit();
+    }
+
     fn attach(&mut self, session: u64, attach: Attach) {
         self.apply(DirectoryCommand::Attach { session: SessionId(session), attach, window_bytes: 1 });
     }
@@ -174,6 +187,10 @@ fn a_group_keeps_the_most_that_any_of_its_members_wanted() {
                 continue;
             }
             let mut names = Names::new(LIMITS());
+            // Who comes back notes the group in its session.
+            if first == hour || second == hour {
+                names.session_in_group(9);
+            }
             names.attach(1, member(first != Attached, first, first == Attached));
             names.commit();
             if !beside {
@@ -194,6 +211,69 @@ fn a_group_keeps_the_most_that_any_of_its_members_wanted() {
     names.attach(1, member(false, Attached, false));
     gone(&mut names, 1);
     assert_eq!(group(&mut names), None);
+}
+
+#[test]
+fn a_group_goes_with_the_last_session_that_is_in_it() {
+    let hour = Lifetime::AfterDetach(std::time::Duration::from_hours(1));
+    // The session begins anew, or its time is up, or it leaves the group; and with a consumer at work, when that leaves.
+    type Ends = fn(&mut Names);
+    let anew: Ends = |names| {
+        let queue = QueueSpec::named("$session/9");
+        let access = AttachAccess::TakeOver;
+        names.attach(3, Attach { access, fresh: true, ..Attach::new(ConsumerId(0), queue) });
+    };
+    let late: Ends = |names| {
+        names.now = names.now.after(std::time::Duration::from_hours(1));
+        names.apply(DirectoryCommand::Tick);
+    };
+    let leaves: Ends = |names| {
+        let (name, consumer) = ("$session/9", ConsumerId(0));
+        names.attach(3, Attach { access: AttachAccess::TakeOver, ..Attach::new(consumer, QueueSpec::named(name)) });
+        let (session, token) = (SessionId(3), Token(2));
+        let filter = evergate_model::note(GROUP).unwrap();
+        names.apply(DirectoryCommand::Unbind { session, consumer, filter, token });
+    };
+    for (index, ends) in [anew, late, leaves].into_iter().enumerate() {
+        for at_work in [false, true] {
+            let mut names = Names::new(LIMITS());
+            names.session_in_group(9);
+            names.session_in_group(8);
+            names.attach(1, member(true, hour, false));
+            gone(&mut names, 1);
+            assert!(group(&mut names).is_some());
+            names.attach(2, member(false, Lifetime::Attached, false));
+            if !at_work {
+                gone(&mut names, 2);
+            }
+            // The other one's time is up with it, if it is the time.
+            let (session, consumer) = (SessionId(4), ConsumerId(0));
+            let queue = QueueSpec::named("$session/8");
+            names.attach(4, Attach { access: AttachAccess::TakeOver, ..Attach::new(consumer, queue) });
+            ends(&mut names);
+            names.commit();
+            assert!(group(&mut names).is_some(), "{index} {at_work}: another session is in it");
+            names.apply(DirectoryCommand::Detach { session, consumer, delete: true, lifetime: None });
+            names.commit();
+            assert_eq!(group(&mut names).is_some(), at_work, "{index} {at_work}");
+            gone(&mut names, 2);
+            assert_eq!(group(&mut names), None, "{index} {at_work}");
+        }
+    }
+}
+
+#[test]
+fn nobody_takes_what_others_share() {
+    let mut names = Names::new(LIMITS());
+    names.attach(1, subscribe("$subscription/me/s", AttachAccess::Shared, vec![binding("a", None)]));
+    names.attach(2, subscribe("$subscription/me/s", AttachAccess::TakeOver, vec![binding("a", None)]));
+    names.commit();
+    assert_eq!(names.happened(), ["create $subscription/me/s", "refused 2: InUse", "attach 1"]);
+    gone(&mut names, 1);
+    names.attach(2, subscribe("$subscription/me/s", AttachAccess::TakeOver, vec![binding("a", None)]));
+    names.attach(1, subscribe("$subscription/me/s", AttachAccess::Shared, vec![binding("a", None)]));
+    names.effects.retain(|effect| matches!(effect, DirectoryEffect::Tell(..)));
+    assert_eq!(names.happened(), ["refused 1: InUse"]);
 }
 
 #[test]

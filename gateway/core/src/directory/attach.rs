@@ -115,6 +115,10 @@ impl Directory {
     fn make_way(&mut self, id: QueueId, access: AttachAccess, out: &mut Out<'_>) -> Result<(), AttachError> {
         let Some(info) = self.queues.get_mut(&id) else { return Ok(()) };
         if access == AttachAccess::TakeOver {
+            if info.consumers.iter().any(|holder| holder.access == AttachAccess::Shared && !holder.browses) {
+                // It is shared: nobody takes it from the others.
+                return Err(AttachError::InUse);
+            }
             let line = info.line();
             for Holder { key, .. } in std::mem::take(&mut info.consumers) {
                 self.attached.remove(&key);
@@ -219,6 +223,9 @@ impl Directory {
         }
         match lifetime {
             Lifetime::Attached if lonely => {}
+            Lifetime::AfterDetach(_) if lonely && self.is_kept_by_members(id) => return Left::Stays,
+            // No session that persists is in this group any more.
+            Lifetime::AfterDetach(_) if lonely && self.is_group(id) => {}
             Lifetime::AfterDetach(after) if lonely && !delete => {
                 self.start_expiry(out.now, id, after);
                 return Left::Stays;

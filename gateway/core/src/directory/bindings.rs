@@ -2,7 +2,7 @@
 
 use evergate_model::{Binding, Event, Filter, QueueId, Retained, Token};
 
-use super::{Directory, Out, storage};
+use super::{Directory, Out, shared, storage};
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, SessionEvent};
 use crate::shard::{ShardCommand, ShardTarget};
@@ -69,18 +69,24 @@ impl Directory {
         }
         match info.bindings.iter_mut().find(|other| other.filter == binding.filter) {
             Some(other) => *other = binding,
-            None => info.bindings.push(binding),
+            None => {
+                let group = shared::noted_group(&info.name, &binding);
+                info.bindings.push(binding);
+                self.joins_for_good(group);
+            }
         }
     }
 
     pub(super) fn remove_binding(&mut self, id: QueueId, filter: &Filter, out: &mut Out<'_>) -> bool {
         let Some(info) = self.queues.get_mut(&id) else { return false };
         let Some(index) = info.bindings.iter().position(|binding| binding.filter == *filter) else { return false };
-        info.bindings.remove(index);
+        let binding = info.bindings.remove(index);
         out.routes.unbind(id, filter);
         if info.durable {
             self.records.push(storage::delete_binding(id, filter));
         }
+        let group = shared::noted_group(&info.name, &binding);
+        self.leaves_for_good(group, out);
         true
     }
 }

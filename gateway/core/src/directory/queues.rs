@@ -8,7 +8,7 @@ use evergate_model::{
     TEMPORARY_PREFIX, Time,
 };
 
-use super::{Directory, Out, QueueInfo, shard_of, storage};
+use super::{Directory, Out, QueueInfo, shard_of, shared, storage};
 use crate::effect::{Position, ShardId};
 use crate::routes::Routes;
 use crate::shard::ShardCommand;
@@ -73,6 +73,8 @@ impl Directory {
         for binding in &info.bindings {
             routes.bind(binding, info.target(id));
         }
+        let groups: Vec<_> = info.bindings.iter().map(|binding| shared::noted_group(&name, binding)).collect();
+        groups.into_iter().for_each(|group| self.joins_for_good(group));
         self.names.insert(name, id);
         self.queues.insert(id, info);
         match lifetime {
@@ -176,6 +178,10 @@ impl Directory {
         for binding in &info.bindings {
             out.routes.unbind(id, &binding.filter);
         }
+        for binding in &info.bindings {
+            let group = shared::noted_group(&info.name, binding);
+            self.leaves_for_good(group, out);
+        }
         for holder in &info.consumers {
             self.attached.remove(&holder.key);
         }
@@ -201,6 +207,9 @@ impl Directory {
             && at <= out.now
         {
             self.expiries.pop_first();
+            if self.is_kept_by_members(id) {
+                continue;
+            }
             if let Some(info) = self.forget(id, out) {
                 self.log(out);
                 self.send_behind(info.line(), ShardCommand::Delete { queue: id }, out);

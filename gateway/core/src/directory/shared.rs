@@ -3,14 +3,22 @@
 
 use std::time::Duration;
 
-use evergate_model::{Attach, AttachAccess, Binding, Lifetime, QueueId};
+use evergate_model::{Attach, AttachAccess, Binding, Lifetime, QueueId, SESSION_PREFIX, noted};
 
 use super::{Directory, Out, QueueInfo, storage};
 use crate::shard::ShardCommand;
 
 /// Whether it is the queue of a subscription that has a name: of one client, or of a group.
 pub(super) fn is_subscription(name: &str) -> bool {
-    name.starts_with("$subscription/") || name.starts_with("$share/")
+    name.starts_with("$subscription/") || name.starts_with(GROUP_PREFIX)
+}
+
+const GROUP_PREFIX: &str = "$share/";
+
+/// The group that a session of this name is in, by this one of its bindings.
+pub(super) fn noted_group(session: &str, binding: &Binding) -> Option<String> {
+    let is_note = session.starts_with(SESSION_PREFIX) && binding.filter.as_str().starts_with(GROUP_PREFIX);
+    is_note.then(|| noted(&binding.filter))
 }
 
 /// Whether the newcomer is one of several with equal rights.
@@ -67,6 +75,42 @@ impl Directory {
             }
         }
         bindings
+    }
+
+    /// A session is in a group now, whether its client is there or not.
+    pub(super) fn joins_for_good(&mut self, group: Option<String>) {
+        if let Some(group) = group {
+            *self.members.entry(group).or_default() += 1;
+        }
+    }
+
+    /// A session left a group, or ended. With the last one goes what waited for them, unless others are at work on it or
+    /// somebody wants it to stay whoever is there.
+    pub(super) fn leaves_for_good(&mut self, group: Option<String>, out: &mut Out<'_>) {
+        let Some(group) = group else { return };
+        let Some(count) = self.members.get_mut(&group) else { return };
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        self.members.remove(&group);
+        if let Some(id) = self.names.get(&*group).copied()
+            && let Some(info) = self.queues.get(&id)
+            && info.consumers.is_empty()
+            && matches!(info.lifetime, Lifetime::AfterDetach(_))
+        {
+            self.delete_now(id, out);
+        }
+    }
+
+    /// Whether it is the queue of a group that sessions share.
+    pub(super) fn is_group(&self, id: QueueId) -> bool {
+        self.queues.get(&id).is_some_and(|info| info.name.starts_with(GROUP_PREFIX))
+    }
+
+    /// Whether it is the queue of a group that some session is in, whose client may be away.
+    pub(super) fn is_kept_by_members(&self, id: QueueId) -> bool {
+        self.queues.get(&id).is_some_and(|info| self.members.contains_key(&*info.name))
     }
 
     /// Somebody is there again: the clock stops, and the lifetime is as the newcomer wants it. What is shared lives

@@ -25,6 +25,7 @@ impl Queue {
             attached,
             settled: wants.settled,
             copies,
+            browses: wants.browse,
             priority: wants.priority,
             class,
             served: self.next_turn,
@@ -102,12 +103,35 @@ impl Queue {
         if let Some(rare) = self.rare.made() {
             rare.unpinning.remove(&key);
         }
-        self.leave_groups(key, consumer.pinned);
+        self.leave_groups(key, consumer.pinned, &consumer.held);
         self.unsettled -= consumer.held.len() as u64;
         for (&seq, &lane) in consumer.held.iter() {
             self.give_back(Place { lane, seq }, failed, None, now, out);
         }
         Some(consumer.attached)
+    }
+
+    /// The queue is a stream now, or no longer. Its consumers begin anew as those of such a queue do; what they held
+    /// stands in it, and their word on that means nothing any more.
+    pub(super) fn rejoin_all(&mut self, now: Time, out: &mut Out<'_>) {
+        let takers = self.consumers.values().filter(|consumer| !consumer.browses);
+        let keys: Vec<ConsumerKey> = takers.map(|consumer| consumer.key).collect();
+        for key in keys {
+            let Some(mut consumer) = self.consumers.remove(&key) else { continue };
+            let selector = self.classes.get(&consumer.class).and_then(|class| class.selector.clone());
+            self.leave_class(&consumer);
+            let (held, pinned) = (std::mem::take(&mut consumer.held), std::mem::take(&mut consumer.pinned));
+            self.leave_groups(key, pinned, &held);
+            self.unsettled -= held.len() as u64;
+            for (&seq, &lane) in held.iter() {
+                self.give_back(Place { lane, seq }, false, None, now, out);
+            }
+            consumer.copies = self.is_stream();
+            consumer.class = self.class_for(&ConsumerWants { selector, ..ConsumerWants::default() }, consumer.copies);
+            (consumer.is_listed, consumer.buckets) = (false, 0);
+            self.consumers.insert(key, consumer);
+            self.refresh(key);
+        }
     }
 
     fn leave_class(&mut self, consumer: &Consumer) {

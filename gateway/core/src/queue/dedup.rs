@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evergate_journal::{Record, Table, codec};
-use evergate_model::{DedupWindow, Message, QueueId, Seq, Time};
+use evergate_model::{DedupWindow, Message, QueueId, Seq, Time, Value};
 
 use super::rows::{parse_key, stored_row};
 use super::{Out, Queue};
@@ -75,8 +75,9 @@ impl Queue {
     /// What the publisher calls the message.
     fn identity(&self, message: &Message, window: &DedupWindow) -> Option<Arc<str>> {
         let view = || self.config.formats.view(message);
+        // Services of several protocols answer, each as it writes the id.
         let correlation_id = || view().correlation_id.map(|id| id.to_text().into());
-        let message_id = || view().message_id.map(|id| id.to_text().into());
+        let message_id = || view().message_id.map(|id| identity_of(&id));
         let text: Arc<str> = None
             .or_else(|| window.by_correlation_id.then(correlation_id).flatten())
             .or_else(|| message.meta.dedup_id().cloned())
@@ -90,6 +91,12 @@ impl Queue {
         self.forget_identities(&window, now, out);
         let Some(identity) = self.identity(message, &window) else { return false };
         self.rare.get().dedup.as_ref().is_some_and(|dedup| dedup.seen.contains(&identity))
+    }
+
+    /// Whether a message with its identity came, as far as that can be told without a look at the time.
+    pub(super) fn may_be_duplicate(&self, message: &Message) -> bool {
+        let (Some(window), Some(dedup)) = (self.dedup_window(), &self.rare.get().dedup) else { return false };
+        self.identity(message, &window).is_some_and(|identity| dedup.seen.contains(&identity))
     }
 
     /// A message came: from now on a second one is a duplicate.
@@ -165,6 +172,18 @@ impl Queue {
         let rows = self.rare.get().dedup.iter().flat_map(|dedup| &dedup.rows);
         rows.map(|first| delete_row(self.id, *first))
     }
+}
+
+/// A message id of AMQP is another one than its text. [AMQP 1.0 part 3, 3.2.11 to 3.2.14]
+fn identity_of(id: &Value<'_>) -> Arc<str> {
+    let kind = match id {
+        Value::Ulong(_) => "ulong",
+        Value::Uuid(_) => "uuid",
+        Value::Binary(_) => "binary",
+        _ => return id.to_text().into(),
+    };
+    // A character that no publisher puts at the head of a text.
+    format!("\u{1}{kind} {}", id.to_text()).into()
 }
 
 /// In the order in which rows were written.

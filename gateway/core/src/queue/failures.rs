@@ -1,11 +1,11 @@
-//! How often messages were handed out in vain, where that is limited: a restart goes on counting, so that what kills
-//! its consumers does not begin anew with it.
+//! How often messages were handed out in vain, where that is limited, and until when they are not handed out again: a
+//! restart goes on counting and waiting, so that what kills its consumers does not begin anew with it.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use evergate_journal::{Record, Table};
-use evergate_model::{QueueId, Seq};
+use evergate_model::{QueueId, Seq, Time};
 
 use super::rows::{parse_key, row, stored_row};
 use super::{Out, Queue};
@@ -18,15 +18,28 @@ pub struct FailureRow {
     pub queue: QueueId,
     /// The message's place.
     pub seq: Seq,
-    count: u32,
+    failed: Failed,
+}
+
+/// What is remembered of a message whose delivery failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failed {
+    /// How often.
+    pub count: u32,
+    /// Nobody gets it before.
+    pub until: Option<Time>,
 }
 
 impl FailureRow {
     /// Reads a row. `None`: it is not of this release's form.
     pub fn decode(key: &str, value: &[u8]) -> Option<Self> {
         let (queue, seq) = parse_key(key)?;
-        let count = std::str::from_utf8(value).ok()?.parse().ok()?;
-        Some(Self { queue, seq, count })
+        let text = std::str::from_utf8(value).ok()?;
+        let (count, until) = match text.split_once(' ') {
+            Some((count, until)) => (count, Some(Time(until.parse().ok()?))),
+            None => (text, None),
+        };
+        Some(Self { queue, seq, failed: Failed { count: count.parse().ok()?, until } })
     }
 
     /// The record that deletes it.
@@ -39,20 +52,21 @@ impl Queue {
     /// Takes over a row that a restart found.
     pub fn recover_failures(&mut self, row: &FailureRow) {
         let (_, lane) = Lane::split(row.queue);
-        self.rare.make().failures.insert(Place { lane, seq: row.seq }, row.count);
+        self.rare.make().failures.insert(Place { lane, seq: row.seq }, row.failed);
     }
 
     /// A delivery of a stored message failed.
-    pub(super) fn note_failure(&mut self, place: Place, count: u32, out: &mut Out<'_>) {
-        if self.settings.redelivery.deliveries_max.is_some() {
-            self.rare.make().failures.insert(place, count);
-            let value = Bytes::from(count.to_string());
+    pub(super) fn note_failure(&mut self, place: Place, failed: Failed, out: &mut Out<'_>) {
+        if self.settings.redelivery.deliveries_max.is_some() || failed.until.is_some() {
+            self.rare.make().failures.insert(place, failed);
+            let Failed { count, until } = failed;
+            let value = Bytes::from(until.map_or(count.to_string(), |until| format!("{count} {}", until.0)));
             out.records.push(row(Table::Failure, self.id, place, Some(value)));
         }
     }
 
-    /// How often the message was handed out in vain before it was read back.
-    pub(super) fn failures_of(&self, place: Place) -> u32 {
+    /// What is remembered of a message that is read back.
+    pub(super) fn failures_of(&self, place: Place) -> Failed {
         self.rare.get().failures.get(&place).copied().unwrap_or_default()
     }
 
@@ -72,5 +86,5 @@ impl Queue {
     }
 }
 
-/// Counts by place.
-pub type Failures = BTreeMap<Place, u32>;
+/// By place.
+pub type Failures = BTreeMap<Place, Failed>;

@@ -13,8 +13,9 @@ use super::class::{ClassId, Mode};
 use super::{Out, Queue};
 use crate::bug::Bug;
 use crate::consumer::ConsumerKey;
-use crate::lane::Place;
-use evergate_model::Time;
+use crate::lane::{Lane, Place};
+use evergate_model::few::FewMap;
+use evergate_model::{Seq, Time};
 
 const BUCKETS: usize = 1024;
 
@@ -86,7 +87,10 @@ impl Queue {
         let groups = self.groups.get_or_insert_with(|| Box::new(Groups::new()));
         let bucket = groups.buckets[number];
         let owner = bucket.owner.and_then(|key| self.consumers.get_mut(&key));
-        let Some(owner) = owner else { return self.choose_owner(id, number) };
+        let Some(owner) = owner else {
+            // Its owner has left, perhaps, with some of it in a transaction.
+            return if bucket.busy > 0 { self.wait_for_bucket(id, place) } else { self.choose_owner(id, number) };
+        };
         if bucket.claimed_by.is_some() {
             return self.wait_for_bucket(id, place);
         }
@@ -213,7 +217,7 @@ impl Queue {
         let Some(bucket) = self.groups.as_mut().map(|groups| &mut groups.buckets[number]) else { return };
         if bucket.owner == Some(key) {
             bucket.busy = bucket.busy.saturating_sub(1);
-            if bucket.busy == 0 && bucket.claimed_by.is_some() {
+            if bucket.busy == 0 && (bucket.claimed_by.is_some() || !self.consumers.contains_key(&key)) {
                 self.free_bucket(number);
             }
         }
@@ -252,10 +256,20 @@ impl Queue {
         }
     }
 
-    /// A consumer leaves, or wants something else from now on: its buckets are free.
-    pub(super) fn leave_groups(&mut self, key: ConsumerKey, pinned: impl IntoIterator<Item = Place>) {
+    /// A consumer leaves, or wants something else from now on: its buckets are free, but for those of which a
+    /// transaction holds something. Until that is decided nobody gets what stands behind it.
+    pub(super) fn leave_groups(&mut self, key: ConsumerKey, pinned: BTreeSet<Place>, held: &FewMap<Seq, Lane>) {
+        if self.groups.is_none() {
+            return;
+        }
+        let held = held.iter().map(|(&seq, &lane)| Place { lane, seq });
+        let left: Vec<usize> = held.chain(pinned.iter().copied()).filter_map(|place| self.bucket_at(place)).collect();
         let Some(groups) = &mut self.groups else { return };
-        for bucket in groups.buckets.iter_mut().filter(|bucket| bucket.owner == Some(key)) {
+        for number in left {
+            let bucket = &mut groups.buckets[number];
+            bucket.busy = bucket.busy.saturating_sub(u32::from(bucket.owner == Some(key)));
+        }
+        for bucket in groups.buckets.iter_mut().filter(|bucket| bucket.owner == Some(key) && bucket.busy == 0) {
             *bucket = Bucket::default();
         }
         for place in pinned {

@@ -19,6 +19,9 @@ impl Queue {
     /// Whether it has had nothing for so long. The error says since when; `None`: it has something.
     pub fn idle_enough(&mut self, now: Time, idle_for: Duration, even_in_use: bool) -> Result<(), Option<Time>> {
         if self.line.count > 0 || (!self.consumers.is_empty() && !even_in_use) {
+            if self.consumers.is_empty() {
+                self.look_for_expired();
+            }
             return Err(None);
         }
         if idle_for.is_zero() {

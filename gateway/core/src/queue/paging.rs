@@ -151,8 +151,11 @@ impl Queue {
             let message = self.with_body(place, message);
             let was_scheduled = message.meta.deliver_at().is_some();
             let redelivered = seq < self.recovered_before;
-            let failed_count = self.failures_of(place);
-            let entry = Entry { stored: true, redelivered, failed_count, ..self.entry(now, message) };
+            let failed = self.failures_of(place);
+            let mut entry = Entry { stored: true, redelivered, failed_count: failed.count, ..self.entry(now, message) };
+            if let Some(until) = failed.until.filter(|until| *until > now && !self.is_stream()) {
+                entry.state = State::Waiting(until);
+            }
             let (is_waiting, is_expired) = (matches!(entry.state, State::Waiting(_)), entry.is_expired(now));
             self.watch(place, &entry);
             self.line.push(place, entry);

@@ -53,6 +53,8 @@ impl Queue {
             && self.rare.get().discardable.is_empty()
             && (self.has_no_room() || self.has_no_memory())
             && self.config.bug != Some(Bug::RefuseTooLate)
+            // It is confirmed and not stored: there is room for that.
+            && !self.may_be_duplicate(message)
     }
 
     /// Makes room for a message. False: it is the one that goes.
@@ -153,6 +155,9 @@ impl Queue {
 
     /// Whether publishers must wait now, if that has changed.
     pub fn fullness_changed(&mut self) -> Option<bool> {
+        if self.has_unknown && self.has_no_room() {
+            self.look_for_expired();
+        }
         let (settings, line) = (&self.settings, &self.line);
         // Open again only when a quarter is free: publishers should not be woken for each message.
         let is_above = |value: u64, max: u64| if self.full { value > max / 4 * 3 } else { value >= max };

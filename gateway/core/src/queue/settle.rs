@@ -4,6 +4,7 @@ use evergate_model::{Outcome, Seq, Time};
 
 use super::away::Return;
 use super::entry::State;
+use super::failures::Failed;
 use super::{Out, Queue};
 use crate::consumer::ConsumerKey;
 use crate::lane::Place;
@@ -99,30 +100,30 @@ impl Queue {
         if let Some(key) = refused_by {
             self.seclude(key);
         }
-        if failed && is_stored {
-            self.note_failure(place, failed_count, out);
-        }
         let redelivery = &self.settings.redelivery;
         // Who gives up on a dead letter leaves it to the next: there is nowhere to send it.
         let is_last =
             !self.is_for_letters && failed && redelivery.deliveries_max.is_some_and(|max| failed_count >= max);
         let pause = if failed { redelivery.pause(failed_count) } else { std::time::Duration::ZERO };
+        let until = (!pause.is_zero()).then(|| now.after(pause));
+        if failed && is_stored {
+            self.note_failure(place, Failed { count: failed_count, until }, out);
+        }
         if replaced {
             self.remove_at(place, out);
         } else if is_expired {
             self.expire(place, now, out);
         } else if is_last {
             self.is_unwanted(place, self.settings.on_failure, "deliveries", now, out);
-        } else if pause.is_zero() {
-            self.timers.extend(expires_at.map(|at| (at, place)));
-            self.offer(place, false);
-        } else {
-            let until = now.after(pause);
+        } else if let Some(until) = until {
             if let Some(entry) = self.line.get_mut(place) {
                 entry.state = State::Waiting(until);
             }
             self.timers.extend(expires_at.map(|at| (at, place)));
             self.timers.insert((until, place));
+        } else {
+            self.timers.extend(expires_at.map(|at| (at, place)));
+            self.offer(place, false);
         }
     }
 }

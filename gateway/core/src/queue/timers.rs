@@ -121,10 +121,26 @@ impl Queue {
     }
 
     /// A restart found it, and all that is known of it is told. If it holds too much, a first tick lets that go.
-    pub fn open(&mut self) {
+    pub fn open(&mut self, now: Time) {
         if self.evicts() && self.is_over() {
             self.timers.insert((Time(0), NOWHERE));
         }
+        self.renew_expiry(now);
+    }
+
+    /// What has expired takes room, and keeps the queue from being idle: of what a restart found, some may have, and it
+    /// is read back to see.
+    pub(super) fn look_for_expired(&mut self) {
+        if !std::mem::take(&mut self.has_unknown) || self.is_stream() || self.holds_body {
+            return;
+        }
+        let unknown = |(place, item): (Place, &Item)| match item {
+            Item::Paged(paged) if paged.taken.is_none() => Some(Place { seq: paged.range.first, ..place }),
+            Item::Paged(_) | Item::Entry(_) => None,
+        };
+        let unknown: Vec<Place> = self.line.iter().filter_map(unknown).collect();
+        self.rare.make().due.extend(unknown);
+        self.timers.insert((Time(0), NOWHERE));
     }
 
     /// Notes when an entry changes by itself.

@@ -43,7 +43,10 @@ impl Queue {
                     consumer.held.insert(place.seq, place.lane);
                     self.unsettled += 1;
                 }
-                None => self.give_back(place, false, None, now, out),
+                None => {
+                    self.group_is_settled(key, place);
+                    self.give_back(place, false, None, now, out);
+                }
             }
         }
     }

@@ -45,12 +45,15 @@ impl Shard {
     /// Says which of the queues that a restart found are full. Once all of it is taken over.
     pub(crate) fn open(&mut self, now: Time, effects: &mut Vec<ShardEffect>) {
         for (id, queue) in &mut self.queues {
-            queue.open();
-            if let Some((_, Some(at))) = queue.timeout_changed() {
-                self.timeouts.insert((at, *id));
-            }
+            queue.open(now);
             effects.extend(queue.fullness_changed().map(|full| ShardEffect::Full(*id, full)));
             effects.extend(queue.notice(now).map(ShardEffect::Notice));
+            if let Some((before, after)) = queue.timeout_changed() {
+                before.into_iter().for_each(|at| {
+                    self.timeouts.remove(&(at, *id));
+                });
+                self.timeouts.extend(after.map(|at| (at, *id)));
+            }
         }
     }
 }

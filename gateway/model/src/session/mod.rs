@@ -4,6 +4,7 @@
 mod action;
 mod attach;
 mod event;
+mod note;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::{ConsumerId, Time};
 pub use action::{Action, Credentials, Credit, Fingerprint, LargeEnd, Mark, Outcome, Publish, Settle, Will};
 pub use attach::{Attach, AttachAccess, Binding, Lifetime, QueueSpec, Retained, StreamStart};
 pub use event::{Access, AttachError, Attached, Event, PublishError, TransactionError};
+pub use note::{note, noted};
 
 /// One connection's protocol state machine: bytes and events in, bytes and actions out.
 /// It has no socket and no clock.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use evergate_model::{
     Action, Attach, AttachError, Attached, Binding, Close, ConsumerId, Filter, Lifetime, Output, QueueSpec, Retained,
-    Selector, Token,
+    Selector, Token, note, noted,
 };
 
 use super::consuming::Wishes;
 use super::outbound::{Consumer, SharedSource};
 use super::replies::Reply;
-use super::subscription::{Options, Target, note, noted};
+use super::subscription::{Options, Target};
 use super::{MqttSession, OWN};
 use crate::codec::{
     Packet, Properties, PropertyValue, Qos, ReasonCode, RetainHandling, Suback, Subscribe, SubscribeFilter,
@@ -259,9 +259,8 @@ impl MqttSession {
         if let Some(subscribing) = source.slot {
             self.replies.answer(subscribing, None, None);
         }
-        // The group's queue goes with its last member, once somebody left it for good.
-        let lifetime = matches!(source.target, Target::Shared(..)).then_some(Lifetime::Attached);
-        out.actions.push(Action::Detach { consumer: id, delete: false, lifetime });
+        // The group's queue goes when no session notes it any more.
+        out.actions.push(Action::Detach { consumer: id, delete: false, lifetime: None });
         match note(text) {
             Some(filter) if self.identity.is_persistent() => {
                 self.detaching.insert(id, None);

@@ -59,25 +59,6 @@ impl Target {
     }
 }
 
-/// What a persistent session notes a subscription of a queue or a group under, among the bindings of its own
-/// queue: the client's text, in which no character is a wildcard, as a pattern's may be.
-pub(super) fn note(text: &str) -> Option<Filter> {
-    if !text.contains(GLOB_PREFIX) && !text.contains(REGEX_PREFIX) {
-        return Filter::new(text).ok();
-    }
-    let escaped = text.replace('%', "%25").replace('+', "%2B").replace('#', "%23");
-    Filter::new(escaped).ok()
-}
-
-/// The client's text of a note.
-pub(super) fn noted(filter: &Filter) -> String {
-    let text = filter.as_str();
-    if !text.contains(GLOB_PREFIX) && !text.contains(REGEX_PREFIX) {
-        return text.to_owned();
-    }
-    text.replace("%23", "#").replace("%2B", "+").replace("%25", "%")
-}
-
 /// The options of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
