@@ -14,7 +14,7 @@ use crate::{ConsumerId, Time};
 
 pub use action::{Action, Credentials, Credit, Fingerprint, LargeEnd, Mark, Outcome, Publish, Settle, Will};
 pub use attach::{Attach, AttachAccess, Binding, Lifetime, QueueSpec, Retained, StreamStart};
-pub use event::{Access, AttachError, Attached, Event, PublishError, TransactionError};
+pub use event::{Access, AttachError, Attached, Event, PublishError, RollbackReason, TransactionError};
 
 /// One connection's protocol state machine: bytes and events in, bytes and actions out.
 /// It has no socket and no clock.

@@ -9,7 +9,7 @@ use super::AmqpSession;
 use super::channel::{Channel, Link};
 use super::context::{Context, LinkId, Place};
 use super::settlement::Run;
-use crate::error::{AmqpError, NOT_ALLOWED, RESOURCE_LIMIT_EXCEEDED, UNKNOWN_ID};
+use crate::error::{AmqpError, NOT_ALLOWED, UNKNOWN_ID, commit_refused};
 use crate::performative::{TransactionRef, put_declared, put_outcome, write_disposition};
 use crate::transaction::Control;
 
@@ -115,10 +115,7 @@ impl AmqpSession {
             // The controller went while the gateway was asked.
             Ok(id) => self.context.ask(Request::Rollback(id, None), None, out),
             // There is nothing yet that could be rolled back.
-            Err(TransactionError::RolledBack(text)) => {
-                self.answer(place, delivery, Err(&AmqpError::new(RESOURCE_LIMIT_EXCEEDED, text)), out);
-            }
-            Err(error) => self.answer(place, delivery, Err(&(&error).into()), out),
+            Err(error) => self.answer(place, delivery, Err(&commit_refused(&error)), out),
         }
     }
 
@@ -141,7 +138,7 @@ impl AmqpSession {
                 self.close(&error, Close::Gateway("a commit is in doubt".into()), out);
             }
             // What it holds is given back before the controller hears of it.
-            Err(error) => self.context.ask(Request::Rollback(id, Some((&error).into())), waits, out),
+            Err(error) => self.context.ask(Request::Rollback(id, Some(commit_refused(&error))), waits, out),
         }
     }
 

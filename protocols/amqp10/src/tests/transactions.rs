@@ -1,7 +1,7 @@
 //! Transactions (part 4): the coordinator, posting, discharge.
 
 use bytes::Bytes;
-use evergate_model::{Event, PublishError, TransactionError, TransactionId, Value};
+use evergate_model::{Event, PublishError, RollbackReason, TransactionError, TransactionId, Value};
 
 use super::client::{AttachFrame, Client, Node, begin, data, detach, part, performative, transfer};
 use super::consume::settles;
@@ -83,7 +83,10 @@ fn confirms_of_one_transaction_share_a_disposition_and_of_two_do_not() {
 fn a_post_that_fails_is_rejected_with_the_reason() {
     let table = [
         (PublishError::Transaction(TransactionError::Unknown), "amqp:transaction:unknown-id"),
-        (PublishError::Transaction(TransactionError::RolledBack("too large".into())), "amqp:transaction:rollback"),
+        (
+            PublishError::Transaction(TransactionError::RolledBack(RollbackReason::Limit, "too large".into())),
+            "amqp:transaction:rollback",
+        ),
         (PublishError::Full { destination: "orders".into() }, "amqp:resource-limit-exceeded"),
         (PublishError::NotFound, "amqp:not-found"),
     ];
@@ -148,7 +151,7 @@ fn a_declare_that_fails_is_rejected() {
     let mut client = controlling(AmqpConfig::default());
     client.send(0, &transfer(COORDINATOR, 0, false, &control(code::DECLARE, &[])));
     let (token, ..) = token(&mut client);
-    let error = TransactionError::RolledBack("too many".into());
+    let error = TransactionError::RolledBack(RollbackReason::Limit, "too many".into());
     client.event(Event::Begun { token, result: Err(error) });
     assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:resource-limit-exceeded"));
     let global = control(code::DECLARE, &[Value::Binary(b"xid"[..].into())]);
@@ -190,11 +193,11 @@ fn a_controller_that_does_not_know_rejected_is_told_by_the_end_of_the_link() {
     client.send(0, &coordinator("tx", COORDINATOR, &[], &["amqp:accepted:list", "amqp:declared:list"]));
     client.replies();
     declare(&mut client, 0, ID);
-    commit(&mut client, 1, Err(TransactionError::RolledBack("too old".into())));
+    commit(&mut client, 1, Err(TransactionError::RolledBack(RollbackReason::TooOld, "too old".into())));
     let (token, ..) = token(&mut client);
     client.event(Event::Done(token));
     let reply = client.reply();
-    assert_eq!((reply.code, reply.condition(2)), (code::DETACH, "amqp:transaction:rollback".into()));
+    assert_eq!((reply.code, reply.condition(2)), (code::DETACH, "amqp:transaction:timeout".into()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_model::{
     Access, Action, Address, AddressKind, Attach, AttachError, Attached, Binding, ConsumerId, Credit, Delivery,
-    Encoding, Event, Fingerprint, Mark, Message, Meta, Outcome, Publish, PublishError, QueueSpec, Retained, Seq,
+    Encoding, Event, Fingerprint, Mark, Message, Meta, Outcome, Publish, PublishError, QueueSpec, Retained, RollbackReason, Seq,
     Settle, Time, Token, TransactionError, TransactionId,
 };
 
@@ -184,7 +184,7 @@ impl<'a> Gateway<'a> {
         let transaction = TransactionId(1 + self.transactions_begun);
         self.transactions_begun += 1;
         let result = if self.choices.next() % 32 == 31 {
-            Err(TransactionError::RolledBack("too many".into()))
+            Err(TransactionError::RolledBack(RollbackReason::Limit, "too many".into()))
         } else {
             self.transactions.insert(transaction, Transaction::default());
             Ok(transaction)
@@ -196,7 +196,7 @@ impl<'a> Gateway<'a> {
         self.name(token);
         let result = match self.transactions.remove(&transaction) {
             None => Err(TransactionError::Unknown),
-            Some(_) if self.choices.next() % 16 == 15 => Err(TransactionError::RolledBack("too old".into())),
+            Some(_) if self.choices.next() % 16 == 15 => Err(TransactionError::RolledBack(RollbackReason::TooOld, "too old".into())),
             Some(held) => {
                 for message in &held.published {
                     self.route(message);
