@@ -15,6 +15,7 @@ BUILT = ROOT / "tests/.cache/jms"
 CLASSES = ("Queues", "Subscriptions", "Transactions")
 SMALL = {
     "EVERGATE__LIMITS__TRANSACTION_MESSAGES_MAX": "4",
+    "EVERGATE__AMQP__UNSETTLED_PER_LINK_MAX": "10",
     "EVERGATE__LIMITS__TRANSACTION_AGE_SECONDS_MAX": "2",
 }
 POLICIES = """

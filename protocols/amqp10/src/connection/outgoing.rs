@@ -138,13 +138,12 @@ impl Outgoing {
     }
 
     fn bound(&self, context: &Context) -> u64 {
+        // Nothing waits for a word on these.
+        if self.settled || self.browse {
+            return u64::MAX;
+        }
         let room = context.config.unsettled_per_link_max.saturating_sub(self.unsettled);
         self.sent + u64::from(room)
-    }
-
-    /// The client's limit as the gateway counts.
-    fn owed(&self) -> u64 {
-        self.limit.saturating_add_signed(self.ahead)
     }
 
     /// Deliveries that the client no longer has credit for go back, if they still can.
@@ -205,7 +204,8 @@ impl Channel {
         self.pump(now, place.handle, context, out);
     }
 
-    /// Everything that there was has been delivered to a consumer.
+    /// Everything that there was has been delivered to a consumer, or all that may be unsettled: who drains wants an
+    /// answer (2.6.7), and gives credit for more when it has settled some.
     pub(super) fn drained(&mut self, now: Time, place: Place, delivered: u64, context: &mut Context, out: &mut Output) {
         let Some(link) = self.outgoing(place) else { return };
         link.drains = link.drains.saturating_sub(1);
@@ -213,15 +213,10 @@ impl Channel {
             return;
         }
         // The gateway took the unused credit away.
-        let asked = link.issued;
-        link.issued = asked.min(delivered);
+        link.issued = link.issued.min(delivered);
         if !link.drain_asked {
             // The client changed its mind meanwhile: it is owed what it gave since.
             return link.issue_credit(context, out);
-        }
-        // At the limit that bounds unsettled deliveries there may be more: it is not dry.
-        if delivered >= asked && asked < link.owed() {
-            return;
         }
         link.drained = true;
         self.pump(now, place.handle, context, out);

@@ -27,10 +27,12 @@ public final class Checks {
 
     private static final List<Class<?>> ALL = new ArrayList<>();
 
+    private static String address;
     private static ConnectionFactory factory;
 
     public static void main(String[] arguments) throws Exception {
-        factory = new JmsConnectionFactory(arguments[0]);
+        address = arguments[0];
+        factory = new JmsConnectionFactory(address);
         for (int at = 1; at < arguments.length; at++) {
             ALL.add(Class.forName(arguments[at]));
         }
@@ -76,6 +78,17 @@ public final class Checks {
             for (int number = 0; number < messages; number++) {
                 session.createProducer(queue).send(session.createTextMessage("m" + number));
             }
+        }
+    }
+
+    /** The same with options of its own. */
+    static Connection connect(String clientId, String options) throws JMSException {
+        ConnectionFactory before = factory;
+        factory = new JmsConnectionFactory(address + "&" + options);
+        try {
+            return connect(clientId);
+        } finally {
+            factory = before;
         }
     }
 

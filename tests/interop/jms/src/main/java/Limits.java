@@ -1,5 +1,7 @@
 import jakarta.jms.Connection;
 import jakarta.jms.JMSException;
+import jakarta.jms.Message;
+import jakarta.jms.MessageConsumer;
 import jakarta.jms.Queue;
 import jakarta.jms.Session;
 import jakarta.jms.TransactionRolledBackException;
@@ -7,6 +9,9 @@ import java.util.List;
 
 /** What a gateway with small limits does. They are in test_amqp_jms.py. */
 final class Limits {
+    /** `unsettled_per_link_max`. */
+    private static final int HELD = 10;
+
     public static void aCommitOfTooManyMessagesIsRolledBackForCertain() throws JMSException {
         refused(Checks.queue("tx-too-many"), 5, 0);
     }
@@ -25,6 +30,35 @@ final class Limits {
 
     public static void aCommitThatIsTooLateIsRolledBackForCertain() throws JMSException {
         refused(Checks.queue("tx-too-late"), 1, 2_500);
+    }
+
+    /** A consumer without a prefetch drains its link when it waits for a message in vain. */
+    public static void aConsumerThatHoldsAsManyAsItMayFindsNoMore() throws JMSException {
+        Queue queue = Checks.queue("held");
+        try (Connection connection = Checks.connect(null, "jms.prefetchPolicy.all=0")) {
+            Checks.fill(connection, queue, HELD + 5);
+            Session session = connection.createSession(Session.CLIENT_ACKNOWLEDGE);
+            MessageConsumer consumer = session.createConsumer(queue);
+            Message last = null;
+            for (int number = 0; number < HELD; number++) {
+                last = consumer.receive(Checks.SOON);
+            }
+            Checks.nothing(consumer);
+            Checks.same(true, consumer.receiveNoWait() == null);
+            last.acknowledge();
+            Checks.same("m" + HELD, Checks.text(consumer));
+        }
+    }
+
+    public static void aBrowserSeesMoreThanAConsumerMayHold() throws JMSException {
+        Queue queue = Checks.queue("browsed");
+        for (String options : List.of("jms.prefetchPolicy.all=1000", "jms.prefetchPolicy.all=5")) {
+            try (Connection connection = Checks.connect(null, options); Session session = connection.createSession()) {
+                Checks.fill(connection, queue, 3 * HELD + 5);
+                Checks.same(3 * HELD + 5, Checks.texts(session.createBrowser(queue).getEnumeration()).size());
+                Checks.same(3 * HELD + 5, Checks.drain(session, queue).size());
+            }
+        }
     }
 
     /** A transaction that cannot commit; the session has another one afterwards. */
