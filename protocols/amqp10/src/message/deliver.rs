@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use evergate_model::{Delivery, Encoding, Formats, Meta, Time, Value, Wire};
 
+use super::annotations::{RETAINED, STREAM_OFFSET};
 use super::convert::convert;
 use super::sections::{HEADER, MESSAGE_ANNOTATIONS, Sections, map};
 use super::wishes::{DEDUP_ID, DELIVERY_TIME, DISCARDABLE};
@@ -12,12 +13,6 @@ use crate::codec::{ListWriter, MapWriter, put_descriptor};
 
 /// Priority of a message whose header does not say (3.2.1).
 const PRIORITY_DEFAULT: u8 = 4;
-
-/// The place of a message in its stream, under RabbitMQ's name.
-const STREAM_OFFSET: &str = "x-stream-offset";
-
-/// A message that was there before the subscription.
-const RETAINED: &str = "x-opt-retained";
 
 /// Bytes of a message that are to be sent.
 #[derive(Debug, Default)]
