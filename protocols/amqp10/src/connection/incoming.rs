@@ -105,10 +105,26 @@ impl Incoming {
 
     /// The link goes: what has arrived in part is forgotten.
     pub fn release(&mut self, context: &mut Context, out: &mut Output) {
-        if let Some(partial) = self.partial.take() {
-            context.assembly_bytes -= partial.bytes.len() as u64;
+        if let Some(partial) = self.take_partial(context) {
             partial.abandon(out);
         }
+    }
+
+    /// What has arrived of a delivery, to be gone on with.
+    fn take_partial(&mut self, context: &mut Context) -> Option<Partial> {
+        let partial = self.partial.take()?;
+        context.assembly_bytes -= partial.bytes.len() as u64;
+        context.transactions.in_part.remove(&self.id);
+        Some(partial)
+    }
+
+    /// More of it is to come.
+    fn keep_partial(&mut self, partial: Partial, context: &mut Context) {
+        context.assembly_bytes += partial.bytes.len() as u64;
+        if let Some(Some(transaction)) = partial.transaction {
+            context.transactions.in_part.insert(self.id, transaction);
+        }
+        self.partial = Some(partial);
     }
 
     /// A message that is too large for memory is on its way.
@@ -169,9 +185,8 @@ impl Incoming {
         context: &mut Context,
         out: &mut Output,
     ) -> Result<Assembled, AmqpError> {
-        let mut partial = match self.partial.take() {
+        let mut partial = match self.take_partial(context) {
             Some(partial) => {
-                context.assembly_bytes -= partial.bytes.len() as u64;
                 if transfer.delivery_id.is_some_and(|id| id != partial.delivery_id) {
                     partial.abandon(out);
                     return Err(AmqpError::new(INVALID_FIELD, "a delivery begins before the last one ended"));
@@ -206,8 +221,7 @@ impl Incoming {
             if context.assembly_bytes + bytes > context.config.assembly_bytes_max {
                 return Err(AmqpError::new(RESOURCE_LIMIT_EXCEEDED, "too many messages arrive in part at once"));
             }
-            context.assembly_bytes += bytes;
-            self.partial = Some(partial);
+            self.keep_partial(partial, context);
             return Ok(Assembled::Part);
         }
         let Partial { delivery_id, settled, transaction, bytes: mut before, .. } = partial;
@@ -233,7 +247,7 @@ impl Incoming {
         out: &mut Output,
     ) -> Assembled {
         if more {
-            self.partial = Some(partial);
+            self.keep_partial(partial, context);
             return Assembled::Part;
         }
         if !partial.settled {
@@ -266,7 +280,8 @@ impl Incoming {
         };
         if more {
             let bytes = BytesMut::new();
-            self.partial = Some(Partial { delivery_id, settled, transaction, bytes, large: Some(large), resumed });
+            let partial = Partial { delivery_id, settled, transaction, bytes, large: Some(large), resumed };
+            self.keep_partial(partial, context);
             return Ok(Assembled::Part);
         }
         let bytes = Bytes::new();
