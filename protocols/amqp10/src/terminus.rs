@@ -192,10 +192,9 @@ impl Terminus {
         CAPABILITIES.into_iter().filter(|known| self.is(known)).collect()
     }
 
-    /// Settled without an outcome: back to its place, counted, so that nothing is lost and nothing loops
-    /// for ever.
+    /// Settled without an outcome: back to its place, as it is when the link ends.
     pub fn default_outcome(&self) -> Outcome {
-        self.default_outcome.clone().unwrap_or(Outcome::Modify { failed: true, undeliverable_here: false })
+        self.default_outcome.clone().unwrap_or(Outcome::Release)
     }
 
     /// Checks what is asked of a dynamic node.
