@@ -104,6 +104,8 @@ impl Directory {
         let found = Attached {
             queue: info.name.clone(),
             existed: existing.is_some(),
+            durable: info.durable,
+            lifetime: info.lifetime,
             bindings: info.bindings.clone(),
             marks: Vec::new(),        // the shard adds them
             fingerprints: Vec::new(), // the driver adds them

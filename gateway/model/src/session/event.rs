@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::action::Fingerprint;
-use super::attach::Binding;
+use super::attach::{Binding, Lifetime};
 use crate::{ConsumerId, Delivery, Token, TransactionId};
 
 /// What an authenticated peer may do.
@@ -188,6 +188,10 @@ pub struct Attached {
     pub queue: Arc<str>,
     /// The queue was there before.
     pub existed: bool,
+    /// It survives a restart.
+    pub durable: bool,
+    /// How long it lives.
+    pub lifetime: Lifetime,
     /// Its bindings.
     pub bindings: Vec<Binding>,
     /// The numbers set on it.

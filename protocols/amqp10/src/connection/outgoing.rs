@@ -14,6 +14,7 @@ use super::stream::Stream;
 use crate::filters::Filters;
 use crate::message::Payload;
 use crate::performative::{Attach, Flow};
+use crate::subscription::describe_lifetime;
 use crate::terminus::{Terminus, address_of};
 
 #[allow(clippy::struct_excessive_bools)] // independent facts, each with its own comment
@@ -27,6 +28,8 @@ pub(super) struct Outgoing {
     pub source: Terminus,
     /// The source was null: only a subscription that exists will do.
     pub resume: bool,
+    /// Our `attach` says how long the queue lives.
+    pub tells_lifetime: bool,
     /// The queue is a subscription of this link alone: closing the link deletes it.
     pub subscription: bool,
     /// The client asked for settled deliveries.
@@ -69,6 +72,7 @@ impl Outgoing {
             detach: None,
             source: Terminus::default(),
             resume: false,
+            tells_lifetime: false,
             subscription: false,
             settled: attach.snd_settle_mode == 1,
             browse: false,
@@ -89,15 +93,16 @@ impl Outgoing {
         }
     }
 
-    /// Puts the name of what was found into the source.
-    pub fn name_source(&mut self, attached: &Attached) {
+    /// Puts what was found into the source.
+    pub fn describe_source(&mut self, attached: &Attached) {
+        if self.tells_lifetime {
+            describe_lifetime(&mut self.source, attached);
+        }
         if self.resume {
             if let Some(binding) = attached.bindings.first() {
                 self.source.address = Some(address_of(&binding.filter));
                 self.source.filters = Filters::of(binding);
             }
-            self.source.durable = 2;
-            self.source.expiry_policy = Some("never".into());
         } else if self.source.dynamic && self.source.address.is_none() {
             let queue = Address { kind: AddressKind::Queue, name: attached.queue.clone() };
             self.source.address = Some(queue.to_string());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_model::{
-    Action, Address, Attach, Attached, ConsumerId, Credit, Delivery, Encoding, Event, Message, Meta, Outcome, Seq,
-    Settle, Value,
+    Action, Address, Attach, Attached, ConsumerId, Credit, Delivery, Encoding, Event, Message, Meta, Outcome,
+    QueueSpec, Seq, Settle, Value,
 };
 
 use super::client::{
@@ -25,8 +25,13 @@ pub fn attach(client: &mut Client, frame: &AttachFrame) -> Attach {
 }
 
 pub fn granted(client: &mut Client, attach: &Attach) {
-    let attached = Attached { queue: attach.queue.name.clone(), existed: true, ..Attached::default() };
-    client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
+    client.event(Event::Attached { consumer: attach.consumer, result: Ok(found(attach)) });
+}
+
+/// What is there, just as it was asked for.
+pub fn found(attach: &Attach) -> Attached {
+    let QueueSpec { name, durable, lifetime } = attach.queue.clone();
+    Attached { queue: name, existed: true, durable, lifetime, ..Attached::default() }
 }
 
 pub fn receiver(config: AmqpConfig, frame: &AttachFrame) -> (Client, ConsumerId) {

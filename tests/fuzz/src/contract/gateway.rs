@@ -8,7 +8,7 @@ use bytes::Bytes;
 use evergate_model::{
     Access, Action, Address, AddressKind, Attach, AttachError, Attached, Binding, ConsumerId, Credit, Delivery,
     Encoding, Event, Fingerprint, Mark, Message, Meta, Outcome, Publish, PublishError, QueueSpec, Retained, RollbackReason, Seq,
-    Settle, Time, Token, TransactionError, TransactionId,
+    Settle, Standing, Time, Token, TransactionError, TransactionId,
 };
 
 use super::input::Choices;
@@ -274,6 +274,9 @@ impl<'a> Gateway<'a> {
             return self.events.push_back(Event::Attached { consumer, result: Err(error) });
         }
         let unique = &*attach.queue.name == QueueSpec::UNIQUE;
+        if attach.standing == Standing::Needed && !self.queues.contains_key(&attach.queue.name) {
+            return self.events.push_back(Event::Attached { consumer, result: Err(AttachError::NotFound) });
+        }
         let name: Arc<str> = if unique { format!("$unique/{}", consumer.0).into() } else { attach.queue.name };
         if attach.fresh {
             self.queues.remove(&name);
@@ -289,7 +292,7 @@ impl<'a> Gateway<'a> {
         queue.bindings.extend(attach.bindings);
         let (bindings, marks) = (queue.bindings.clone(), queue.marks.iter().copied().collect());
         let fingerprints = queue.fingerprints.clone();
-        let attached = Attached { queue: name.clone(), existed, bindings, marks, fingerprints };
+        let attached = Attached { queue: name.clone(), existed, bindings, marks, fingerprints, ..Attached::default() };
         self.events.push_back(Event::Attached { consumer, result: Ok(attached) });
         let (settled, browse) = (attach.settled, attach.browse);
         let known = Consumer { queue: name, settled, browse, limit: 0, delivered: 0, held: BTreeMap::new() };
