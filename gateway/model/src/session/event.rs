@@ -192,6 +192,8 @@ pub struct Attached {
     pub durable: bool,
     /// How long it lives.
     pub lifetime: Lifetime,
+    /// It is a stream: `Attach::start` counts.
+    pub stream: bool,
     /// Its bindings.
     pub bindings: Vec<Binding>,
     /// The numbers set on it.

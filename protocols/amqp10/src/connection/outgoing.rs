@@ -95,6 +95,10 @@ impl Outgoing {
 
     /// Puts what was found into the source.
     pub fn describe_source(&mut self, attached: &Attached) {
+        if !attached.stream {
+            self.source.filters.drop_start();
+        }
+        self.tells_place = self.source.filters.start.is_some();
         if self.tells_lifetime {
             describe_lifetime(&mut self.source, attached);
         }

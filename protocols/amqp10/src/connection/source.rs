@@ -36,7 +36,6 @@ pub(super) fn consume(link: &mut Outgoing, attach: &Attach<'_>, context: &Contex
     }
     request.settled = link.settled && !link.browse;
     request.browse = link.browse;
-    link.tells_place = link.source.filters.start.is_some();
     Ok(request)
 }
 

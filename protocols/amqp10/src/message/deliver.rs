@@ -92,7 +92,7 @@ fn put_annotations(buf: &mut BytesMut, delivery: &Delivery, tells_place: bool, h
     }
     for annotation in &message.annotations {
         let name = format!("x-opt-{}", annotation.name);
-        list.pair(&Value::Symbol(name.into()), &Value::text(&*annotation.value));
+        list.pair(&Value::Symbol(name.into()), &typed(&annotation.name, &annotation.value));
     }
     if message.encoding != Encoding::Amqp10 {
         put_wishes(&mut list, &message.meta);
@@ -105,6 +105,16 @@ fn put_annotations(buf: &mut BytesMut, delivery: &Delivery, tells_place: bool, h
     }
     list.close();
     let _ = head.split_to(taken);
+}
+
+/// What is a number or a time goes as one.
+fn typed<'a>(name: &str, text: &'a str) -> Value<'a> {
+    let number = match name {
+        "dead-letter-count" => text.parse().ok().map(Value::Long),
+        "dead-letter-first-time" | "dead-letter-last-time" => text.parse().ok().map(Value::Timestamp),
+        _ => None,
+    };
+    number.unwrap_or_else(|| Value::text(text))
 }
 
 /// Whether [`put_wishes`] has something to write.

@@ -261,6 +261,19 @@ fn annotations_that_only_the_gateway_writes_are_taken_off_what_is_forwarded() {
 }
 
 #[test]
+fn numbers_and_times_of_a_dead_letter_go_as_such() {
+    let mut sent = message(&section(0x75, &[0xa0, 0]));
+    for (name, value) in [("dead-letter-count", "3"), ("dead-letter-last-time", "9000"), ("dead-letter-queue", "7")] {
+        sent.annotations.push(Annotation { name: name.into(), value: value.into() });
+    }
+    let bytes = delivered(sent, 0, 0, false);
+    let section = Sections::new(&bytes).map(Result::unwrap).find(|section| section.code == MESSAGE_ANNOTATIONS);
+    let values = super::sections::map(section.unwrap().value).unwrap().map(Result::unwrap).skip(1).step_by(2);
+    let expected = [Value::Long(3), Value::Timestamp(9000), Value::text("7")];
+    assert_eq!(values.collect::<Vec<_>>(), expected.map(crate::codec::Item::Simple));
+}
+
+#[test]
 fn another_protocols_message_is_converted_once_and_its_body_shared() {
     let body = Bytes::from(vec![b'z'; 5000]);
     let mut sent = Message::new(Meta::new(Address::topic("a/b")), Encoding::Stomp, Bytes::new(), body.clone());

@@ -31,7 +31,8 @@ pub fn granted(client: &mut Client, attach: &Attach) {
 /// What is there, just as it was asked for.
 pub fn found(attach: &Attach) -> Attached {
     let QueueSpec { name, durable, lifetime } = attach.queue.clone();
-    Attached { queue: name, existed: true, durable, lifetime, ..Attached::default() }
+    let stream = &*name == "events";
+    Attached { queue: name, existed: true, durable, lifetime, stream, ..Attached::default() }
 }
 
 pub fn receiver(config: AmqpConfig, frame: &AttachFrame) -> (Client, ConsumerId) {

@@ -246,6 +246,18 @@ fn a_consumer_that_chose_its_beginning_is_told_each_place() {
 }
 
 #[test]
+fn where_there_is_no_stream_its_filter_is_not_in_force() {
+    let mut client = Client::running(AmqpConfig::default());
+    let filters = vec![(symbol("evergate:stream-offset"), Value::text("last"))];
+    let attach = attach(&mut client, &AttachFrame::receiver(0, Node { filters, ..Node::at("orders") }));
+    assert_eq!(answer(&mut client, &attach).described(5).unwrap().1[7], "");
+    client.send(0, &flow(0, 0, 1, false));
+    client.event(delivery(attach.consumer, 41, b"x"));
+    let payload = client.reply().payload;
+    assert!(!payload.windows(15).any(|bytes| bytes == b"x-stream-offset"), "{payload:02x?}");
+}
+
+#[test]
 fn a_shared_subscription_that_ends_with_its_consumers_has_mqtts_name() {
     let shared = |capabilities, name, filters| {
         let node = Node { capabilities, filters, ..Node::at("/topic/a/+") };
