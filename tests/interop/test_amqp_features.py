@@ -194,6 +194,25 @@ def test_a_durable_subscription_is_the_containers_and_the_names(gateway, client,
     anew.close()
 
 
+def test_a_subscription_that_is_attached_again_to_end_with_its_link_does(gateway, client, topic_address):
+    def subscriber(options=None):
+        opened = Proton(gateway, container_id=f"container-{topic_address.name}")
+        opened.subscribe(topic_address, name="sub", options=options)
+        return opened
+
+    subscriber(Durable()).connection.close()
+    send(client, topic_address, Message(body="meanwhile", durable=True))
+    again = subscriber()
+    assert again.receiver.link.remote_source.expiry_policy == Terminus.EXPIRE_WITH_LINK
+    assert bodies(again, 1) == ["meanwhile"]
+    again.connection.close()
+    send(client, topic_address, Message(body="nobody's", durable=True))
+    anew = subscriber(Durable())
+    assert bodies(anew, 0) == []
+    anew.unsubscribe()
+    anew.close()
+
+
 def test_a_subscription_lives_for_its_timeout(gateway, client, topic_address):
     def subscriber(timeout):
         opened = Proton(gateway, container_id=f"container-{topic_address.name}")

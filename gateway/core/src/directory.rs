@@ -10,6 +10,7 @@ mod policies;
 mod publish;
 mod queues;
 mod shared;
+mod standing;
 mod storage;
 mod transactions;
 
@@ -184,9 +185,13 @@ impl Directory {
     ) {
         let mut out = Out { now, routes, log, effects };
         match command {
-            DirectoryCommand::Attach { session, attach, window_bytes } => {
-                self.attach(session, &attach, window_bytes, &mut out);
-            }
+            DirectoryCommand::Attach { session, attach, window_bytes } => match self.find_standing(&attach) {
+                Ok(attach) => self.attach(session, &attach, window_bytes, &mut out),
+                Err(error) => {
+                    let consumer = attach.consumer;
+                    out.tell(session, SessionEvent::Attached { consumer, result: Err(error) });
+                }
+            },
             DirectoryCommand::Detach { session, consumer, delete, lifetime } => {
                 let key = ConsumerKey { session, consumer };
                 self.detach(key, delete, lifetime, &mut out);

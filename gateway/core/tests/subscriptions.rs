@@ -13,7 +13,7 @@ use evergate_core::{
 use evergate_journal::Record;
 use evergate_model::{
     Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, PublishError, QueueSpec,
-    Retained, Selector, Token,
+    Retained, Selector, Standing, Token,
 };
 
 const LIMITS: fn() -> DirectoryLimits =
@@ -364,4 +364,63 @@ fn who_only_looks_is_in_nobodys_way() {
     names.attach(4, alone());
     names.commit();
     assert_eq!(names.happened(), ["create q", "refused 4: InUse", "attach 1", "attach 2", "attach 3"]);
+}
+
+/// Whether the queue is there, how long it lives now and whether it survives a restart.
+fn found(names: &mut Names) -> Vec<(bool, bool, Lifetime)> {
+    let told = |effect| match effect {
+        DirectoryEffect::Shard(_, ShardCommand::Attach { found, .. }) => {
+            Some((found.existed, found.durable, found.lifetime))
+        }
+        _ => None,
+    };
+    names.effects.drain(..).filter_map(told).collect()
+}
+
+#[test]
+fn a_subscription_that_is_attached_again_for_the_time_of_its_link_ends_with_it() {
+    let mut names = Names::new(LIMITS());
+    let name = "$subscription/me/s";
+    names.attach(1, subscribe(name, AttachAccess::TakeOver, vec![binding("a", None)]));
+    names.commit();
+    assert_eq!(found(&mut names), [(false, true, Lifetime::Permanent)]);
+    let short = || Attach {
+        standing: Standing::Instead(name.into()),
+        bindings: vec![binding("a", None)],
+        ..Attach::new(ConsumerId(1), QueueSpec::temporary())
+    };
+    names.attach(2, short());
+    names.commit();
+    assert_eq!(found(&mut names), [(true, true, Lifetime::Attached)], "it stays in the journal until then");
+    names.apply(DirectoryCommand::Gone { session: SessionId(2), failed: false });
+    names.commit();
+    assert!(names.happened().contains(&"delete".to_owned()));
+    names.attach(3, short());
+    let happened = names.happened();
+    assert!(happened[0].starts_with("create $temporary/"), "there is none to go on with: {happened:?}");
+}
+
+#[test]
+fn a_shared_subscription_is_not_taken_from_those_who_share_it() {
+    let mut names = Names::new(LIMITS());
+    names.attach(1, subscribe("$subscription/me/s", AttachAccess::Shared, vec![binding("a", None)]));
+    names.commit();
+    names.happened();
+    let standing = Standing::Instead("$subscription/me/s".into());
+    names.attach(2, Attach { standing, ..Attach::new(ConsumerId(1), QueueSpec::temporary()) });
+    assert!(names.happened()[0].starts_with("create $temporary/"));
+}
+
+#[test]
+fn who_looks_for_a_subscription_finds_it_as_it_is_or_makes_none() {
+    let mut names = Names::new(LIMITS());
+    let name = "$subscription/me/s";
+    let look = || Attach { standing: Standing::Needed, ..subscribe(name, AttachAccess::TakeOver, Vec::new()) };
+    names.attach(1, look());
+    assert_eq!(names.happened(), ["refused 1: NotFound"]);
+    let lifetime = Lifetime::AfterDetach(std::time::Duration::from_secs(2));
+    names.attach_to(1, QueueSpec { name: name.into(), durable: false, lifetime });
+    names.effects.clear();
+    names.attach(2, look());
+    assert_eq!(found(&mut names), [(true, false, lifetime)]);
 }

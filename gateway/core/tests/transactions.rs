@@ -12,8 +12,8 @@ use evergate_core::{
     TransactionLimits, Waiting,
 };
 use evergate_model::{
-    Address, Encoding, Event, Message, MessageId, Meta, OnFull, Outcome, PublishError, QueueSettings, Time, Token,
-    TransactionError, TransactionId,
+    Address, Encoding, Event, Message, MessageId, Meta, OnFull, Outcome, PublishError, QueueSettings, RollbackReason,
+    Time, Token, TransactionError, TransactionId,
 };
 
 const T: TransactionId = TransactionId(500);
@@ -204,7 +204,7 @@ fn one_message_that_cannot_be_published_rolls_all_back() {
     let happened = names.happened();
     assert!(!happened.iter().any(|what| what.contains("Transaction {")), "{happened:?}");
     assert!(happened.iter().any(|what| what.starts_with("Rollback")), "{happened:?}");
-    assert!(happened.iter().any(|what| what.contains("RolledBack(\"/queue/c: ")), "{happened:?}");
+    assert!(happened.iter().any(|what| what.contains("RolledBack(Limit, \"/queue/c: ")), "{happened:?}");
     assert_eq!(ask(&mut names), None);
     names.commit();
     assert_eq!(outcome(&mut names), Some(Err(TransactionError::Unknown)));
@@ -314,7 +314,10 @@ fn a_settle_of_what_is_no_longer_held_leaves_only_the_rollback() {
     line.publisher.handle(pledged, &mut line.out);
     line.pump();
     assert!(line.sent().contains(&"rollback".to_owned()));
-    assert!(matches!(line.out.answers[..], [Event::Committed { result: Err(TransactionError::RolledBack(_)), .. }]));
+    assert!(matches!(
+        line.out.answers[..],
+        [Event::Committed { result: Err(TransactionError::RolledBack(RollbackReason::Precondition, _)), .. }]
+    ));
 }
 
 #[test]
@@ -322,15 +325,22 @@ fn beyond_a_limit_a_transaction_can_only_be_rolled_back() {
     let mut line = Line::new();
     line.begin(1);
     assert_eq!((line.publish_in(1, 10), line.publish_in(1, 11)), (None, None));
-    assert!(matches!(line.publish_in(1, 12), Some(PublishError::Transaction(TransactionError::RolledBack(_)))));
+    assert!(matches!(
+        line.publish_in(1, 12),
+        Some(PublishError::Transaction(TransactionError::RolledBack(RollbackReason::Limit, _)))
+    ));
     line.commit(1);
     assert!(matches!(
         line.out.answers.remove(0),
-        Event::Committed { result: Err(TransactionError::RolledBack(text)), .. } if text.contains("(2)")
+        Event::Committed { result: Err(TransactionError::RolledBack(RollbackReason::Limit, text)), .. }
+            if text.contains("(2)")
     ));
     line.begin(2);
     line.begin(3);
-    assert!(matches!(line.begin(4), Event::Begun { result: Err(TransactionError::RolledBack(_)), .. }));
+    assert!(matches!(
+        line.begin(4),
+        Event::Begun { result: Err(TransactionError::RolledBack(RollbackReason::Limit, _)), .. }
+    ));
 }
 
 #[test]
@@ -349,7 +359,8 @@ fn a_commit_asks_queues_that_refuse_messages_and_is_rolled_back_when_one_does() 
     line.pump();
     assert!(matches!(
         line.out.answers.remove(0),
-        Event::Committed { result: Err(TransactionError::RolledBack(text)), .. } if text.contains("is full")
+        Event::Committed { result: Err(TransactionError::RolledBack(RollbackReason::Limit, text)), .. }
+            if text.contains("is full")
     ));
 }
 
@@ -367,7 +378,10 @@ fn a_transaction_that_is_too_old_gives_up_what_it_holds() {
     assert!(line.sent().contains(&"rollback".to_owned()));
     assert_eq!(line.publisher.next_timeout(), None);
     line.commit(1);
-    assert!(matches!(line.out.answers[..], [Event::Committed { result: Err(_), .. }]));
+    assert!(matches!(
+        line.out.answers[..],
+        [Event::Committed { result: Err(TransactionError::RolledBack(RollbackReason::TooOld, _)), .. }]
+    ));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub use selector::{Selector, SelectorError};
 pub use session::{
     Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event,
     Fingerprint, LargeEnd, Lifetime, Mark, Outcome, Output, PeerInfo, Publish, PublishError, QueueSpec, Retained,
-    Session, Settle, StreamStart, TransactionError, Will, Wire, note, noted,
+    RollbackReason, Session, Settle, Standing, StreamStart, TransactionError, Will, Wire, note, noted,
 };
 pub use settings::{
     Consumers, DedupWindow, Dispatch, OnFull, Policy, PolicyError, QueueKind, QueueSettings, Redelivery, Unwanted,

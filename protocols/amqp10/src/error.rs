@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use evergate_model::{AttachError, PublishError, TransactionError};
+use evergate_model::{AttachError, PublishError, RollbackReason, TransactionError};
 
 use crate::codec::DecodeError;
 
@@ -16,11 +16,13 @@ pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded"
 pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
 pub(crate) const NOT_FOUND: &str = "amqp:not-found";
 pub(crate) const NOT_IMPLEMENTED: &str = "amqp:not-implemented";
+pub(crate) const PRECONDITION_FAILED: &str = "amqp:precondition-failed";
 pub(crate) const RESOURCE_DELETED: &str = "amqp:resource-deleted";
 pub(crate) const RESOURCE_LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
 pub(crate) const RESOURCE_LOCKED: &str = "amqp:resource-locked";
 pub(crate) const ROLLBACK: &str = "amqp:transaction:rollback";
 pub(crate) const STOLEN: &str = "amqp:link:stolen";
+pub(crate) const TRANSACTION_TIMEOUT: &str = "amqp:transaction:timeout";
 pub(crate) const TRANSFER_LIMIT_EXCEEDED: &str = "amqp:link:transfer-limit-exceeded";
 pub(crate) const UNATTACHED_HANDLE: &str = "amqp:session:unattached-handle";
 pub(crate) const UNAUTHORIZED_ACCESS: &str = "amqp:unauthorized-access";
@@ -77,11 +79,26 @@ impl From<&TransactionError> for AmqpError {
     fn from(error: &TransactionError) -> Self {
         let condition = match error {
             TransactionError::Unknown => UNKNOWN_ID,
-            TransactionError::RolledBack(_) => ROLLBACK,
+            TransactionError::RolledBack(..) => ROLLBACK,
             TransactionError::Unavailable => INTERNAL_ERROR,
         };
         Self::new(condition, error.to_string())
     }
+}
+
+/// Why a commit is refused (part 4, 4.3). What it was that failed says more than «rollback», which Qpid JMS takes for
+/// «in doubt».
+pub(crate) fn commit_refused(error: &TransactionError) -> AmqpError {
+    let condition = match error {
+        TransactionError::RolledBack(reason, _) => match reason {
+            RollbackReason::Limit => RESOURCE_LIMIT_EXCEEDED,
+            RollbackReason::TooOld => TRANSACTION_TIMEOUT,
+            RollbackReason::NotFound => NOT_FOUND,
+            RollbackReason::Precondition => PRECONDITION_FAILED,
+        },
+        TransactionError::Unknown | TransactionError::Unavailable => return error.into(),
+    };
+    AmqpError::new(condition, error.to_string())
 }
 
 /// How far an error reaches: what has to be ended because of it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evergate_model::{Filter, Lifetime, QueueSpec, Selector};
+use evergate_model::{Attached, Filter, Lifetime, Selector};
 
 use crate::error::{AmqpError, INVALID_FIELD};
 use crate::terminus::Terminus;
@@ -21,7 +21,7 @@ pub(crate) fn lifetime(source: &Terminus) -> Result<Lifetime, AmqpError> {
 }
 
 /// Puts what is in force into `source`.
-pub(crate) fn describe_lifetime(source: &mut Terminus, queue: &QueueSpec) {
+pub(crate) fn describe_lifetime(source: &mut Terminus, queue: &Attached) {
     let (policy, timeout) = match queue.lifetime {
         Lifetime::Permanent => ("never", 0),
         Lifetime::Attached => ("link-detach", 0),
@@ -29,7 +29,9 @@ pub(crate) fn describe_lifetime(source: &mut Terminus, queue: &QueueSpec) {
     };
     source.expiry_policy = Some(policy.into());
     source.timeout = timeout;
-    source.durable = if queue.durable { source.durable.max(1) } else { 0 };
+    // One that ends with its link does so at a restart, too.
+    let survives = queue.durable && queue.lifetime != Lifetime::Attached;
+    source.durable = if survives { source.durable.max(1) } else { 0 };
 }
 
 /// The queue of a subscription that outlives its links: of one container, or of all (`None`). The container's

@@ -12,6 +12,9 @@ use crate::transaction::check_coordinator;
 /// What `amqp:…:list` outcomes a consumer may use: all of the standard's.
 const OUTCOMES: [&str; 4] = ["amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list"];
 
+/// The highest terminus durability (3.5.5).
+const UNSETTLED_STATE: u32 = 2;
+
 /// What stands before a pattern in a source's address.
 const GLOB: &str = "/glob/";
 const REGEX: &str = "/regex/";
@@ -149,6 +152,9 @@ impl Terminus {
     fn common(f: &mut Fields<'_>) -> Result<Self, DecodeError> {
         let address = f.string()?.map(std::borrow::Cow::into_owned);
         let durable = f.u32()?.unwrap_or(0);
+        if durable > UNSETTLED_STATE {
+            return Err(DecodeError::NoSuchChoice);
+        }
         let expiry_policy = f.symbol()?.map(std::borrow::Cow::into_owned);
         let timeout = f.u32()?.unwrap_or(0);
         let dynamic = f.flag()?;
@@ -192,14 +198,17 @@ impl Terminus {
         CAPABILITIES.into_iter().filter(|known| self.is(known)).collect()
     }
 
-    /// Settled without an outcome: back to its place, counted, so that nothing is lost and nothing loops
-    /// for ever.
+    /// Settled without an outcome: back to its place, as it is when the link ends.
     pub fn default_outcome(&self) -> Outcome {
-        self.default_outcome.clone().unwrap_or(Outcome::Modify { failed: true, undeliverable_here: false })
+        self.default_outcome.clone().unwrap_or(Outcome::Release)
     }
 
     /// Checks what is asked of a dynamic node.
     pub fn check_dynamic(&self) -> Result<(), AmqpError> {
+        if self.address.is_some() {
+            // 3.5.3, 3.5.4
+            return Err(AmqpError::new(INVALID_FIELD, "a dynamic node has no address until the gateway gives it one"));
+        }
         if self.lifetime_policy == LifetimePolicy::Other {
             let text = "a dynamic node lives until its link is closed, or until it has no links";
             return Err(AmqpError::new(NOT_IMPLEMENTED, text));

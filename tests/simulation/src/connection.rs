@@ -6,8 +6,8 @@ use std::time::Duration;
 use evergate_core::{DirectoryCommand, SessionEvent, SessionId, ShardCommand, ShardId};
 use evergate_model::{
     Attach, AttachAccess, AttachError, Attached, Binding, ConsumerId, Delivery, Event, Filter, LargeEnd, Lifetime,
-    Message, Outcome, QueueId, QueueSpec, Retained, Selector, Seq, Settle, StreamStart, Token, TransactionError,
-    TransactionId,
+    Message, Outcome, QueueId, QueueSpec, Retained, RollbackReason, Selector, Seq, Settle, StreamStart, Token,
+    TransactionError, TransactionId,
 };
 
 use crate::journal::SimJournal;
@@ -342,9 +342,10 @@ impl Connection {
             _ => return None,
         };
         match (self.pending.remove(&token)?, told) {
-            (Pending::Rollback(id), _) => {
-                Some(Told::Outcome(id, Err(TransactionError::RolledBack("as asked".to_owned()))))
-            }
+            (Pending::Rollback(id), _) => Some(Told::Outcome(
+                id,
+                Err(TransactionError::RolledBack(RollbackReason::Precondition, "as asked".to_owned())),
+            )),
             (_, told) => told,
         }
     }

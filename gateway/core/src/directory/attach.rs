@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evergate_model::{
     ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, BODY_PREFIX, Binding, Consumers, Event, Lifetime, QueueId,
-    QueueSpec, TEMPORARY_PREFIX,
+    QueueKind, QueueSpec, TEMPORARY_PREFIX,
 };
 
 use super::{Directory, Holder, Out, QueueInfo, storage};
@@ -104,6 +104,9 @@ impl Directory {
         let found = Attached {
             queue: info.name.clone(),
             existed: existing.is_some(),
+            durable: info.durable,
+            lifetime: info.lifetime,
+            stream: matches!(info.settings.kind, QueueKind::Stream { .. }),
             bindings: info.bindings.clone(),
             marks: Vec::new(),        // the shard adds them
             fingerprints: Vec::new(), // the driver adds them

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    AddressKind, Event, Mark, Message, PublishError, QueueId, Time, Token, TransactionError, TransactionId,
+    AddressKind, Event, Mark, Message, PublishError, QueueId, RollbackReason, Time, Token, TransactionError,
+    TransactionId,
 };
 
 use super::{Directory, Out, split_by_shard, storage};
@@ -120,15 +121,15 @@ impl Directory {
         let routed = if self.transactions.open.remove(&transaction) {
             self.route_all(&client_id, publishes, moves, out)
         } else {
-            Err("the transaction is not open".to_owned())
+            Err((RollbackReason::Precondition, "the transaction is not open".to_owned()))
         };
         let mut parts = match routed {
             Ok(parts) => parts,
-            Err(text) => {
+            Err((reason, text)) => {
                 for shard in shards {
                     out.shard(shard, ShardCommand::Rollback { transaction });
                 }
-                let result = Err(TransactionError::RolledBack(text));
+                let result = Err(TransactionError::RolledBack(reason, text));
                 out.tell(session, SessionEvent::CommitRouted { token, result });
                 return;
             }
@@ -159,12 +160,12 @@ impl Directory {
         publishes: Vec<HeldPublish>,
         moves: bool,
         out: &mut Out<'_>,
-    ) -> Result<BTreeMap<ShardId, Part>, String> {
+    ) -> Result<BTreeMap<ShardId, Part>, (RollbackReason, String)> {
         let mut parts: BTreeMap<ShardId, Part> = BTreeMap::new();
         let mut targets = Vec::new();
         for HeldPublish { message, mark } in publishes {
             let address = &message.meta.address;
-            let refused = |error: PublishError| format!("{address}: {error}");
+            let refused = |error: PublishError| ((&error).into(), format!("{address}: {error}"));
             let to_queue = address.kind == AddressKind::Queue;
             if to_queue {
                 self.ensure(&address.name, out).map_err(refused)?;
@@ -179,7 +180,8 @@ impl Directory {
             }
             targets.retain(|target| !out.routes.is_full(target.queue) || waits_for(&message, target, out.routes));
             if moves && targets.is_empty() {
-                return Err(format!("{address}: nobody subscribes to it, so it would be lost"));
+                let text = format!("{address}: nobody subscribes to it, so it would be lost");
+                return Err((RollbackReason::NotFound, text));
             }
             for (shard, mut targets, mark) in split_by_shard(&targets, mark) {
                 targets.iter_mut().for_each(|target| target.moved = moves);

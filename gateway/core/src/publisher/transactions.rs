@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use evergate_model::{
-    Address, Event, IdMap, PublishError, QueueId, Seq, Settle, Time, Token, TransactionError, TransactionId,
+    Address, Event, IdMap, PublishError, QueueId, RollbackReason, Seq, Settle, Time, Token, TransactionError,
+    TransactionId,
 };
 
 use super::{InLine, Out, Publisher, PublisherEffect, Surroundings, Waiting, waits_for};
@@ -55,7 +56,7 @@ struct Open {
     /// Where something is pledged to it.
     shards: BTreeSet<ShardId>,
     /// It can only be rolled back; what it held is gone.
-    failed: Option<String>,
+    failed: Option<(RollbackReason, String)>,
     /// Its commit stands in the line.
     in_line: bool,
     /// It takes what was reserved elsewhere: it waits for no room.
@@ -75,7 +76,8 @@ impl Publisher {
         if self.transactions.open.len() >= max {
             let text = format!("as many transactions are open on this connection as the limit allows ({max})");
             out.beyond_limit(text.clone());
-            out.answers.push(Event::Begun { token, result: Err(TransactionError::RolledBack(text)) });
+            let error = TransactionError::RolledBack(RollbackReason::Limit, text);
+            out.answers.push(Event::Begun { token, result: Err(error) });
             return;
         }
         out.counts.transactions.begun += 1;
@@ -117,23 +119,27 @@ impl Publisher {
             open.publishes.push(HeldPublish { message, mark });
             open.bodies.extend(body);
             let broken = if retain {
-                Some("a message with the retain flag cannot be published in a transaction".to_owned())
+                let text = "a message with the retain flag cannot be published in a transaction".to_owned();
+                Some((RollbackReason::Precondition, text))
             } else if memory_is_exhausted {
-                Some("the gateway has no memory for the messages of the transaction".to_owned())
+                let text = "the gateway has no memory for the messages of the transaction".to_owned();
+                Some((RollbackReason::Limit, text))
             } else {
                 let beyond = open.beyond(limits);
                 beyond.iter().for_each(|text| out.beyond_limit(text.clone()));
-                beyond
+                beyond.map(|text| (RollbackReason::Limit, text))
             };
-            if let Some(text) = broken {
-                self.fail(transaction, text, out);
+            if let Some((reason, text)) = broken {
+                self.fail(transaction, reason, text, out);
             }
         } else if let Some(body) = body {
             self.abandon_body(body);
         }
         let failed = self.transactions.open.get(&transaction).and_then(|open| open.failed.clone());
         match failed {
-            Some(text) => out.published(token, Err(PublishError::Transaction(TransactionError::RolledBack(text)))),
+            Some((reason, text)) => {
+                out.published(token, Err(PublishError::Transaction(TransactionError::RolledBack(reason, text))));
+            }
             // Held, not published: neither confirmed nor counted.
             None => out.answers.push(Event::Published { token, result: Ok(0) }),
         }
@@ -141,7 +147,7 @@ impl Publisher {
 
     /// A message for the transaction was refused before it came here: it cannot commit without it.
     pub fn refused_in(&mut self, transaction: TransactionId, error: &PublishError, out: &mut Out) {
-        self.fail(transaction, error.to_string(), out);
+        self.fail(transaction, error.into(), error.to_string(), out);
     }
 
     /// Pledges what a consumer says to the transaction. `place`: where its queue is, if it is still there.
@@ -162,7 +168,7 @@ impl Publisher {
                 out.effects.push(PublisherEffect::Control(shard, command));
                 return;
             }
-            self.fail(transaction, NO_LONGER_HELD.to_owned(), out);
+            self.fail(transaction, RollbackReason::Precondition, NO_LONGER_HELD.to_owned(), out);
         }
         out.answers.extend(token.map(Event::Done));
     }
@@ -193,9 +199,10 @@ impl Publisher {
             open.settled += held.unwrap_or_default();
             let beyond = held.and_then(|_| open.beyond(limits)).filter(|_| open.failed.is_none());
             beyond.iter().for_each(|text| out.beyond_limit(text.clone()));
-            let broken = beyond.or_else(|| held.is_none().then(|| NO_LONGER_HELD.to_owned()));
-            if let Some(text) = broken {
-                self.fail(transaction, text, out);
+            if let Some(text) = beyond {
+                self.fail(transaction, RollbackReason::Limit, text, out);
+            } else if held.is_none() {
+                self.fail(transaction, RollbackReason::Precondition, NO_LONGER_HELD.to_owned(), out);
             }
         }
         out.answers.extend(token.map(Event::Done));
@@ -218,7 +225,7 @@ impl Publisher {
     pub fn rollback(&mut self, transaction: TransactionId, token: Token, out: &mut Out) {
         // What stands in the line was committed before, as far as its session is concerned.
         if self.transactions.open.get(&transaction).is_some_and(|open| !open.in_line) {
-            self.fail(transaction, String::new(), out);
+            self.fail(transaction, RollbackReason::Precondition, String::new(), out);
             self.transactions.open.remove(&transaction);
         }
         out.answers.push(Event::Done(token));
@@ -236,7 +243,8 @@ impl Publisher {
     ) -> bool {
         let Some(open) = self.transactions.open.get(&transaction) else { return true };
         if around.taken_over && open.publishes.iter().any(|publish| publish.mark.is_some()) {
-            self.fail(transaction, "another connection took over the session".to_owned(), out);
+            let text = "another connection took over the session".to_owned();
+            self.fail(transaction, RollbackReason::Precondition, text, out);
         }
         self.take_bodies(transaction, out);
         let Some(open) = self.transactions.open.get(&transaction) else { return true };
@@ -258,8 +266,8 @@ impl Publisher {
         }
         self.transactions.in_line -= 1;
         let Some(open) = self.transactions.open.remove(&transaction) else { return true };
-        if let Some(text) = open.failed {
-            out.answers.push(Event::Committed { token, result: Err(TransactionError::RolledBack(text)) });
+        if let Some((reason, text)) = open.failed {
+            out.answers.push(Event::Committed { token, result: Err(TransactionError::RolledBack(reason, text)) });
             return true;
         }
         let messages = open.publishes.len() as u64;
@@ -293,7 +301,7 @@ impl Publisher {
             is_pending
         });
         if let Some(error) = error {
-            self.fail(transaction, error.to_string(), out);
+            self.fail(transaction, (&error).into(), error.to_string(), out);
         }
     }
 
@@ -332,7 +340,7 @@ impl Publisher {
         if let Some(open) = self.transactions.open.get_mut(&transaction) {
             open.awaited -= 1;
             if let Some(error) = error {
-                self.fail(transaction, error.to_string(), out);
+                self.fail(transaction, (&error).into(), error.to_string(), out);
             }
         }
     }
@@ -375,7 +383,7 @@ impl Publisher {
         for transaction in old {
             let text = format!("the transaction was open for longer than {} ms", age_max.as_millis());
             out.beyond_limit(text.clone());
-            self.fail(transaction, text, out);
+            self.fail(transaction, RollbackReason::TooOld, text, out);
         }
     }
 
@@ -383,12 +391,12 @@ impl Publisher {
     pub fn end(&mut self, out: &mut Out) {
         let open: Vec<_> = self.transactions.open.keys().copied().collect();
         for transaction in open {
-            self.fail(transaction, String::new(), out);
+            self.fail(transaction, RollbackReason::Precondition, String::new(), out);
         }
     }
 
     /// From now on it can only be rolled back. What it held is given up at once.
-    fn fail(&mut self, transaction: TransactionId, text: String, out: &mut Out) {
+    fn fail(&mut self, transaction: TransactionId, reason: RollbackReason, text: String, out: &mut Out) {
         let Some(open) = self.transactions.open.get_mut(&transaction).filter(|open| open.failed.is_none()) else {
             return;
         };
@@ -397,7 +405,7 @@ impl Publisher {
         }
         out.counts.transactions.ended += 1;
         out.counts.transactions.rolled_back += 1;
-        open.failed = Some(text);
+        open.failed = Some((reason, text));
         open.publishes = Vec::new();
         open.bytes = 0;
         let bodies = std::mem::take(&mut open.bodies);

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use crate::{ConsumerId, Filter, LargeBody, Selector, Seq, Time};
 
 /// How long a queue lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifetime {
     /// Until it is deleted.
+    #[default]
     Permanent,
     /// Until its last consumer detaches.
     Attached,
@@ -52,6 +53,8 @@ pub struct Attach {
     pub consumer: ConsumerId,
     /// Which queue.
     pub queue: QueueSpec,
+    /// What a queue that is there already has to do with it.
+    pub standing: Standing,
     /// Bindings to add in the same step (a topic subscription). On a queue that exists, these replace its
     /// bindings; a named subscription (`$subscription/…`) whose topics or selectors change begins anew, as JMS
     /// says, and does not change while others consume from it.
@@ -80,6 +83,7 @@ impl Attach {
         Self {
             consumer,
             queue,
+            standing: Standing::default(),
             bindings: Vec::new(),
             retained: Retained::Skip,
             access: AttachAccess::Shared,
@@ -98,6 +102,19 @@ impl Attach {
     pub fn body(consumer: ConsumerId, body: &LargeBody) -> Self {
         Self { browse: true, ..Self::new(consumer, QueueSpec::named(body.queue.clone())) }
     }
+}
+
+/// What a queue that is there already has to do with an attach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// The one of its name is attached to, with the lifetime that the attach says; otherwise it is made.
+    #[default]
+    Taken,
+    /// Only the one of its name will do (`AttachError::NotFound`), and its lifetime stays as it is.
+    Needed,
+    /// The one of this other name, if it is there, is what is meant: it is taken over from its consumer, and lives on as
+    /// the attach says. Not if consumers share it.
+    Instead(Arc<str>),
 }
 
 /// Where a consumer of a stream begins.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::action::Fingerprint;
-use super::attach::Binding;
+use super::attach::{Binding, Lifetime};
 use crate::{ConsumerId, Delivery, Token, TransactionId};
 
 /// What an authenticated peer may do.
@@ -47,16 +47,40 @@ pub enum TransactionError {
     /// There is no such transaction, or its outcome is no longer known.
     Unknown,
     /// It grew beyond a limit, grew too old, or one of its parts failed: it can only be rolled back. Text for the peer.
-    RolledBack(String),
+    RolledBack(RollbackReason, String),
     /// The gateway is stopping, or its journal failed: the outcome can be asked for later.
     Unavailable,
+}
+
+/// What kept a transaction from its commit, for protocols that have conditions for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RollbackReason {
+    /// A limit of the gateway, or a full destination.
+    Limit,
+    /// It was open for too long.
+    TooOld,
+    /// A destination is not there, and policy does not let it come into being.
+    NotFound,
+    /// Something else that one of its parts needs is not so.
+    Precondition,
+}
+
+impl From<&PublishError> for RollbackReason {
+    fn from(error: &PublishError) -> Self {
+        match error {
+            PublishError::TooLarge { .. } | PublishError::Limit(_) | PublishError::Full { .. } => Self::Limit,
+            PublishError::NotFound => Self::NotFound,
+            PublishError::Transaction(TransactionError::RolledBack(reason, _)) => *reason,
+            PublishError::Reserved | PublishError::Unavailable | PublishError::Transaction(_) => Self::Precondition,
+        }
+    }
 }
 
 impl fmt::Display for TransactionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("there is no such transaction, or it ended too long ago to be remembered"),
-            Self::RolledBack(text) => f.write_str(text),
+            Self::RolledBack(_, text) => f.write_str(text),
             Self::Unavailable => f.write_str("the gateway cannot commit now; the outcome can be asked for later"),
         }
     }
@@ -164,6 +188,12 @@ pub struct Attached {
     pub queue: Arc<str>,
     /// The queue was there before.
     pub existed: bool,
+    /// It survives a restart.
+    pub durable: bool,
+    /// How long it lives.
+    pub lifetime: Lifetime,
+    /// It is a stream: `Attach::start` counts.
+    pub stream: bool,
     /// Its bindings.
     pub bindings: Vec<Binding>,
     /// The numbers set on it.

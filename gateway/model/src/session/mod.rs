@@ -14,8 +14,8 @@ use bytes::{Bytes, BytesMut};
 use crate::{ConsumerId, Time};
 
 pub use action::{Action, Credentials, Credit, Fingerprint, LargeEnd, Mark, Outcome, Publish, Settle, Will};
-pub use attach::{Attach, AttachAccess, Binding, Lifetime, QueueSpec, Retained, StreamStart};
-pub use event::{Access, AttachError, Attached, Event, PublishError, TransactionError};
+pub use attach::{Attach, AttachAccess, Binding, Lifetime, QueueSpec, Retained, Standing, StreamStart};
+pub use event::{Access, AttachError, Attached, Event, PublishError, RollbackReason, TransactionError};
 pub use note::{note, noted};
 
 /// One connection's protocol state machine: bytes and events in, bytes and actions out.

@@ -16,6 +16,8 @@ pub(crate) enum DecodeError {
     /// A size or a count that its bytes do not bear out.
     BadLength,
     WrongType,
+    /// A number that stands for something, and for nothing that there is.
+    NoSuchChoice,
     BadText,
     MissingField,
     UnknownDescriptor,
@@ -31,6 +33,7 @@ impl fmt::Display for DecodeError {
             Self::TooDeep => f.write_str("values nest too deep"),
             Self::BadLength => f.write_str("a length or count does not fit its bytes"),
             Self::WrongType => f.write_str("a field has the wrong type"),
+            Self::NoSuchChoice => f.write_str("a field has a value that means nothing"),
             Self::BadText => f.write_str("a text is not UTF-8, or a symbol not ASCII"),
             Self::MissingField => f.write_str("a mandatory field is missing"),
             Self::UnknownDescriptor => f.write_str("a descriptor is not known here"),

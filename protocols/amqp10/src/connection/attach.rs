@@ -10,7 +10,7 @@ use super::context::{Context, Place};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::source::{consume, temporary_topic};
-use crate::error::{AmqpError, FRAMING_ERROR, Fault, HANDLE_IN_USE, INVALID_FIELD, NOT_FOUND, RESOURCE_LIMIT_EXCEEDED};
+use crate::error::{AmqpError, FRAMING_ERROR, Fault, HANDLE_IN_USE, INVALID_FIELD, RESOURCE_LIMIT_EXCEEDED};
 use crate::performative::{Attach, AttachReply, write_attach};
 use crate::terminus::{Target, Terminus};
 use crate::transaction::encode_coordinator;
@@ -209,10 +209,7 @@ impl Channel {
                 detach
             }
             Some(Link::Outgoing(link)) => {
-                if link.resume && !attached.existed {
-                    return self.nothing_to_resume(handle, context, out);
-                }
-                link.name_source(attached);
+                link.describe_source(attached);
                 if let Some(answer) = link.answer.take() {
                     let source = link.source.encode_source();
                     answer.write(number, handle, false, Some(&source), context, out);
@@ -229,14 +226,5 @@ impl Channel {
         if let Some(closed) = detach {
             self.detach_by_client(handle, closed, context, out);
         }
-    }
-
-    /// There was no such subscription: what the attach made goes, and the client hears so.
-    fn nothing_to_resume(&mut self, handle: u32, context: &mut Context, out: &mut Output) {
-        if let Some(Link::Outgoing(link)) = self.links.get(&handle) {
-            out.actions.push(Action::Detach { consumer: link.id.consumer(), delete: true, lifetime: None });
-        }
-        let error = AmqpError::new(NOT_FOUND, "there is no subscription of this name");
-        self.detach_for(handle, &error, false, context, out);
     }
 }

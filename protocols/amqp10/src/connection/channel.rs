@@ -10,7 +10,7 @@ use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::settlement::Unsettled;
 use super::window::Window;
-use crate::error::{AmqpError, Fault, NOT_ALLOWED, UNATTACHED_HANDLE};
+use crate::error::{AmqpError, Fault, NOT_ALLOWED, NOT_FOUND, UNATTACHED_HANDLE};
 use crate::performative::{Begin, Detach, Performative, write_detach};
 
 /// A handle in use.
@@ -286,7 +286,16 @@ impl Channel {
         }
         match result {
             Ok(attached) => self.attach_granted(now, place.handle, &attached, context, out),
-            Err(error) => self.detach_for(place.handle, &(&error).into(), false, context, out),
+            Err(error) => {
+                let resumes = matches!(self.links.get(&place.handle), Some(Link::Outgoing(link)) if link.resume);
+                let error = match error {
+                    AttachError::NotFound if resumes => {
+                        AmqpError::new(NOT_FOUND, "there is no subscription of this name")
+                    }
+                    error => (&error).into(),
+                };
+                self.detach_for(place.handle, &error, false, context, out);
+            }
         }
     }
 

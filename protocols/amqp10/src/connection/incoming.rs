@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Action, Address, Encoding, Message, Meta, Output, Publish, Time, TransactionId};
+use evergate_model::{Action, Address, Encoding, Message, Meta, Outcome, Output, Publish, Time, TransactionId};
 
 use super::attach::Answer;
 use super::context::{Context, LinkId, Place, Publishing};
 use super::large::{Large, too_large};
 use crate::error::{AmqpError, INVALID_FIELD, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED, TRANSFER_LIMIT_EXCEEDED};
 use crate::message;
-use crate::performative::{TransactionRef, Transfer};
+use crate::performative::{TransactionRef, Transfer, put_outcome, write_disposition};
 use crate::terminus::{Terminus, relay_destination};
 
 /// Delivery tags are no longer than this (2.8.7).
@@ -30,6 +30,8 @@ struct Partial {
     bytes: BytesMut,
     /// It grew too large for memory: its bytes have gone on.
     large: Option<Box<Large>>,
+    /// It began on an earlier attach, of which we know nothing.
+    resumed: bool,
 }
 
 impl Partial {
@@ -54,6 +56,7 @@ struct Whole {
 /// What a frame made of its delivery.
 enum Assembled {
     Part,
+    /// It will not be whole, or is of no meaning here.
     Aborted,
     Whole(Whole),
 }
@@ -102,10 +105,26 @@ impl Incoming {
 
     /// The link goes: what has arrived in part is forgotten.
     pub fn release(&mut self, context: &mut Context, out: &mut Output) {
-        if let Some(partial) = self.partial.take() {
-            context.assembly_bytes -= partial.bytes.len() as u64;
+        if let Some(partial) = self.take_partial(context) {
             partial.abandon(out);
         }
+    }
+
+    /// What has arrived of a delivery, to be gone on with.
+    fn take_partial(&mut self, context: &mut Context) -> Option<Partial> {
+        let partial = self.partial.take()?;
+        context.assembly_bytes -= partial.bytes.len() as u64;
+        context.transactions.in_part.remove(&self.id);
+        Some(partial)
+    }
+
+    /// More of it is to come.
+    fn keep_partial(&mut self, partial: Partial, context: &mut Context) {
+        context.assembly_bytes += partial.bytes.len() as u64;
+        if let Some(Some(transaction)) = partial.transaction {
+            context.transactions.in_part.insert(self.id, transaction);
+        }
+        self.partial = Some(partial);
     }
 
     /// A message that is too large for memory is on its way.
@@ -133,7 +152,7 @@ impl Incoming {
         context: &mut Context,
         out: &mut Output,
     ) -> Result<bool, AmqpError> {
-        match self.assemble(transfer, payload, context, out)? {
+        match self.assemble(place.channel, transfer, payload, context, out)? {
             Assembled::Part => Ok(false),
             Assembled::Aborted => Ok(true),
             Assembled::Whole(whole) => self.publish(now, place, whole, context, out),
@@ -149,7 +168,9 @@ impl Incoming {
         context: &mut Context,
         out: &mut Output,
     ) -> Result<Option<(u32, AmqpError)>, AmqpError> {
-        let Assembled::Whole(whole) = self.assemble(transfer, payload.clone(), context, out)? else { return Ok(None) };
+        let Assembled::Whole(whole) = self.assemble(place.channel, transfer, payload.clone(), context, out)? else {
+            return Ok(None);
+        };
         self.pending += 1;
         let answer = context.control(place, whole.delivery_id, whole.settled, &whole.bytes, out)?;
         Ok(answer.err().map(|error| (whole.delivery_id, error)))
@@ -158,14 +179,14 @@ impl Incoming {
     /// Puts frames together.
     fn assemble(
         &mut self,
+        channel: u16,
         transfer: &Transfer<'_>,
         payload: Bytes,
         context: &mut Context,
         out: &mut Output,
     ) -> Result<Assembled, AmqpError> {
-        let mut partial = match self.partial.take() {
+        let mut partial = match self.take_partial(context) {
             Some(partial) => {
-                context.assembly_bytes -= partial.bytes.len() as u64;
                 if transfer.delivery_id.is_some_and(|id| id != partial.delivery_id) {
                     partial.abandon(out);
                     return Err(AmqpError::new(INVALID_FIELD, "a delivery begins before the last one ended"));
@@ -179,6 +200,9 @@ impl Incoming {
         if transfer.aborted {
             partial.abandon(out);
             return Ok(Assembled::Aborted);
+        }
+        if partial.resumed {
+            return Ok(self.ignore(partial, channel, transfer.more, context, out));
         }
         let bytes = (partial.bytes.len() + payload.len()) as u64;
         if partial.large.is_some() || bytes > context.config.message_bytes_max {
@@ -197,8 +221,7 @@ impl Incoming {
             if context.assembly_bytes + bytes > context.config.assembly_bytes_max {
                 return Err(AmqpError::new(RESOURCE_LIMIT_EXCEEDED, "too many messages arrive in part at once"));
             }
-            context.assembly_bytes += bytes;
-            self.partial = Some(partial);
+            self.keep_partial(partial, context);
             return Ok(Assembled::Part);
         }
         let Partial { delivery_id, settled, transaction, bytes: mut before, .. } = partial;
@@ -213,6 +236,28 @@ impl Incoming {
         Ok(Assembled::Whole(Whole { delivery_id, settled, transaction, bytes, large: None }))
     }
 
+    /// 2.7.5: a resumed delivery is ignored, since none is left of an earlier attach. Its sender hears that it was not
+    /// taken: what it was, it may send again.
+    fn ignore(
+        &mut self,
+        partial: Partial,
+        channel: u16,
+        more: bool,
+        context: &mut Context,
+        out: &mut Output,
+    ) -> Assembled {
+        if more {
+            self.keep_partial(partial, context);
+            return Assembled::Part;
+        }
+        if !partial.settled {
+            let ids = (partial.delivery_id, partial.delivery_id);
+            let put_state = |buf: &mut BytesMut| put_outcome(buf, &Outcome::Release, None);
+            write_disposition(context.buf(out), channel, true, ids, put_state);
+        }
+        Assembled::Aborted
+    }
+
     /// Passes on what is too much for memory.
     fn assemble_large(
         &mut self,
@@ -225,7 +270,7 @@ impl Incoming {
         if self.coordinator {
             return Err(too_large(context.config.message_bytes_max));
         }
-        let Partial { delivery_id, settled, transaction, mut bytes, large } = partial;
+        let Partial { delivery_id, settled, transaction, mut bytes, large, resumed } = partial;
         let large = if let Some(mut large) = large {
             large.take(payload, context, out)?;
             large
@@ -235,7 +280,8 @@ impl Incoming {
         };
         if more {
             let bytes = BytesMut::new();
-            self.partial = Some(Partial { delivery_id, settled, transaction, bytes, large: Some(large) });
+            let partial = Partial { delivery_id, settled, transaction, bytes, large: Some(large), resumed };
+            self.keep_partial(partial, context);
             return Ok(Assembled::Part);
         }
         let bytes = Bytes::new();
@@ -262,7 +308,14 @@ impl Incoming {
             .checked_sub(1)
             .ok_or_else(|| AmqpError::new(TRANSFER_LIMIT_EXCEEDED, "a delivery beyond the link's credit"))?;
         self.delivery_count = self.delivery_count.wrapping_add(1);
-        Ok(Partial { delivery_id, settled: false, transaction: None, bytes: BytesMut::new(), large: None })
+        Ok(Partial {
+            delivery_id,
+            settled: false,
+            transaction: None,
+            bytes: BytesMut::new(),
+            large: None,
+            resumed: transfer.resume,
+        })
     }
 
     fn publish(

@@ -14,6 +14,7 @@ use super::stream::Stream;
 use crate::filters::Filters;
 use crate::message::Payload;
 use crate::performative::{Attach, Flow};
+use crate::subscription::describe_lifetime;
 use crate::terminus::{Terminus, address_of};
 
 #[allow(clippy::struct_excessive_bools)] // independent facts, each with its own comment
@@ -27,6 +28,8 @@ pub(super) struct Outgoing {
     pub source: Terminus,
     /// The source was null: only a subscription that exists will do.
     pub resume: bool,
+    /// Our `attach` says how long the queue lives.
+    pub tells_lifetime: bool,
     /// The queue is a subscription of this link alone: closing the link deletes it.
     pub subscription: bool,
     /// The client asked for settled deliveries.
@@ -69,6 +72,7 @@ impl Outgoing {
             detach: None,
             source: Terminus::default(),
             resume: false,
+            tells_lifetime: false,
             subscription: false,
             settled: attach.snd_settle_mode == 1,
             browse: false,
@@ -89,15 +93,20 @@ impl Outgoing {
         }
     }
 
-    /// Puts the name of what was found into the source.
-    pub fn name_source(&mut self, attached: &Attached) {
+    /// Puts what was found into the source.
+    pub fn describe_source(&mut self, attached: &Attached) {
+        if !attached.stream {
+            self.source.filters.drop_start();
+        }
+        self.tells_place = self.source.filters.start.is_some();
+        if self.tells_lifetime {
+            describe_lifetime(&mut self.source, attached);
+        }
         if self.resume {
             if let Some(binding) = attached.bindings.first() {
                 self.source.address = Some(address_of(&binding.filter));
                 self.source.filters = Filters::of(binding);
             }
-            self.source.durable = 2;
-            self.source.expiry_policy = Some("never".into());
         } else if self.source.dynamic && self.source.address.is_none() {
             let queue = Address { kind: AddressKind::Queue, name: attached.queue.clone() };
             self.source.address = Some(queue.to_string());
@@ -138,13 +147,12 @@ impl Outgoing {
     }
 
     fn bound(&self, context: &Context) -> u64 {
+        // Nothing waits for a word on these.
+        if self.settled || self.browse {
+            return u64::MAX;
+        }
         let room = context.config.unsettled_per_link_max.saturating_sub(self.unsettled);
         self.sent + u64::from(room)
-    }
-
-    /// The client's limit as the gateway counts.
-    fn owed(&self) -> u64 {
-        self.limit.saturating_add_signed(self.ahead)
     }
 
     /// Deliveries that the client no longer has credit for go back, if they still can.
@@ -205,7 +213,8 @@ impl Channel {
         self.pump(now, place.handle, context, out);
     }
 
-    /// Everything that there was has been delivered to a consumer.
+    /// Everything that there was has been delivered to a consumer, or all that may be unsettled: who drains wants an
+    /// answer (2.6.7), and gives credit for more when it has settled some.
     pub(super) fn drained(&mut self, now: Time, place: Place, delivered: u64, context: &mut Context, out: &mut Output) {
         let Some(link) = self.outgoing(place) else { return };
         link.drains = link.drains.saturating_sub(1);
@@ -213,15 +222,10 @@ impl Channel {
             return;
         }
         // The gateway took the unused credit away.
-        let asked = link.issued;
-        link.issued = asked.min(delivered);
+        link.issued = link.issued.min(delivered);
         if !link.drain_asked {
             // The client changed its mind meanwhile: it is owed what it gave since.
             return link.issue_credit(context, out);
-        }
-        // At the limit that bounds unsettled deliveries there may be more: it is not dry.
-        if delivered >= asked && asked < link.owed() {
-            return;
         }
         link.drained = true;
         self.pump(now, place.handle, context, out);

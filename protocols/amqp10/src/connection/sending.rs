@@ -5,7 +5,7 @@ use evergate_model::{Delivery, Outcome, Output, Time};
 use super::channel::{Channel, Link};
 use super::context::{Context, Place};
 use super::outgoing::{Outgoing, settle};
-use super::settlement::Unsettled;
+use super::settlement::{Unsettled, forget_browsed};
 use super::stream::{Stream, framed_bytes};
 use crate::message::{Payload, encode};
 use crate::performative::{TransferHead, write_transfer};
@@ -69,6 +69,9 @@ impl Channel {
                     piece
                 }
             } else {
+                if link.browse && link.unsettled >= context.config.unsettled_per_link_max {
+                    forget_browsed(link, &mut self.unsettled, number, context, out);
+                }
                 let Some(delivery) = link.held.pop_front() else { break };
                 let id = self.deliveries;
                 let place = Place { channel: number, handle, link: link.id };

@@ -1,9 +1,13 @@
 //! Settlement (part 2, 2.6.12; in a transaction, part 4, 4.4.2): the client's dispositions and our answers.
 
-use evergate_model::{Action, Outcome, Output, Seq, Settle, TransactionId};
+use std::collections::BTreeMap;
+
+use evergate_model::{Action, Outcome, Output, Seq, Settle, TransactionId, Value};
 
 use super::channel::{Channel, Link};
 use super::context::{Context, LinkId, Settling};
+use super::outgoing::Outgoing;
+use crate::codec::put_value;
 use crate::error::{AmqpError, Fault, ROLLBACK};
 use crate::performative::{DeliveryState, Disposition, TransactionRef, put_outcome, write_disposition};
 
@@ -176,6 +180,28 @@ impl Channel {
         }
         let range = (settling.first, settling.last);
         write_disposition(context.buf(out), self.number, false, range, |buf| put_outcome(buf, &settling.outcome, None));
+    }
+}
+
+/// Settles the older half of what a browser has not settled: its words on them mean nothing, and it may have more.
+pub(super) fn forget_browsed(
+    link: &mut Outgoing,
+    unsettled: &mut BTreeMap<u64, Unsettled>,
+    channel: u16,
+    context: &mut Context,
+    out: &mut Output,
+) {
+    let count = link.unsettled.div_ceil(2);
+    link.unsettled -= count;
+    let of_it = unsettled.iter().filter(|(_, entry)| entry.link == link.id);
+    let oldest: Vec<u64> = of_it.take(count as usize).map(|(number, _)| *number).collect();
+    for numbers in oldest.chunk_by(|one, next| one + 1 == *next) {
+        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { continue };
+        let range = (*first as u32, *last as u32);
+        write_disposition(context.buf(out), channel, false, range, |buf| put_value(buf, &Value::Null));
+    }
+    for number in oldest {
+        unsettled.remove(&number);
     }
 }
 

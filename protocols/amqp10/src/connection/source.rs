@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Address, Attach as Request, AttachAccess, Binding, Filter, Lifetime, QueueSpec, Retained, Value};
+use evergate_model::{
+    Address, Attach as Request, AttachAccess, Binding, Filter, Lifetime, QueueSpec, Retained, Standing, Value,
+};
 
 use super::context::{Context, LinkId};
 use super::outgoing::Outgoing;
 use crate::codec::{DecodeError, Item, Reader};
 use crate::error::{AmqpError, INVALID_FIELD};
 use crate::performative::Attach;
-use crate::subscription::{describe_lifetime, lifetime, shared_name, shared_queue, subscription_queue};
+use crate::subscription::{lifetime, shared_name, shared_queue, subscription_queue};
 use crate::terminus::{Origin, Terminus};
 
 /// Link properties that say a consumer's priority: ours, then Artemis's and RabbitMQ's.
@@ -17,6 +19,9 @@ const PRIORITY: [&str; 3] = ["x-opt-consumer-priority", "priority", "rabbitmq:pr
 
 /// A link property: a new subscription begins with the retained messages that match.
 const RETAINED: &str = "x-opt-retained";
+
+/// Terminus durability: unsettled-state.
+const DURABLE: u32 = 2;
 
 /// What the gateway is asked for a receiver's link.
 pub(super) fn consume(link: &mut Outgoing, attach: &Attach<'_>, context: &Context) -> Result<Request, AmqpError> {
@@ -31,7 +36,6 @@ pub(super) fn consume(link: &mut Outgoing, attach: &Attach<'_>, context: &Contex
     }
     request.settled = link.settled && !link.browse;
     request.browse = link.browse;
-    link.tells_place = link.source.filters.start.is_some();
     Ok(request)
 }
 
@@ -39,6 +43,9 @@ pub(super) fn consume(link: &mut Outgoing, attach: &Attach<'_>, context: &Contex
 fn resume(link: &mut Outgoing, attach: &Attach<'_>, context: &Context, request: &mut Request) {
     link.resume = true;
     link.subscription = true;
+    link.tells_lifetime = true;
+    // Durable or not is all that is kept of it.
+    link.source.durable = DURABLE;
     let is_global = link.name.ends_with("|global") || attach.desired.iter().any(|wanted| wanted == "global");
     let queue = if is_global {
         subscription_queue(None, shared_name(&link.name))
@@ -46,6 +53,7 @@ fn resume(link: &mut Outgoing, attach: &Attach<'_>, context: &Context, request: 
         subscription_queue(Some(&context.container_id), &link.name)
     };
     request.queue = QueueSpec { name: queue.into(), durable: true, lifetime: Lifetime::Permanent };
+    request.standing = Standing::Needed;
     // One container's link takes over from its predecessor; nobody ends what other containers consume from.
     request.access = if is_global { AttachAccess::Exclusive } else { AttachAccess::TakeOver };
 }
@@ -78,9 +86,9 @@ fn describe_dynamic(link: &mut Outgoing, context: &Context, request: &mut Reques
         request.bindings.push(Binding { selector, ..Binding::new(filter, true) });
         source.address = Some(topic.to_string());
     } else {
-        request.selector = source.filters.selector.clone();
+        request.selector.clone_from(&source.filters.selector);
     }
-    describe_lifetime(source, &request.queue);
+    link.tells_lifetime = true;
     Ok(())
 }
 
@@ -121,11 +129,14 @@ fn describe_topic(
     } else if is_shared {
         let queue = shared_queue(container, shared_name(&link.name), &filter, selector.as_ref());
         request.queue = QueueSpec { name: queue.into(), durable: false, lifetime };
+    } else {
+        // If it was to outlive its link before, it no longer does.
+        request.standing = Standing::Instead(subscription_queue(container, &link.name).into());
     }
     let no_local: Option<Arc<str>> = source.filters.no_local.then(|| context.container_id.clone());
     // What is not selected is not stored either.
     request.bindings.push(Binding { no_local, selector, ..Binding::new(filter, true) });
-    describe_lifetime(source, &request.queue);
+    link.tells_lifetime = true;
     Ok(())
 }
 

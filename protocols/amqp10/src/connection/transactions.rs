@@ -9,7 +9,7 @@ use super::AmqpSession;
 use super::channel::{Channel, Link};
 use super::context::{Context, LinkId, Place};
 use super::settlement::Run;
-use crate::error::{AmqpError, NOT_ALLOWED, RESOURCE_LIMIT_EXCEEDED, UNKNOWN_ID};
+use crate::error::{AmqpError, NOT_ALLOWED, ROLLBACK, UNKNOWN_ID, commit_refused};
 use crate::performative::{TransactionRef, put_declared, put_outcome, write_disposition};
 use crate::transaction::Control;
 
@@ -33,12 +33,19 @@ pub(super) struct Transactions {
     /// Those that work may be done in, and the links of their coordinators.
     open: HashMap<TransactionId, LinkId>,
     asking: HashMap<Token, Asking>,
+    /// Links on which a delivery of a transaction has arrived in part.
+    pub(super) in_part: HashMap<LinkId, TransactionId>,
 }
 
 impl Transactions {
     /// The transaction that a client names, if work may be done in it.
     pub fn find(&self, named: TransactionRef) -> Result<TransactionId, AmqpError> {
         named.filter(|id| self.open.contains_key(id)).ok_or_else(unknown)
+    }
+
+    /// Whether a delivery of it is still being sent.
+    fn is_in_part(&self, id: TransactionId) -> bool {
+        self.open.contains_key(&id) && self.in_part.values().any(|transaction| *transaction == id)
     }
 }
 
@@ -67,6 +74,12 @@ impl Context {
         let request = match control {
             Control::Declare => Request::Begin,
             Control::Discharge { transaction: None, .. } => return Ok(Err(unknown())),
+            Control::Discharge { transaction: Some(id), .. } if self.transactions.is_in_part(id) => {
+                // 4.4.1: no such discharge; the control link ends.
+                self.transactions.open.remove(&id);
+                self.ask(Request::Rollback(id, None), None, out);
+                return Err(AmqpError::new(ROLLBACK, "a delivery of the transaction has not been sent to its end"));
+            }
             Control::Discharge { transaction: Some(id), fail } => match self.transactions.open.remove(&id) {
                 // Nobody rolls back what is not his.
                 None if fail => return Ok(Err(unknown())),
@@ -115,10 +128,7 @@ impl AmqpSession {
             // The controller went while the gateway was asked.
             Ok(id) => self.context.ask(Request::Rollback(id, None), None, out),
             // There is nothing yet that could be rolled back.
-            Err(TransactionError::RolledBack(text)) => {
-                self.answer(place, delivery, Err(&AmqpError::new(RESOURCE_LIMIT_EXCEEDED, text)), out);
-            }
-            Err(error) => self.answer(place, delivery, Err(&(&error).into()), out),
+            Err(error) => self.answer(place, delivery, Err(&commit_refused(&error)), out),
         }
     }
 
@@ -141,7 +151,7 @@ impl AmqpSession {
                 self.close(&error, Close::Gateway("a commit is in doubt".into()), out);
             }
             // What it holds is given back before the controller hears of it.
-            Err(error) => self.context.ask(Request::Rollback(id, Some((&error).into())), waits, out),
+            Err(error) => self.context.ask(Request::Rollback(id, Some(commit_refused(&error))), waits, out),
         }
     }
 

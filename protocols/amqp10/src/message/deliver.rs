@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use evergate_model::{Delivery, Encoding, Formats, Meta, Time, Value, Wire};
 
+use super::annotations::{RETAINED, STREAM_OFFSET};
 use super::convert::convert;
 use super::sections::{HEADER, MESSAGE_ANNOTATIONS, Sections, map};
 use super::wishes::{DEDUP_ID, DELIVERY_TIME, DISCARDABLE};
@@ -12,12 +13,6 @@ use crate::codec::{ListWriter, MapWriter, put_descriptor};
 
 /// Priority of a message whose header does not say (3.2.1).
 const PRIORITY_DEFAULT: u8 = 4;
-
-/// The place of a message in its stream, under RabbitMQ's name.
-const STREAM_OFFSET: &str = "x-stream-offset";
-
-/// A message that was there before the subscription.
-const RETAINED: &str = "x-opt-retained";
 
 /// Bytes of a message that are to be sent.
 #[derive(Debug, Default)]
@@ -97,7 +92,7 @@ fn put_annotations(buf: &mut BytesMut, delivery: &Delivery, tells_place: bool, h
     }
     for annotation in &message.annotations {
         let name = format!("x-opt-{}", annotation.name);
-        list.pair(&Value::Symbol(name.into()), &Value::text(&*annotation.value));
+        list.pair(&Value::Symbol(name.into()), &typed(&annotation.name, &annotation.value));
     }
     if message.encoding != Encoding::Amqp10 {
         put_wishes(&mut list, &message.meta);
@@ -110,6 +105,16 @@ fn put_annotations(buf: &mut BytesMut, delivery: &Delivery, tells_place: bool, h
     }
     list.close();
     let _ = head.split_to(taken);
+}
+
+/// What is a number or a time goes as one.
+fn typed<'a>(name: &str, text: &'a str) -> Value<'a> {
+    let number = match name {
+        "dead-letter-count" => text.parse().ok().map(Value::Long),
+        "dead-letter-first-time" | "dead-letter-last-time" => text.parse().ok().map(Value::Timestamp),
+        _ => None,
+    };
+    number.unwrap_or_else(|| Value::text(text))
 }
 
 /// Whether [`put_wishes`] has something to write.

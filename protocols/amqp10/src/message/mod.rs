@@ -1,5 +1,6 @@
 //! Messages (part 3, 3.2): their sections, how other protocols read them, how they are written.
 
+mod annotations;
 mod compose;
 mod convert;
 mod deliver;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use evergate_model::Value;
 
+use super::annotations::{is_key_of_ours, without_ours};
 use super::large::read_descriptor;
 use super::wishes::Wishes;
 use crate::codec::{DecodeError, Fields, Item, Reader, validate};
@@ -100,6 +101,8 @@ pub(crate) struct Incoming {
     /// JMS's kind of `to`: 0 queue, 1 topic, 2 and 3 the same, temporary.
     pub jms_dest: Option<i8>,
     pub wishes: Wishes,
+    /// Annotations that only the gateway writes are among the publisher's.
+    forwarded: bool,
     /// Message-annotations, properties, application-properties.
     pub head: Bytes,
     /// Body sections and footer.
@@ -125,6 +128,7 @@ pub(crate) fn parse(payload: &Bytes, depth_max: u32) -> Result<Incoming, DecodeE
     let head_at = head_at.unwrap_or(body_at);
     incoming.head = payload.slice(head_at..body_at);
     incoming.body = payload.slice(body_at..);
+    incoming.drop_forwarded()?;
     Ok(incoming)
 }
 
@@ -143,6 +147,7 @@ pub(crate) fn parse_front(payload: &Bytes, depth_max: u32) -> Result<Option<Inco
             // Copied: the head outlives the rest, which is much larger.
             incoming.head = Bytes::copy_from_slice(&payload[head_at.unwrap_or(at)..at]);
             incoming.body = payload.slice(at..);
+            incoming.drop_forwarded()?;
             return Ok(Some(incoming));
         }
         match sections.next() {
@@ -225,11 +230,19 @@ impl Incoming {
         let mut items = map(value)?;
         while let Some(key) = items.next().transpose()? {
             let value = items.next().transpose()?;
+            self.forwarded |= is_key_of_ours(&key);
             let (Item::Simple(Value::Symbol(name)), Some(value)) = (key, value) else { continue };
             match (&*name, &value) {
                 ("x-opt-jms-dest", Item::Simple(Value::Byte(kind))) => self.jms_dest = Some(*kind),
                 _ => self.wishes.read_annotation(&name, &value),
             }
+        }
+        Ok(())
+    }
+
+    fn drop_forwarded(&mut self) -> Result<(), DecodeError> {
+        if self.forwarded {
+            self.head = without_ours(&self.head)?;
         }
         Ok(())
     }

@@ -229,6 +229,50 @@ fn the_brokers_annotations_join_the_publishers() {
     assert!(parse(&bytes, 32).is_ok());
 }
 
+/// The annotations of a delivery, keys and values.
+fn annotations(bytes: &[u8]) -> Vec<String> {
+    let section = Sections::new(bytes).map(Result::unwrap).find(|section| section.code == MESSAGE_ANNOTATIONS).unwrap();
+    super::sections::map(section.value).unwrap().map(|item| crate::tests::show(&item.unwrap())).collect()
+}
+
+/// 1.6.23: a map has no key twice. And nobody else says why a message is dead.
+#[test]
+fn annotations_that_only_the_gateway_writes_are_taken_off_what_is_forwarded() {
+    let mut payload = BytesMut::new();
+    put_descriptor(&mut payload, MESSAGE_ANNOTATIONS);
+    let mut map = MapWriter::new(&mut payload);
+    for name in ["x-opt-dead-letter-reason", "a", "x-stream-offset", "x-opt-retained", "x-opt-dead-letter-x", "b"] {
+        map.pair(&Value::Symbol(name.into()), &Value::text("forged"));
+    }
+    map.pair(&Value::text("x-opt-dead-letter-queue"), &Value::Bool(true));
+    map.close();
+    payload.extend_from_slice(&all_properties());
+    let body = section(0x75, &[0xa0, 1, b'x']);
+    payload.extend_from_slice(&body);
+    let sent = message(&payload);
+    assert_eq!(annotations(&sent.head), ["a", "forged", "b", "forged"]);
+    assert!(sent.head.ends_with(&all_properties()));
+    let front = parse_front(&payload.freeze(), 32).unwrap().unwrap();
+    assert_eq!((&front.head, &front.body[..]), (&sent.head, &body[..]), "of a large message too");
+    let mut dead = sent;
+    dead.annotations.push(Annotation { name: "dead-letter-reason".into(), value: "expired".into() });
+    let bytes = delivered(dead, 0, 0, false);
+    assert_eq!(annotations(&bytes), ["a", "forged", "b", "forged", "x-opt-dead-letter-reason", "expired"]);
+}
+
+#[test]
+fn numbers_and_times_of_a_dead_letter_go_as_such() {
+    let mut sent = message(&section(0x75, &[0xa0, 0]));
+    for (name, value) in [("dead-letter-count", "3"), ("dead-letter-last-time", "9000"), ("dead-letter-queue", "7")] {
+        sent.annotations.push(Annotation { name: name.into(), value: value.into() });
+    }
+    let bytes = delivered(sent, 0, 0, false);
+    let section = Sections::new(&bytes).map(Result::unwrap).find(|section| section.code == MESSAGE_ANNOTATIONS);
+    let values = super::sections::map(section.unwrap().value).unwrap().map(Result::unwrap).skip(1).step_by(2);
+    let expected = [Value::Long(3), Value::Timestamp(9000), Value::text("7")];
+    assert_eq!(values.collect::<Vec<_>>(), expected.map(crate::codec::Item::Simple));
+}
+
 #[test]
 fn another_protocols_message_is_converted_once_and_its_body_shared() {
     let body = Bytes::from(vec![b'z'; 5000]);

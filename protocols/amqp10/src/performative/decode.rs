@@ -79,6 +79,8 @@ pub(crate) struct Transfer<'a> {
     pub more: bool,
     /// The message is published when this transaction commits.
     pub transaction: Option<TransactionRef>,
+    /// It is of a delivery that began on an earlier attach of the link.
+    pub resume: bool,
     pub aborted: bool,
     /// Bytes of the message after the performative.
     pub payload_bytes: usize,
@@ -230,7 +232,7 @@ impl<'a> Transfer<'a> {
             Some(DeliveryState::Transactional { transaction, .. }) => Some(transaction),
             _ => None,
         };
-        f.skip()?; // resume: nothing is left of an earlier attach, so it is a new delivery
+        let resume = f.flag()?;
         Ok(Self {
             handle,
             delivery_id,
@@ -239,6 +241,7 @@ impl<'a> Transfer<'a> {
             settled,
             more,
             transaction,
+            resume,
             aborted: f.flag()?,
             payload_bytes,
         })

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_model::{
-    Action, Address, Attach, Attached, ConsumerId, Credit, Delivery, Encoding, Event, Message, Meta, Outcome, Seq,
-    Settle, Value,
+    Action, Address, Attach, Attached, ConsumerId, Credit, Delivery, Encoding, Event, Message, Meta, Outcome,
+    QueueSpec, Seq, Settle, Value,
 };
 
 use super::client::{
@@ -25,8 +25,14 @@ pub fn attach(client: &mut Client, frame: &AttachFrame) -> Attach {
 }
 
 pub fn granted(client: &mut Client, attach: &Attach) {
-    let attached = Attached { queue: attach.queue.name.clone(), existed: true, ..Attached::default() };
-    client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
+    client.event(Event::Attached { consumer: attach.consumer, result: Ok(found(attach)) });
+}
+
+/// What is there, just as it was asked for.
+pub fn found(attach: &Attach) -> Attached {
+    let QueueSpec { name, durable, lifetime } = attach.queue.clone();
+    let stream = &*name == "events";
+    Attached { queue: name, existed: true, durable, lifetime, stream, ..Attached::default() }
 }
 
 pub fn receiver(config: AmqpConfig, frame: &AttachFrame) -> (Client, ConsumerId) {
@@ -360,7 +366,7 @@ fn credit_given_while_a_drain_is_on_its_way_is_not_lost() {
 }
 
 #[test]
-fn a_drain_waits_for_settlement_where_unsettled_deliveries_are_bounded() {
+fn a_drain_is_answered_where_unsettled_deliveries_are_bounded() {
     let config = AmqpConfig { unsettled_per_link_max: 2, ..AmqpConfig::default() };
     let (mut client, consumer) = receiver(config, &orders());
     client.send(0, &flow(0, 0, 5, true));
@@ -368,10 +374,50 @@ fn a_drain_waits_for_settlement_where_unsettled_deliveries_are_bounded() {
     client.event(delivery(consumer, 1, b"x"));
     client.event(delivery(consumer, 2, b"x"));
     client.event(Event::Drained { consumer, delivered: 2 });
-    assert!(client.replies().iter().all(|reply| reply.code == code::TRANSFER), "there may be more");
-    client.send(0, &disposition(0, Some(1), true, Some(code::ACCEPTED)));
-    assert_eq!(credits(&mut client), [(4, true)]);
+    let replies = client.replies();
+    let codes: Vec<u8> = replies.iter().map(|reply| reply.code).collect();
+    assert_eq!(codes, [code::TRANSFER, code::TRANSFER, code::FLOW]);
+    assert_eq!((replies[2].field(5), replies[2].field(6)), (Value::Uint(5), Value::Uint(0)));
+    // Again, with nothing settled: there is no room for one more.
+    client.send(0, &flow(0, 5, 1, true));
+    assert_eq!(credits(&mut client), [(2, true)]);
     client.event(Event::Drained { consumer, delivered: 2 });
+    assert_eq!(client.reply().field(5), Value::Uint(6));
+    // Credit that it gives now is served as it settles.
+    client.send(0, &flow(0, 6, 3, false));
+    assert_eq!(credits(&mut client), []);
+    client.send(0, &disposition(0, Some(1), true, Some(code::ACCEPTED)));
+    assert_eq!(credits(&mut client), [(4, false)]);
+}
+
+#[test]
+fn a_browser_that_settles_nothing_sees_everything() {
+    let config = AmqpConfig { unsettled_per_link_max: 4, ..AmqpConfig::default() };
+    let frame = AttachFrame::receiver(0, Node { copy: true, ..Node::at("orders") });
+    let (mut client, consumer) = receiver(config, &frame);
+    client.send(0, &flow(0, 0, 100, false));
+    assert_eq!(credits(&mut client), [(100, false)]);
+    for seq in 1..=9 {
+        client.event(delivery(consumer, seq, b"x"));
+    }
+    let replies = client.replies();
+    assert_eq!(replies.iter().filter(|reply| reply.code == code::TRANSFER).count(), 9);
+    // What is too many to remember is settled: by us, as sender.
+    let settled: Vec<_> = replies.iter().filter(|reply| reply.code == code::DISPOSITION).collect();
+    let ranges: Vec<_> = settled.iter().map(|reply| (reply.field(1), reply.field(2))).collect();
+    let range = |first, last| (Value::Uint(first), Value::Uint(last));
+    assert_eq!(ranges, [range(0, 1), range(2, 3), range(4, 5)]);
+    assert!(settled.iter().all(|reply| (reply.field(0), reply.field(3)) == (Value::Bool(false), Value::Bool(true))));
+    client.send(0, &disposition(0, Some(8), false, Some(code::ACCEPTED)));
     let reply = client.reply();
-    assert_eq!((reply.code, reply.field(5), reply.field(6)), (code::FLOW, Value::Uint(5), Value::Uint(0)));
+    assert_eq!((reply.field(1), reply.field(2)), range(6, 8));
+    assert_eq!(client.actions().len(), 0);
+}
+
+#[test]
+fn settled_deliveries_are_bounded_by_the_credit_alone() {
+    let config = AmqpConfig { unsettled_per_link_max: 2, ..AmqpConfig::default() };
+    let (mut client, _) = receiver(config, &AttachFrame { snd: 1, ..orders() });
+    client.send(0, &flow(0, 0, 100, false));
+    assert_eq!(credits(&mut client), [(100, false)]);
 }

@@ -75,8 +75,8 @@ impl Gateway {
                 let consumer =
                     Consumer { queue: name.clone(), limit: 0, sent: 0, held: Vec::new(), settled: attach.settled };
                 self.consumers.insert(attach.consumer, consumer);
-                let (queue, bindings) = (name.into(), attach.bindings);
-                let attached = Attached { queue, existed, bindings, ..Attached::default() };
+                let attached =
+                    Attached { queue: name.into(), existed, bindings: attach.bindings, ..Attached::default() };
                 client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
             }
             Action::Credit(credit) => {

@@ -2,7 +2,7 @@
 
 use evergate_model::{Action, Address, AttachError, Attached, Event, Publish, PublishError, Session, Value};
 
-use super::client::{AttachFrame, Client, Node, data, detach, durable, flow, frame, part, transfer};
+use super::client::{AttachFrame, Client, Node, data, detach, durable, flow, frame, part, performative, transfer};
 use super::large::aborted;
 use crate::AmqpConfig;
 use crate::codec::FRAME_AMQP;
@@ -43,6 +43,40 @@ fn a_message_is_accepted_after_its_commit_and_not_before() {
         (Value::Bool(true), Value::Uint(0), Value::Bool(true))
     );
     assert_eq!(reply.described(4).unwrap().0, u64::from(code::ACCEPTED));
+}
+
+/// One frame of a delivery that began on an earlier attach.
+fn resumed(id: Option<u32>, settled: bool, more: bool, message: &[u8]) -> bytes::BytesMut {
+    let tag = id.map_or(Value::Null, |id| Value::Binary(id.to_be_bytes().to_vec().into()));
+    let id = id.map_or(Value::Null, Value::Uint);
+    let mut fields = vec![Value::Uint(3), id, tag, Value::Uint(0), Value::Bool(settled), Value::Bool(more)];
+    fields.extend([Value::Null, Value::Null, Value::Bool(true)]);
+    let mut frame = performative(code::TRANSFER, &fields);
+    frame.extend_from_slice(message);
+    frame
+}
+
+/// 2.7.5: a delivery that is not in our unsettled map, which is always empty, is not resumed.
+#[test]
+fn a_resumed_delivery_is_ignored_and_released() {
+    let mut client = sender(AmqpConfig { link_credit: 4, ..AmqpConfig::default() });
+    let released = |client: &mut Client, id: u32| {
+        assert_eq!(client.actions().len(), 0);
+        let replies = client.replies();
+        assert_eq!((replies[0].code, replies[0].field(1)), (code::DISPOSITION, Value::Uint(id)));
+        assert_eq!(replies[0].described(4).unwrap().0, u64::from(code::RELEASED));
+        replies.len()
+    };
+    client.send(0, &resumed(Some(0), false, false, &durable(b"again")));
+    released(&mut client, 0);
+    client.send(0, &resumed(Some(1), false, true, &durable(b"again")));
+    assert_eq!(client.replies(), []);
+    client.send(0, &part(3, None, false, false, b"and the rest of it"));
+    assert_eq!(released(&mut client, 1), 2, "its credit comes back");
+    client.send(0, &resumed(Some(2), true, false, b""));
+    assert_eq!((client.replies().len(), client.actions().len()), (0, 0));
+    client.send(0, &transfer(3, 3, false, &data(b"x")));
+    assert_eq!(published(&mut client).len(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Deliveries settled in a transaction (part 4, 4.4.2).
 
 use bytes::BytesMut;
-use evergate_model::{Action, Event, Outcome, TransactionError, Value};
+use evergate_model::{Action, Event, Outcome, RollbackReason, TransactionError, Value};
 
 use super::client::{Client, disposition, transfer};
 use super::consume::settles;
@@ -80,8 +80,13 @@ fn a_rollback_gives_back_what_the_client_has_settled_and_counts_it() {
 
 #[test]
 fn a_commit_that_fails_is_rejected_after_everything_was_given_back() {
+    let rolled_back = |reason| TransactionError::RolledBack(reason, "why".into());
+    // Qpid JMS takes «rollback» for «in doubt».
     let table = [
-        (TransactionError::RolledBack("too old".into()), "amqp:transaction:rollback"),
+        (rolled_back(RollbackReason::Limit), "amqp:resource-limit-exceeded"),
+        (rolled_back(RollbackReason::TooOld), "amqp:transaction:timeout"),
+        (rolled_back(RollbackReason::NotFound), "amqp:not-found"),
+        (rolled_back(RollbackReason::Precondition), "amqp:precondition-failed"),
         (TransactionError::Unknown, "amqp:transaction:unknown-id"),
     ];
     for (error, condition) in table {

@@ -71,14 +71,19 @@ fn every_outcome_reaches_the_gateway() {
 }
 
 #[test]
-fn settled_without_an_outcome_goes_back_and_is_counted() {
-    let (mut client, consumer) = receiver(AmqpConfig::default(), &orders());
+fn settled_without_an_outcome_goes_back_as_our_attach_says() {
+    let mut client = Client::running(AmqpConfig::default());
+    let attach = attach(&mut client, &orders());
+    granted(&mut client, &attach);
+    let consumer = attach.consumer;
+    let (_, source) = client.reply().described(5).unwrap();
+    assert!(source[8].contains("Ulong(38)"), "released: {source:?}");
     client.send(0, &flow(0, 0, 10, false));
     client.event(delivery(consumer, 1, b"x"));
     client.actions();
     client.send(0, &disposition(0, None, true, None));
     let outcome = settles(&mut client).remove(0).outcome;
-    assert_eq!(outcome, Outcome::Modify { failed: true, undeliverable_here: false });
+    assert_eq!(outcome, Outcome::Release);
 }
 
 #[test]

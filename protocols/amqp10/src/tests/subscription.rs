@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use evergate_model::{
-    Action, AttachAccess, Attached, Binding, Event, Filter, Lifetime, Retained, Selector, Seq, StreamStart, Time, Value,
+    Action, AttachAccess, AttachError, Attached, Binding, Event, Filter, Lifetime, Retained, Selector, Seq, Standing,
+    StreamStart, Time, Value,
 };
 
 use super::client::{AttachFrame, Client, Node, Reply, detach, flow};
-use super::consume::delivery;
+use super::consume::{delivery, found, granted};
 use super::terminus::{attach, consume};
 use crate::AmqpConfig;
 use crate::subscription::{shared_queue, subscription_queue};
@@ -21,8 +22,7 @@ fn symbol(text: &'static str) -> Value<'static> {
 
 /// Our answer to an attach that the gateway granted.
 fn answer(client: &mut Client, attach: &evergate_model::Attach) -> Reply {
-    let attached = Attached { queue: attach.queue.name.clone(), ..Attached::default() };
-    client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
+    granted(client, attach);
     client.reply()
 }
 
@@ -34,9 +34,7 @@ fn a_durable_subscription_is_a_queue_of_the_container_and_the_name() {
     assert_eq!(&*attach.queue.name, "$subscription/client-1/r");
     assert_eq!((attach.queue.durable, attach.queue.lifetime), (true, Lifetime::Permanent));
     assert_eq!((attach.access, attach.bindings[0].durable), (AttachAccess::TakeOver, true));
-    client.event(Event::Attached { consumer: attach.consumer, result: Ok(Attached::default()) });
-    let reply = client.reply();
-    let (_, fields) = reply.described(5).unwrap();
+    let (_, fields) = answer(&mut client, &attach).described(5).unwrap();
     assert_eq!((fields[1].as_str(), fields[2].as_str()), ("2", "never"));
     client.send(0, &detach(0, false));
     assert!(matches!(client.actions()[..], [Action::Detach { delete: false, .. }]), "it stays");
@@ -89,11 +87,48 @@ fn a_null_source_without_a_subscription_is_not_found_and_leaves_nothing() {
     let mut client = Client::running(AmqpConfig::default());
     let frame = AttachFrame { source: None, ..AttachFrame::receiver(0, Node::default()) };
     let attach = attach(&mut client, &frame);
-    client.event(Event::Attached { consumer: attach.consumer, result: Ok(Attached::default()) });
+    assert_eq!(attach.standing, Standing::Needed);
+    client.event(Event::Attached { consumer: attach.consumer, result: Err(AttachError::NotFound) });
     let replies = client.replies();
     assert_eq!(replies[0].item(5), None);
     assert_eq!(replies[1].condition(2), "amqp:not-found");
-    assert!(matches!(client.actions()[..], [Action::Detach { delete: true, .. }]));
+    assert_eq!(client.actions().len(), 0);
+}
+
+#[test]
+fn a_null_source_is_answered_with_how_long_the_subscription_lives() {
+    let minute = Lifetime::AfterDetach(Duration::from_mins(1));
+    for (durable, lifetime, told) in [
+        (true, Lifetime::Permanent, ("2", "never", "0")),
+        (false, Lifetime::Permanent, ("0", "never", "0")),
+        (true, minute, ("2", "link-detach", "60")),
+    ] {
+        let mut client = Client::running(AmqpConfig::default());
+        let frame = AttachFrame { source: None, ..AttachFrame::receiver(0, Node::default()) };
+        let attach = attach(&mut client, &frame);
+        let attached = Attached { durable, lifetime, ..found(&attach) };
+        client.event(Event::Attached { consumer: attach.consumer, result: Ok(attached) });
+        let (_, fields) = client.reply().described(5).unwrap();
+        assert_eq!((fields[1].as_str(), fields[2].as_str(), fields[3].as_str()), told);
+    }
+}
+
+#[test]
+fn a_subscription_that_is_attached_again_is_answered_with_what_holds() {
+    let mut client = Client::running(AmqpConfig::default());
+    let node = Node { expiry_policy: Some("never"), ..Node::at("/topic/a") };
+    let durable = attach(&mut client, &AttachFrame::receiver(0, node));
+    // What is in the journal stays there, whatever this attach asks for.
+    let attached = Attached { durable: true, ..found(&durable) };
+    client.event(Event::Attached { consumer: durable.consumer, result: Ok(attached) });
+    assert_eq!(client.reply().described(5).unwrap().1[1], "1");
+    let mut client = Client::running(AmqpConfig::default());
+    let short = attach(&mut client, &AttachFrame::receiver(0, Node::at("/topic/a")));
+    assert_eq!(short.standing, Standing::Instead("$subscription/client-1/r".into()));
+    let attached = Attached { durable: true, lifetime: Lifetime::Attached, ..found(&short) };
+    client.event(Event::Attached { consumer: short.consumer, result: Ok(attached) });
+    let (_, fields) = client.reply().described(5).unwrap();
+    assert_eq!((fields[1].as_str(), fields[2].as_str(), fields[3].as_str()), ("0", "link-detach", "0"));
 }
 
 #[test]
@@ -208,6 +243,18 @@ fn a_consumer_that_chose_its_beginning_is_told_each_place() {
     let place = [&b"\x00\x53\x72"[..], &[0xd1]].concat();
     assert!(payload.windows(4).any(|bytes| bytes == place), "{payload:02x?}");
     assert!(payload.windows(17).any(|bytes| bytes == b"x-stream-offset\x53\x29"), "{payload:02x?}");
+}
+
+#[test]
+fn where_there_is_no_stream_its_filter_is_not_in_force() {
+    let mut client = Client::running(AmqpConfig::default());
+    let filters = vec![(symbol("evergate:stream-offset"), Value::text("last"))];
+    let attach = attach(&mut client, &AttachFrame::receiver(0, Node { filters, ..Node::at("orders") }));
+    assert_eq!(answer(&mut client, &attach).described(5).unwrap().1[7], "");
+    client.send(0, &flow(0, 0, 1, false));
+    client.event(delivery(attach.consumer, 41, b"x"));
+    let payload = client.reply().payload;
+    assert!(!payload.windows(15).any(|bytes| bytes == b"x-stream-offset"), "{payload:02x?}");
 }
 
 #[test]

@@ -61,6 +61,8 @@ fn a_refused_link_is_attached_without_our_end_and_detached_with_the_reason() {
         (Node { filters: offset(Value::Int(-1)), ..Node::at("q") }, "amqp:invalid-field"),
         (Node { expiry_policy: Some("sometime"), ..Node::at("/topic/a") }, "amqp:invalid-field"),
         (Node { dynamic: true, lifetime: Some(0x2d), ..Node::default() }, "amqp:not-implemented"),
+        (Node { dynamic: true, ..Node::at("q") }, "amqp:invalid-field"),
+        (Node { durable: 3, ..Node::at("q") }, "amqp:decode-error"),
         (Node::default(), "amqp:invalid-field"),
         (Node::at("/topic/a/#/b"), "amqp:invalid-field"),
         (Node::at("/queue/"), "amqp:invalid-field"),
@@ -84,6 +86,8 @@ fn a_refused_link_is_attached_without_our_end_and_detached_with_the_reason() {
         (Node::at("/regex/a"), "amqp:invalid-field"),
         (Node::at("/queue/$session/x"), "amqp:not-allowed"),
         (Node { dynamic: true, lifetime: Some(0x2e), ..Node::default() }, "amqp:not-implemented"),
+        (Node { dynamic: true, ..Node::at("q") }, "amqp:invalid-field"),
+        (Node { durable: 3, ..Node::at("q") }, "amqp:decode-error"),
     ];
     for (node, condition) in senders {
         let mut client = Client::running(AmqpConfig::default());

@@ -1,7 +1,7 @@
 //! Transactions (part 4): the coordinator, posting, discharge.
 
 use bytes::Bytes;
-use evergate_model::{Event, PublishError, TransactionError, TransactionId, Value};
+use evergate_model::{Event, PublishError, RollbackReason, TransactionError, TransactionId, Value};
 
 use super::client::{AttachFrame, Client, Node, begin, data, detach, part, performative, transfer};
 use super::consume::settles;
@@ -9,6 +9,7 @@ use super::controller::{
     COORDINATOR, ID, OTHER, SENDER, commit, control, controlling, coordinator, declare, declared, discharge, id_of,
     posting, published, receiving, rejected, retiring, sending, state_of, token, transactional,
 };
+use super::large::aborted;
 use crate::AmqpConfig;
 use crate::performative::code;
 
@@ -45,19 +46,62 @@ fn a_message_is_posted_with_its_transaction_and_accepted_in_it() {
     assert_eq!((reply.field(1), state_of(&reply)), (Value::Uint(2), u64::from(code::ACCEPTED)));
 }
 
-#[test]
-fn a_message_in_many_frames_names_its_transaction_in_the_first() {
-    let mut client = declared(AmqpConfig::default());
-    sending(&mut client);
-    let whole = posting(1, false, &id_of(ID), b"x");
+/// A message in two frames; the second one's payload.
+fn half_posting(id: u32) -> (Vec<u8>, Vec<u8>) {
+    let whole = posting(id, false, &id_of(ID), b"x");
     let (first, rest) = whole.split_at(whole.len() - 4);
     // The sixth field says that there is more.
     let mut first = first.to_vec();
     let more = first.windows(2).position(|bytes| bytes == [0x42, 0x42]).unwrap() + 1;
     first[more] = 0x41;
+    (first, rest.to_vec())
+}
+
+#[test]
+fn a_message_in_many_frames_names_its_transaction_in_the_first() {
+    let mut client = declared(AmqpConfig::default());
+    sending(&mut client);
+    let (first, rest) = half_posting(1);
     client.send(0, &first);
-    client.send(0, &part(SENDER, None, false, false, rest));
+    client.send(0, &part(SENDER, None, false, false, &rest));
     assert_eq!(published(&mut client).transaction, Some(ID));
+}
+
+/// 4.4.1: it is an error to discharge a transaction of which a delivery is half sent.
+#[test]
+fn a_discharge_while_a_delivery_is_half_sent_ends_the_control_link_and_rolls_back() {
+    for fail in [false, true] {
+        let mut client = declared(AmqpConfig::default());
+        sending(&mut client);
+        client.send(0, &posting(1, false, &id_of(ID), b"whole"));
+        published(&mut client);
+        let (first, rest) = half_posting(2);
+        client.send(0, &first);
+        client.send(0, &transfer(COORDINATOR, 3, false, &discharge(ID, fail)));
+        let (token, what, id) = token(&mut client);
+        assert_eq!((what, id), ("rollback", ID));
+        let reply = client.reply();
+        assert_eq!((reply.code, reply.field(0)), (code::DETACH, Value::Uint(COORDINATOR)));
+        assert_eq!(reply.condition(2), "amqp:transaction:rollback");
+        client.event(Event::Done(token));
+        client.send(0, &part(SENDER, None, false, false, &rest));
+        assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:transaction:unknown-id"));
+        assert_eq!(client.actions().len(), 0);
+    }
+}
+
+#[test]
+fn a_delivery_that_was_sent_in_parts_and_one_that_was_aborted_do_not_hinder_a_discharge() {
+    for abort in [false, true] {
+        let mut client = declared(AmqpConfig::default());
+        sending(&mut client);
+        let (first, rest) = half_posting(1);
+        client.send(0, &first);
+        client.send(0, &if abort { aborted(SENDER) } else { part(SENDER, None, false, false, &rest) });
+        client.actions();
+        client.send(0, &transfer(COORDINATOR, 2, false, &discharge(ID, false)));
+        assert_eq!(token(&mut client).1, "commit");
+    }
 }
 
 #[test]
@@ -83,7 +127,10 @@ fn confirms_of_one_transaction_share_a_disposition_and_of_two_do_not() {
 fn a_post_that_fails_is_rejected_with_the_reason() {
     let table = [
         (PublishError::Transaction(TransactionError::Unknown), "amqp:transaction:unknown-id"),
-        (PublishError::Transaction(TransactionError::RolledBack("too large".into())), "amqp:transaction:rollback"),
+        (
+            PublishError::Transaction(TransactionError::RolledBack(RollbackReason::Limit, "too large".into())),
+            "amqp:transaction:rollback",
+        ),
         (PublishError::Full { destination: "orders".into() }, "amqp:resource-limit-exceeded"),
         (PublishError::NotFound, "amqp:not-found"),
     ];
@@ -148,7 +195,7 @@ fn a_declare_that_fails_is_rejected() {
     let mut client = controlling(AmqpConfig::default());
     client.send(0, &transfer(COORDINATOR, 0, false, &control(code::DECLARE, &[])));
     let (token, ..) = token(&mut client);
-    let error = TransactionError::RolledBack("too many".into());
+    let error = TransactionError::RolledBack(RollbackReason::Limit, "too many".into());
     client.event(Event::Begun { token, result: Err(error) });
     assert_eq!(rejected(&client.reply()).as_deref(), Some("amqp:resource-limit-exceeded"));
     let global = control(code::DECLARE, &[Value::Binary(b"xid"[..].into())]);
@@ -190,11 +237,11 @@ fn a_controller_that_does_not_know_rejected_is_told_by_the_end_of_the_link() {
     client.send(0, &coordinator("tx", COORDINATOR, &[], &["amqp:accepted:list", "amqp:declared:list"]));
     client.replies();
     declare(&mut client, 0, ID);
-    commit(&mut client, 1, Err(TransactionError::RolledBack("too old".into())));
+    commit(&mut client, 1, Err(TransactionError::RolledBack(RollbackReason::TooOld, "too old".into())));
     let (token, ..) = token(&mut client);
     client.event(Event::Done(token));
     let reply = client.reply();
-    assert_eq!((reply.code, reply.condition(2)), (code::DETACH, "amqp:transaction:rollback".into()));
+    assert_eq!((reply.code, reply.condition(2)), (code::DETACH, "amqp:transaction:timeout".into()));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use evergate_model::{Action, Attached, ConsumerId, Event, Session, Settle, Token, TransactionError, TransactionId};
+use evergate_model::{
+    Action, Attached, ConsumerId, Event, RollbackReason, Session, Settle, Token, TransactionError, TransactionId,
+};
 use proptest::prelude::*;
 
 use super::harness::{Client, plain};
@@ -38,7 +40,7 @@ impl Gateway {
             }
             Action::Commit { transaction, token } => {
                 self.end(transaction, token);
-                let failed = Err(TransactionError::RolledBack("doomed".into()));
+                let failed = Err(TransactionError::RolledBack(RollbackReason::Limit, "doomed".into()));
                 let result = if doomed { failed } else { Ok(()) };
                 self.resolve(transaction, if doomed { Delivery::Held } else { Delivery::Settled });
                 self.answers.push_back(Event::Committed { token, result });

@@ -1,6 +1,8 @@
 //! BEGIN, COMMIT, ABORT.
 
-use evergate_model::{Action, Close, ConsumerId, Event, Outcome, Settle, Token, TransactionError, TransactionId};
+use evergate_model::{
+    Action, Close, ConsumerId, Event, Outcome, RollbackReason, Settle, Token, TransactionError, TransactionId,
+};
 
 use super::harness::{Client, plain};
 use crate::StompConfig;
@@ -131,7 +133,7 @@ fn what_cannot_be_committed_is_an_error_that_names_it() {
     begun(&mut client);
     client.send("COMMIT\ntransaction:t\nreceipt:c\n\n\0");
     let Some(Action::Commit { token, .. }) = client.actions.pop() else { panic!("no Commit") };
-    let result = Err(TransactionError::RolledBack("it has more than 3 parts".into()));
+    let result = Err(TransactionError::RolledBack(RollbackReason::Limit, "it has more than 3 parts".into()));
     client.event(Event::Committed { token, result });
     assert_eq!(client.error(), ("transaction t was not committed: it has more than 3 parts".into(), Some("c".into())));
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_model::{
     Access, Action, Address, AddressKind, Attach, AttachError, Attached, Binding, ConsumerId, Credit, Delivery,
-    Encoding, Event, Fingerprint, Mark, Message, Meta, Outcome, Publish, PublishError, QueueSpec, Retained, Seq,
-    Settle, Time, Token, TransactionError, TransactionId,
+    Encoding, Event, Fingerprint, Mark, Message, Meta, Outcome, Publish, PublishError, QueueSpec, Retained, RollbackReason, Seq,
+    Settle, Standing, Time, Token, TransactionError, TransactionId,
 };
 
 use super::input::Choices;
@@ -184,7 +184,7 @@ impl<'a> Gateway<'a> {
         let transaction = TransactionId(1 + self.transactions_begun);
         self.transactions_begun += 1;
         let result = if self.choices.next() % 32 == 31 {
-            Err(TransactionError::RolledBack("too many".into()))
+            Err(TransactionError::RolledBack(RollbackReason::Limit, "too many".into()))
         } else {
             self.transactions.insert(transaction, Transaction::default());
             Ok(transaction)
@@ -196,7 +196,7 @@ impl<'a> Gateway<'a> {
         self.name(token);
         let result = match self.transactions.remove(&transaction) {
             None => Err(TransactionError::Unknown),
-            Some(_) if self.choices.next() % 16 == 15 => Err(TransactionError::RolledBack("too old".into())),
+            Some(_) if self.choices.next() % 16 == 15 => Err(TransactionError::RolledBack(RollbackReason::TooOld, "too old".into())),
             Some(held) => {
                 for message in &held.published {
                     self.route(message);
@@ -274,6 +274,9 @@ impl<'a> Gateway<'a> {
             return self.events.push_back(Event::Attached { consumer, result: Err(error) });
         }
         let unique = &*attach.queue.name == QueueSpec::UNIQUE;
+        if attach.standing == Standing::Needed && !self.queues.contains_key(&attach.queue.name) {
+            return self.events.push_back(Event::Attached { consumer, result: Err(AttachError::NotFound) });
+        }
         let name: Arc<str> = if unique { format!("$unique/{}", consumer.0).into() } else { attach.queue.name };
         if attach.fresh {
             self.queues.remove(&name);
@@ -289,7 +292,7 @@ impl<'a> Gateway<'a> {
         queue.bindings.extend(attach.bindings);
         let (bindings, marks) = (queue.bindings.clone(), queue.marks.iter().copied().collect());
         let fingerprints = queue.fingerprints.clone();
-        let attached = Attached { queue: name.clone(), existed, bindings, marks, fingerprints };
+        let attached = Attached { queue: name.clone(), existed, bindings, marks, fingerprints, ..Attached::default() };
         self.events.push_back(Event::Attached { consumer, result: Ok(attached) });
         let (settled, browse) = (attach.settled, attach.browse);
         let known = Consumer { queue: name, settled, browse, limit: 0, delivered: 0, held: BTreeMap::new() };

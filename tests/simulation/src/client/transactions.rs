@@ -78,7 +78,7 @@ impl Client {
                 self.doubtful.push(id);
                 return Ok(());
             }
-            Err(TransactionError::RolledBack(_) | TransactionError::Unknown) => model.transaction_void(id)?,
+            Err(TransactionError::RolledBack(..) | TransactionError::Unknown) => model.transaction_void(id)?,
         }
         // What was settled in it is held again, by those who are still there.
         let Some(connection) = &mut self.connection else { return Ok(()) };

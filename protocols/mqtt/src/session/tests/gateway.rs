@@ -203,5 +203,5 @@ pub(super) fn delivery(consumer: u32, seq: u64, message: &Arc<Message>) -> Deliv
 }
 
 pub(super) fn stored(bindings: Vec<Binding>, marks: Vec<u32>) -> Attached {
-    Attached { queue: "$session/c".into(), existed: true, bindings, marks, fingerprints: Vec::new() }
+    Attached { queue: "$session/c".into(), existed: true, bindings, marks, ..Attached::default() }
 }

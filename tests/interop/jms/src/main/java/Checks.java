@@ -16,8 +16,8 @@ import java.util.List;
 import org.apache.qpid.jms.JmsConnectionFactory;
 
 /**
- * Runs every public static method of the classes below as a check, against the gateway at the address given as
- * the argument. Writes one line each: the name, and «ok» or the reason.
+ * Runs every public static method of a class as a check, against the gateway at the address given as the first
+ * argument; the others name the classes. Writes one line each: the name, and «ok» or the reason.
  */
 public final class Checks {
     /** How long to wait for what must come. */
@@ -25,12 +25,17 @@ public final class Checks {
     /** How long to wait for what must not come. */
     static final long NEVER = 300;
 
-    private static final List<Class<?>> ALL = List.of(Queues.class, Subscriptions.class, Transactions.class);
+    private static final List<Class<?>> ALL = new ArrayList<>();
 
+    private static String address;
     private static ConnectionFactory factory;
 
     public static void main(String[] arguments) throws Exception {
-        factory = new JmsConnectionFactory(arguments[0]);
+        address = arguments[0];
+        factory = new JmsConnectionFactory(address);
+        for (int at = 1; at < arguments.length; at++) {
+            ALL.add(Class.forName(arguments[at]));
+        }
         for (Class<?> checks : ALL) {
             for (Method check : checks.getDeclaredMethods()) {
                 if (Modifier.isPublic(check.getModifiers())) {
@@ -65,6 +70,26 @@ public final class Checks {
         }
         connection.start();
         return connection;
+    }
+
+    /** Sends `m0`, `m1` and so on. */
+    static void fill(Connection connection, Queue queue, int messages) throws JMSException {
+        try (Session session = connection.createSession()) {
+            for (int number = 0; number < messages; number++) {
+                session.createProducer(queue).send(session.createTextMessage("m" + number));
+            }
+        }
+    }
+
+    /** The same with options of its own. */
+    static Connection connect(String clientId, String options) throws JMSException {
+        ConnectionFactory before = factory;
+        factory = new JmsConnectionFactory(address + "&" + options);
+        try {
+            return connect(clientId);
+        } finally {
+            factory = before;
+        }
     }
 
     static Queue queue(String name) {
@@ -103,6 +128,14 @@ public final class Checks {
             found.add(((TextMessage) messages.nextElement()).getText());
         }
         return found;
+    }
+
+    static void pause(long millis) {
+        try {
+            Thread.sleep(millis);
+        } catch (InterruptedException interrupted) {
+            throw new AssertionError(interrupted);
+        }
     }
 
     /** What is in a queue, taken out. */

@@ -1,0 +1,46 @@
+//! Message annotations that only the gateway may write.
+
+use bytes::{Bytes, BytesMut};
+use evergate_model::Value;
+
+use super::sections::{MESSAGE_ANNOTATIONS, Sections, map};
+use crate::codec::{DecodeError, Item, MapWriter, Reader, put_descriptor};
+
+/// The place of a message in its stream, under RabbitMQ's name.
+pub(super) const STREAM_OFFSET: &str = "x-stream-offset";
+
+/// A message that was there before the subscription.
+pub(super) const RETAINED: &str = "x-opt-retained";
+
+/// Why a message is in `_DMQ`, and since when.
+const DEAD_LETTER: &str = "x-opt-dead-letter-";
+
+/// Whether the gateway writes it. Who forwards what it received sends it along; nobody shall take it for the
+/// gateway's word, and no map may have a key twice (part 1, 1.6.23).
+fn is_ours(name: &str) -> bool {
+    name == STREAM_OFFSET || name == RETAINED || name.starts_with(DEAD_LETTER)
+}
+
+/// The same of a key. Annotations have symbols as keys; some clients read strings as well.
+pub(super) fn is_key_of_ours(key: &Item<'_>) -> bool {
+    matches!(key, Item::Simple(Value::Symbol(name) | Value::String(name)) if is_ours(name))
+}
+
+/// The sections before a body, with message annotations first, without those that are ours.
+pub(super) fn without_ours(head: &Bytes) -> Result<Bytes, DecodeError> {
+    let Some(section) = Sections::new(head).next().transpose()? else { return Ok(head.clone()) };
+    let mut items = map(section.value)?;
+    let mut buf = BytesMut::with_capacity(head.len() + 16);
+    put_descriptor(&mut buf, MESSAGE_ANNOTATIONS);
+    let mut kept = MapWriter::new(&mut buf);
+    while items.count > 0 {
+        let (key, value) = (items.raw()?, items.raw()?);
+        if !is_key_of_ours(&Reader::new(key).item()?) {
+            kept.raw(1, key);
+            kept.raw(1, value);
+        }
+    }
+    kept.close();
+    buf.extend_from_slice(&head[section.end..]);
+    Ok(buf.freeze())
+}
