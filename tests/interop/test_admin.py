@@ -138,6 +138,27 @@ def test_dead_letters_are_retried_edited_and_moved(gateway, admin):
     publisher.close()
 
 
+def test_dead_letters_of_one_queue_are_selected_by_it(gateway, admin, open_client):
+    queue, other = Address("queue", name()), Address("queue", name())
+    publisher = Paho(gateway, 5)
+    for address in (queue, other):
+        publisher.publish(address, Sent(address.name.encode(), durable=True, properties={"dead-letter-queue": "forged"}))
+        reject(gateway, address, 1)
+    mine = f"\"dead-letter-queue\" = '{queue.name}' AND \"dead-letter-reason\" = 'rejected'"
+    deadline = time.monotonic() + 10
+    while not (rows := admin.result("queue.browse", queue="_DMQ", selector=mine)["messages"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [row["body"] for row in rows] == [queue.name]
+    consumer = open_client("stomp.py")
+    consumer.subscribe(Address("queue", "_DMQ"), selector=f"\"dead-letter-queue\" = '{other.name}'")
+    assert consumer.receive().body == other.name.encode()
+    assert admin.result("queue.retry", selector=mine)["moved"] == 1
+    assert [row["body"] for row in admin.result("queue.browse", queue=queue.name)["messages"]] == [queue.name]
+    publisher.close()
+    consumer.close()
+
+
 def test_queues_are_made_bound_changed_and_deleted(gateway, admin):
     queue, topic = name(), name()
     red = {"queue": queue, "bind": [f"{topic}/+"], "selector": "colour = 'red'"}
