@@ -159,6 +159,40 @@ def test_dead_letters_of_one_queue_are_selected_by_it(gateway, admin, open_clien
     consumer.close()
 
 
+@pytest.mark.parametrize("kind", ["subscription", "share", "session"])
+def test_messages_of_sessions_and_subscriptions_are_browsed_removed_moved_and_purged(gateway, admin, open_client, kind):
+    topic, other = Address("topic", name()), Address("queue", name())
+    client_id = name()
+    if kind == "session":
+        absent = Paho(gateway, 5, client_id=client_id, clean=False, expiry_seconds=600)
+        absent.subscribe(topic)
+    else:
+        absent = StompPy(gateway, client_id=client_id)
+        shared = {"shared": client_id} if kind == "share" else {}
+        absent.subscribe(topic, name="mine", durable=True, **shared)
+    absent.close()
+    publisher = Paho(gateway, 5)
+    for number in range(5):
+        publisher.publish(topic, Sent(f"{number}".encode(), durable=True))
+    listed = admin.result("queue.list", match="#", private=True)["queues"]
+    (queue,) = [row["name"] for row in listed if row["name"].startswith(f"${kind}/") and client_id in row["name"]]
+    assert admin.result("queue.show", queue=queue)["durable"]
+    rows = admin.result("queue.browse", queue=queue)["messages"]
+    assert [row["body"] for row in rows] == ["0", "1", "2", "3", "4"]
+    seqs = [row["seq"] for row in rows]
+    assert admin.result("queue.remove", queue=queue, seqs=seqs[:1]) == {"removed": 1}
+    assert admin.result("queue.move", queue=queue, to=other.canonical, seqs=seqs[1:3])["moved"] == 2
+    assert [row["body"] for row in admin.result("queue.browse", queue=other.name)["messages"]] == ["1", "2"]
+    assert admin.result("queue.edit", queue=queue, seq=seqs[3], to=other.canonical, body="new")["moved"] == 1
+    assert [row["body"] for row in admin.result("queue.browse", queue=queue)["messages"]] == ["4"]
+    assert admin.result("queue.purge", queue=queue) == {"removed": 1}
+    refused = admin.ask("queue.move", queue=other.name, to=f"/queue/$session/{client_id}")["error"]
+    assert refused["code"] == "invalid" and "takes only what is published to its topics" in refused["text"]
+    admin.result("queue.delete", queue=queue)
+    assert admin.ask("queue.browse", queue=queue)["error"]["code"] == "not-found"
+    publisher.close()
+
+
 def test_queues_are_made_bound_changed_and_deleted(gateway, admin):
     queue, topic = name(), name()
     red = {"queue": queue, "bind": [f"{topic}/+"], "selector": "colour = 'red'"}

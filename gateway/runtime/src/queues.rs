@@ -1,6 +1,8 @@
 //! Operators' requests to one queue: look into it, empty it, take messages out.
 
-use evergate_core::{ManageError, Peeked, Reserve, SessionEvent, SessionId, ShardCommand, ShardId};
+use evergate_core::{
+    ManageError, ManageReply, ManageRequest, Peeked, Reserve, SessionEvent, SessionId, ShardCommand, ShardId,
+};
 use evergate_model::{BODY_PREFIX, Message, MessageId, QueueId, Selector, Seq, Token};
 use tokio::sync::oneshot;
 
@@ -28,7 +30,7 @@ impl Gateway {
         count: usize,
         selector: Option<Selector>,
     ) -> Result<Vec<Peeked>, ManageError> {
-        let (queue, shard) = self.place_of(name)?;
+        let (queue, shard) = self.place_of(name).await?;
         self.peek(shard, |answer| {
             let reserve = Reserve::Nothing;
             ShardCommand::Peek { queue, from, count, selector, reserve, answer }
@@ -45,7 +47,7 @@ impl Gateway {
         count: usize,
         readdress: impl Fn(&Message) -> Option<Message>,
     ) -> Result<Moved, ManageError> {
-        let (queue, shard) = self.place_of(name)?;
+        let (queue, shard) = self.place_of(name).await?;
         let from = match &reserve {
             Reserve::Chosen(seqs) => seqs.first().copied().unwrap_or_default(),
             Reserve::Nothing | Reserve::All => Seq(0),
@@ -89,13 +91,13 @@ impl Gateway {
 
     /// Removes every message that no consumer holds. Returns how many, after the commit.
     pub async fn purge(&self, name: &str) -> Result<u64, ManageError> {
-        let (queue, shard) = self.place_of(name)?;
+        let (queue, shard) = self.place_of(name).await?;
         self.removed(shard, |answer| ShardCommand::Purge { queue, answer }).await
     }
 
     /// Removes those of the messages at `seqs` that no consumer holds. Returns how many, after the commit.
     pub async fn take_out(&self, name: &str, seqs: Vec<Seq>) -> Result<u64, ManageError> {
-        let (queue, shard) = self.place_of(name)?;
+        let (queue, shard) = self.place_of(name).await?;
         self.removed(shard, |answer| ShardCommand::TakeOut { queue, seqs, answer }).await
     }
 
@@ -110,14 +112,20 @@ impl Gateway {
         }
     }
 
-    fn place_of(&self, name: &str) -> Result<(QueueId, ShardId), ManageError> {
+    async fn place_of(&self, name: &str) -> Result<(QueueId, ShardId), ManageError> {
         if name.starts_with(BODY_PREFIX) {
             let text = format!("{name} is the body of a large message: what is done to it is done to that message");
             return Err(ManageError::Invalid(text));
         }
         let target = self.routes.read().queue(name);
-        let place = target.map(|target| (target.queue, target.shard));
-        place.ok_or_else(|| ManageError::NotFound(format!("there is no queue {name}")))
+        if let Some(target) = target {
+            return Ok((target.queue, target.shard));
+        }
+        // Those of sessions and subscriptions have no route by name.
+        match self.manage(ManageRequest::Queue { name: name.to_owned() }).await? {
+            ManageReply::Queue { queue, shard, .. } => Ok((queue, shard)),
+            _ => Err(ManageError::Unavailable),
+        }
     }
 
     /// Hands a command to a shard and waits for its answer.

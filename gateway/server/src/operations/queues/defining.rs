@@ -159,13 +159,9 @@ struct ShowArguments {
 impl Operation for Show {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
         let ShowArguments { queue } = arguments(given)?;
-        let request = ManageRequest::Queues { matches: Some(filter(&queue)?), after: None, limit: 1 };
-        let found = match self.0.manage(request).await.map_err(refused)? {
-            ManageReply::Queues { queues, .. } => queues.into_iter().find(|one| *one.name == *queue),
-            _ => None,
-        };
-        let Some(entry) = found else {
-            return Err(OperationError::NotFound(format!("there is no queue {queue}")));
+        let request = ManageRequest::Queue { name: queue };
+        let ManageReply::Queue { entry, .. } = self.0.manage(request).await.map_err(refused)? else {
+            return Err(OperationError::Unavailable);
         };
         let bindings: Vec<_> = entry
             .bindings

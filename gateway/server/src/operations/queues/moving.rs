@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evergate_admin::operations::{Operation, OperationError, arguments};
 use evergate_core::Reserve;
-use evergate_model::{Address, Encoding, Formats, Message, Seq, Value as Property};
+use evergate_model::{Address, AddressKind, Encoding, Formats, Message, Seq, Value as Property};
 use evergate_runtime::{Gateway, Moved};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -211,7 +211,13 @@ fn address(text: &str) -> Result<Address, OperationError> {
     };
     Address::check_topic(name).map_err(|error| invalid(error.to_string()))?;
     let address = Address { kind, name: name.into() };
-    if address.is_reserved() || Address::is_private_queue(name) {
+    let is_private = Address::is_private_queue(name) && !address.is_reserved();
+    if is_private && kind == AddressKind::Queue {
+        return Err(invalid(
+            "a queue of a session or a subscription takes only what is published to its topics".into(),
+        ));
+    }
+    if is_private || address.is_reserved() {
         return Err(invalid("the gateway's own names take no messages".into()));
     }
     Ok(address)
