@@ -2,10 +2,13 @@
 
 import itertools
 import json
+import socket
 import subprocess
+import threading
 import time
 import uuid
 
+import paho.mqtt.client as mqtt
 import pytest
 from proton import Message, ulong
 
@@ -274,12 +277,72 @@ def test_nobody_else_can_serve_the_name(gateway, open_client):
         open_client("stomp.py").subscribe(Address("queue", "_ADMIN"))
 
 
-def test_with_accounts_only_administrators_may_ask():
-    def account(user, admin):
-        command = [binary(), "user", "hash", user]
-        done = subprocess.run(command, input=f"{user}\n", capture_output=True, text=True, check=True)
-        return done.stdout + f"admin = {admin}\n"
+@pytest.mark.parametrize("pattern", ["_ADMIN", "_ADMIN/#", "$glob/_*", "$regex/_.*", "$share/spies/_ADMIN"])
+def test_nobody_receives_requests_by_subscribing(gateway, admin, pattern):
+    spy, publisher = Paho(gateway, 5), Paho(gateway, 5)
+    spy.subscribe(pattern)
+    reply_topic = Address("topic", name())
+    publisher.subscribe(reply_topic)
+    request = Sent(json.dumps({"op": "node.status", "args": {}}).encode(), reply_to=reply_topic, correlation_id="c-1")
+    publisher.publish(Address("topic", "_ADMIN"), request)
+    assert json.loads(publisher.receive().body)["ok"]
+    publisher.client.publish("_ADMIN", b'{"op":"help"}', qos=1, retain=True).wait_for_publish(10)
+    late = Paho(gateway, 5)
+    late.subscribe(pattern)
+    admin.result("help")
+    time.sleep(0.3)
+    for client in (spy, late):
+        while not client.inbox.empty():
+            assert not client.inbox.get().topic.endswith("_ADMIN")
+        client.close()
+    publisher.close()
 
+
+def test_nobody_browses_requests(gateway, open_client):
+    with pytest.raises(Exception, match="(?i)for itself|locked|exclusive|refused"):
+        open_client("stomp.py").subscribe(Address("queue", "_ADMIN"), browser="true")
+
+
+def account(user, admin):
+    command = [binary(), "user", "hash", user]
+    done = subprocess.run(command, input=f"{user}\n", capture_output=True, text=True, check=True)
+    return done.stdout + f"admin = {admin}\n"
+
+
+def test_a_will_is_published_only_if_its_client_could_publish_it():
+    with Gateway() as gateway:
+        gateway.stop()
+        accounts = [account("boss", "true"), account("clerk", "false")]
+        (gateway.directory / "evergate.toml").write_text("".join(accounts))
+        gateway.start()
+        made = {user: f"made-by-{user}" for user in ("boss", "clerk")}
+        watcher = StompPy(gateway, user="boss", password="boss")
+        watcher.subscribe(Address("topic", "_LOG/#"))
+        for user, queue in made.items():
+            request = json.dumps({"op": "queue.create", "args": {"queue": queue}}).encode()
+            for topic in ("_ADMIN", "_PRESENCE/forged"):
+                client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+                client.username_pw_set(user, user)
+                client.will_set(topic, request, qos=1)
+                connected = threading.Event()
+                client.on_connect = lambda *_, connected=connected: connected.set()
+                client.connect("127.0.0.1", gateway.ports["mqtt"])
+                client.loop_start()
+                assert connected.wait(10)
+                client.loop_stop()
+                client.socket().shutdown(socket.SHUT_RDWR)  # without a goodbye
+        events = []
+        deadline = time.monotonic() + 10
+        while len([event for event in events if event["event"] == "will not published"]) < 3:
+            assert time.monotonic() < deadline, events
+            events.append(json.loads(watcher.receive().body))
+        while not any(event.get("queue") == made["boss"] for event in events):
+            events.append(json.loads(watcher.receive().body))
+        assert not any(event.get("queue") == made["clerk"] for event in events)
+        watcher.close()
+
+
+def test_with_accounts_only_administrators_may_ask():
     with Gateway() as gateway:
         gateway.stop()
         users = [("boss", "true"), ("clerk", "false")]
@@ -288,8 +351,6 @@ def test_with_accounts_only_administrators_may_ask():
         gateway.start()
         reasons = {}
         for user, _ in users:
-            import paho.mqtt.client as mqtt
-
             client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
             client.username_pw_set(user, user)
             client.on_connect = lambda client, *_: client.publish("_ADMIN", b'{"op":"help"}', qos=1)
