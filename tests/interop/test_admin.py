@@ -100,6 +100,35 @@ def test_messages_are_browsed_removed_and_purged(gateway, admin):
     publisher.close()
 
 
+def test_queues_are_browsed_page_by_page_whatever_the_priorities(gateway, admin):
+    queue = name()
+    sender = admin.client.connection.create_sender(f"/queue/{queue}")
+    for number in range(10):
+        sender.send(Message(body=str(number), durable=True, priority=number % 3 + 3))
+    in_order = [row["body"] for row in admin.result("queue.browse", queue=queue)["messages"]]
+    assert in_order == ["2", "5", "8", "1", "4", "7", "0", "3", "6", "9"]
+    for count in (1, 3, 5, 10):
+        answer = admin.result("queue.browse", queue=queue, count=count)
+        seen = answer["messages"]
+        while "next" in answer:
+            answer = admin.result("queue.browse", queue=queue, count=count, **{"from": answer["next"]})
+            assert answer["messages"], "next is told if there is more"
+            seen += answer["messages"]
+        assert [row["body"] for row in seen] == in_order
+    wrong = admin.ask("queue.browse", queue=queue, **{"from": "nowhere"})
+    assert wrong["error"]["code"] == "invalid" and "next" in wrong["error"]["text"]
+    assert admin.result("queue.purge", queue=queue, selector="JMSPriority = 4") == {"removed": 3}
+    # Where some cannot be moved, the others are reached behind them.
+    answer = admin.result("queue.retry", queue=queue, count=4)
+    assert (answer["moved"], len(answer["failed"])) == (0, 4)
+    answer = admin.result("queue.move", queue=queue, to=f"/queue/{name()}", count=2, **{"from": answer["next"]})
+    assert answer["moved"] == 2
+    answer = admin.result("queue.move", queue=queue, to=f"/queue/{name()}", count=2, **{"from": answer["next"]})
+    assert answer == {"moved": 1, "failed": []}
+    left = admin.result("queue.browse", queue=queue)["messages"]
+    assert [row["body"] for row in left] == ["2", "5", "8", "0"]
+
+
 def reject(gateway, address, count):
     """Takes messages from a queue as one that cannot use them."""
     client = Proton(gateway)

@@ -1,7 +1,7 @@
 //! Operators' requests to one queue: look into it, empty it, take messages out.
 
 use evergate_core::{
-    ManageError, ManageReply, ManageRequest, Peeked, Reserve, SessionEvent, SessionId, ShardCommand, ShardId,
+    ManageError, ManageReply, ManageRequest, PeekFrom, Peeked, Reserve, SessionEvent, SessionId, ShardCommand, ShardId,
 };
 use evergate_model::{BODY_PREFIX, Message, MessageId, QueueId, Selector, Seq, Token};
 use tokio::sync::oneshot;
@@ -19,17 +19,20 @@ pub struct Moved {
     pub count: u64,
     /// Those that are where they were, and why.
     pub failed: Vec<(Seq, String)>,
+    /// Where to go on, if there is more: behind those that failed.
+    pub next: Option<PeekFrom>,
 }
 
 impl Gateway {
-    /// Up to `count` messages from a place on, in order of service; only those that are selected.
+    /// Up to `count` messages from somewhere on, in order of service; only those that are selected. With where to go on,
+    /// if there is more.
     pub async fn browse(
         &self,
         name: &str,
-        from: Seq,
+        from: PeekFrom,
         count: usize,
         selector: Option<Selector>,
-    ) -> Result<Vec<Peeked>, ManageError> {
+    ) -> Result<(Vec<Peeked>, Option<PeekFrom>), ManageError> {
         let (queue, shard) = self.place_of(name).await?;
         self.peek(shard, |answer| {
             let reserve = Reserve::Nothing;
@@ -43,18 +46,18 @@ impl Gateway {
     pub async fn move_messages(
         &self,
         name: &str,
-        (reserve, selector): (Reserve, Option<Selector>),
+        (from, reserve, selector): (PeekFrom, Reserve, Option<Selector>),
         count: usize,
         readdress: impl Fn(&Message) -> Option<Message>,
     ) -> Result<Moved, ManageError> {
         let (queue, shard) = self.place_of(name).await?;
         let from = match &reserve {
-            Reserve::Chosen(seqs) => seqs.first().copied().unwrap_or_default(),
-            Reserve::Nothing | Reserve::All => Seq(0),
+            Reserve::Chosen(seqs) => PeekFrom::Place(seqs.first().copied().unwrap_or_default()),
+            Reserve::Nothing | Reserve::All => from,
         };
-        let reserved =
+        let (reserved, next) =
             self.peek(shard, |answer| ShardCommand::Peek { queue, from, count, selector, reserve, answer }).await?;
-        let mut moved = Moved::default();
+        let mut moved = Moved { next, ..Moved::default() };
         let mut waiting = Vec::new();
         for Peeked { seq, message, .. } in reserved {
             let Some(mut message) = readdress(&message) else {
@@ -82,17 +85,21 @@ impl Gateway {
         &self,
         shard: ShardId,
         command: impl FnOnce((SessionId, Token)) -> ShardCommand,
-    ) -> Result<Vec<Peeked>, ManageError> {
+    ) -> Result<(Vec<Peeked>, Option<PeekFrom>), ManageError> {
         match self.ask_shard(shard, command).await? {
-            SessionEvent::Peeked { messages, .. } => Ok(messages),
+            SessionEvent::Peeked { messages, next, .. } => Ok((messages, next)),
             _ => Err(ManageError::Unavailable),
         }
     }
 
-    /// Removes every message that no consumer holds. Returns how many, after the commit.
-    pub async fn purge(&self, name: &str) -> Result<u64, ManageError> {
+    /// Removes every message that no consumer holds; only those that are selected. Returns how many, after the commit.
+    pub async fn purge(&self, name: &str, selector: Option<Selector>) -> Result<u64, ManageError> {
         let (queue, shard) = self.place_of(name).await?;
-        self.removed(shard, |answer| ShardCommand::Purge { queue, answer }).await
+        let command = |answer| match selector {
+            None => ShardCommand::Purge { queue, answer },
+            Some(selector) => ShardCommand::PurgeSelected { queue, selector, answer },
+        };
+        self.removed(shard, command).await
     }
 
     /// Removes those of the messages at `seqs` that no consumer holds. Returns how many, after the commit.

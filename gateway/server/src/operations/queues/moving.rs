@@ -6,13 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evergate_admin::operations::{Operation, OperationError, arguments};
-use evergate_core::Reserve;
+use evergate_core::{PeekFrom, Reserve};
 use evergate_model::{Address, AddressKind, Encoding, Formats, Message, Seq, Value as Property};
 use evergate_runtime::{Gateway, Moved};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::refused;
+use super::cursor::{Cursor, tell_next};
 use super::messages::selector;
 
 /// Messages in one request.
@@ -23,6 +24,7 @@ const COUNT_MAX: usize = 1000;
 struct Which {
     seqs: Option<Vec<u64>>,
     selector: Option<String>,
+    from: Option<Cursor>,
     #[serde(default = "count_max")]
     count: usize,
 }
@@ -32,7 +34,12 @@ fn count_max() -> usize {
 }
 
 impl Which {
-    fn reserve(&self) -> Result<(Reserve, Option<evergate_model::Selector>), OperationError> {
+    fn reserve(&self) -> Result<(PeekFrom, Reserve, Option<evergate_model::Selector>), OperationError> {
+        if self.seqs.is_some() && self.from.is_some() {
+            return Err(OperationError::Invalid(
+                "seqs says which messages are meant: from means nothing beside it".into(),
+            ));
+        }
         let reserve = match &self.seqs {
             None => Reserve::All,
             Some(seqs) if seqs.len() > COUNT_MAX => {
@@ -40,7 +47,7 @@ impl Which {
             }
             Some(seqs) => Reserve::Chosen(seqs.iter().copied().map(Seq).collect()),
         };
-        Ok((reserve, selector(self.selector.as_deref())?))
+        Ok((self.from.unwrap_or_default().into(), reserve, selector(self.selector.as_deref())?))
     }
 
     fn count(&self) -> usize {
@@ -50,7 +57,9 @@ impl Which {
 
 fn told(moved: Moved) -> Value {
     let failed: Vec<_> = moved.failed.into_iter().map(|(seq, why)| json!({ "seq": seq.0, "why": why })).collect();
-    json!({ "moved": moved.count, "failed": failed })
+    let mut answer = json!({ "moved": moved.count, "failed": failed });
+    tell_next(&mut answer, moved.next);
+    answer
 }
 
 pub struct Move(pub Arc<Gateway>);
@@ -75,7 +84,7 @@ impl Operation for Move {
     }
 
     fn describe(&self) -> &'static str {
-        "moves messages that no consumer holds {queue, to (/queue/… or /topic/…), seqs?, selector?, count? (at most 1000)}"
+        "moves messages that no consumer holds {queue, to (/queue/… or /topic/…), seqs?, selector?, from? (next of the last answer), count? (at most 1000)}"
     }
 }
 
@@ -104,7 +113,7 @@ impl Operation for Retry {
     }
 
     fn describe(&self) -> &'static str {
-        "sends dead letters back to where they came from {queue? (_DMQ), seqs?, selector?, count? (at most 1000)}"
+        "sends dead letters back to where they came from {queue? (_DMQ), seqs?, selector?, from? (next of the last answer), count? (at most 1000)}"
     }
 }
 
@@ -133,7 +142,11 @@ impl Operation for Edit {
             Some(edited(message, address, body.as_deref(), &properties, &formats))
         };
         let chosen = Reserve::Chosen([Seq(seq)].into());
-        let moved = self.0.move_messages(&queue, (chosen, None), 1, readdress).await.map_err(refused)?;
+        let moved = self
+            .0
+            .move_messages(&queue, (PeekFrom::Place(Seq(seq)), chosen, None), 1, readdress)
+            .await
+            .map_err(refused)?;
         if moved.count == 0 && moved.failed.is_empty() {
             return Err(OperationError::NotFound(format!("no message {seq} that no consumer holds is in {queue}")));
         }
