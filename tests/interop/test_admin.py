@@ -250,6 +250,40 @@ def test_queues_are_made_bound_changed_and_deleted(gateway, admin):
     publisher.close()
 
 
+def test_a_queue_is_bound_to_patterns(gateway, admin):
+    queue, topic = name(), name()
+    admin.result("queue.create", queue=queue, bind=[f"$glob/{topic}/*"])
+    admin.result("queue.bind", queue=queue, filter=f"$regex/{topic}-[0-9]+")
+    publisher = Paho(gateway, 5)
+    for number, level in enumerate([f"{topic}/a", f"{topic}/a/b", f"{topic}-12", f"{topic}-x"]):
+        publisher.publish(Address("topic", level), Sent(f"{number}".encode(), durable=True))
+    assert [row["body"] for row in admin.result("queue.browse", queue=queue)["messages"]] == ["0", "2"]
+    bound = [binding["filter"] for binding in admin.result("queue.show", queue=queue)["bindings"]]
+    assert bound == [f"$glob/{topic}/*", f"$regex/{topic}-[0-9]+"]
+    for filter in bound:
+        admin.result("queue.unbind", queue=queue, filter=filter)
+    assert admin.result("queue.show", queue=queue)["bindings"] == []
+    publisher.close()
+
+
+@pytest.mark.parametrize("op, args, why", [
+    ("queue.create", {"queue": "/queue/zz"}, "written as zz"),
+    ("queue.create", {"queue": "zz", "bind": ["/topic/x"]}, "written as x"),
+    ("queue.create", {"queue": "zz", "selector": "a = 1"}, "there is no bind"),
+    ("queue.create", {"queue": "zz", "settings": {"match": "x"}}, "match means nothing"),
+    ("queue.create", {"queue": "zz", "settings": ["x", 5]}, "invalid type"),
+    ("queue.change", {"queue": "zz", "settings": {"match": "x"}}, "match means nothing"),
+    ("queue.move", {"queue": "zz", "to": "/queue/z", "seq": 1}, "unknown field"),
+    ("queue.unbind", {"queue": "zz", "filter": "x", "selector": "a = 1"}, "unknown field"),
+    ("help", {"x": 1}, "unknown field"),
+    ("node.status", {"x": 1}, "unknown field"),
+    ("policy.list", {"x": 1}, "unknown field"),
+])
+def test_what_would_be_ignored_is_refused(admin, op, args, why):
+    error = admin.ask(op, **args)["error"]
+    assert error["code"] == "invalid" and why in error["text"], error
+
+
 def test_a_connection_can_be_closed_and_is_told_why(gateway, admin):
     client_id = name()
     client = Paho(gateway, 5, client_id=client_id)

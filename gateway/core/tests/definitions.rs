@@ -134,6 +134,8 @@ fn requests_that_cannot_be_carried_out_say_why() {
         (ManageRequest::CreateQueue(definition("there", &[], None)), "there is a queue there already"),
         (ManageRequest::CreateQueue(definition("$x", &[], None)), "gateway's own"),
         (ManageRequest::CreateQueue(definition("", &[], None)), "name is empty"),
+        (ManageRequest::CreateQueue(definition("/queue/a/b", &[], None)), "a queue's name is written as a/b"),
+        (ManageRequest::CreateQueue(definition("topic://a", &[], None)), "a queue's name is written as a"),
         (ManageRequest::CreateQueue(definition("x", &[], Some(0))), "messages_max"),
         (ManageRequest::BindQueue { name: "fixed".into(), binding: binding("b") }, "stands in the configuration"),
         (ManageRequest::BindQueue { name: "nowhere".into(), binding: binding("b") }, "there is no queue nowhere"),

@@ -28,6 +28,9 @@ impl QueueDefinition {
         if self.name.starts_with(['$', '_']) {
             return Err(format!("{}: names that begin with $ or _ are the gateway's own", self.name));
         }
+        if let Some((_, name)) = Address::parse(&self.name) {
+            return Err(format!("{} is an address, not a name: a queue's name is written as {name}", self.name));
+        }
         if self.bindings.len() > BINDINGS_MAX {
             return Err(format!("a queue may have at most {BINDINGS_MAX} bindings"));
         }

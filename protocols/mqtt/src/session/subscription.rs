@@ -10,10 +10,6 @@ use super::consuming::Consuming;
 use crate::codec::{Qos, ReasonCode, RetainHandling, SubscribeFilter};
 use crate::format::QUEUE_PREFIX;
 
-/// How MQTT writes a glob, and a regular expression.
-const GLOB_PREFIX: &str = "$glob/";
-const REGEX_PREFIX: &str = "$regex/";
-
 /// What a topic filter of MQTT stands for here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -28,11 +24,8 @@ pub(super) enum Target {
 impl Target {
     pub(super) fn parse(text: &str, levels_max: usize) -> Result<Self, ReasonCode> {
         let invalid = ReasonCode::TOPIC_FILTER_INVALID;
-        if let Some(glob) = text.strip_prefix(GLOB_PREFIX) {
-            return Filter::glob(glob).map(Self::Topics).map_err(|_| invalid);
-        }
-        if let Some(regex) = text.strip_prefix(REGEX_PREFIX) {
-            return Filter::regex(regex).map(Self::Topics).map_err(|_| invalid);
+        if text.starts_with(Filter::GLOB_PREFIX) || text.starts_with(Filter::REGEX_PREFIX) {
+            return Filter::read(text).map(Self::Topics).map_err(|_| invalid);
         }
         if text.split('/').count() > levels_max {
             return Err(invalid);
@@ -62,7 +55,7 @@ impl Target {
 /// What a persistent session notes a subscription of a queue or a group under, among the bindings of its own
 /// queue: the client's text, in which no character is a wildcard, as a pattern's may be.
 pub(super) fn note(text: &str) -> Option<Filter> {
-    if !text.contains(GLOB_PREFIX) && !text.contains(REGEX_PREFIX) {
+    if !text.contains(Filter::GLOB_PREFIX) && !text.contains(Filter::REGEX_PREFIX) {
         return Filter::new(text).ok();
     }
     let escaped = text.replace('%', "%25").replace('+', "%2B").replace('#', "%23");
@@ -72,7 +65,7 @@ pub(super) fn note(text: &str) -> Option<Filter> {
 /// The client's text of a note.
 pub(super) fn noted(filter: &Filter) -> String {
     let text = filter.as_str();
-    if !text.contains(GLOB_PREFIX) && !text.contains(REGEX_PREFIX) {
+    if !text.contains(Filter::GLOB_PREFIX) && !text.contains(Filter::REGEX_PREFIX) {
         return text.to_owned();
     }
     text.replace("%23", "#").replace("%2B", "+").replace("%25", "%")

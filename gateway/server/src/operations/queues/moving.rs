@@ -65,6 +65,7 @@ fn told(moved: Moved) -> Value {
 pub struct Move(pub Arc<Gateway>);
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MoveArguments {
     queue: String,
     to: String,
@@ -91,6 +92,7 @@ impl Operation for Move {
 pub struct Retry(pub Arc<Gateway>);
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RetryArguments {
     #[serde(default = "dead_letters")]
     queue: String,
@@ -241,6 +243,16 @@ mod tests {
     use evergate_model::{Annotation, LargeBody, Meta};
 
     use super::*;
+
+    #[test]
+    fn a_field_that_a_move_does_not_know_is_refused() {
+        let error = arguments::<MoveArguments>(json!({ "queue": "a", "to": "b", "seq": 1 })).err().unwrap();
+        assert!(error.to_string().contains("unknown field `seq`"), "{error}");
+        let error = arguments::<RetryArguments>(json!({ "queues": "a" })).err().unwrap();
+        assert!(error.to_string().contains("unknown field `queues`"), "{error}");
+        let given = json!({ "seqs": [1], "selector": "a = 1", "count": 7 });
+        assert_eq!(arguments::<RetryArguments>(given).ok().unwrap().which.count, 7);
+    }
 
     #[test]
     fn an_edited_large_message_keeps_its_body_unless_it_gets_another() {
