@@ -170,6 +170,50 @@ def test_dead_letters_are_retried_edited_and_moved(gateway, admin):
     publisher.close()
 
 
+@pytest.mark.parametrize("kind", ["subscription", "share", "session"])
+def test_a_dead_letter_of_a_subscription_goes_back_to_that_one_alone(gateway, admin, kind):
+    topic, other = Address("topic", name()), name()
+    client_id = name()
+    options = {"subscription": {"durable": True}, "share": {"durable": True, "shared": client_id}, "session": {}}[kind]
+    admin.result("queue.create", queue=other, bind=[topic.name])
+    publisher = Paho(gateway, 5)
+    if kind == "session":
+        # Expired in the queue of a session whose client is away.
+        absent = Paho(gateway, 5, client_id=client_id, clean=False, expiry_seconds=600)
+        absent.subscribe(topic)
+        absent.close()
+        publisher.publish(topic, Sent(b"x", durable=True, ttl_seconds=1))
+    else:
+        consumer = StompPy(gateway, client_id=client_id)
+        consumer.subscribe(topic, name="mine", **options)
+        publisher.publish(topic, Sent(b"x", durable=True))
+        consumer.connection.nack(consumer.inbox.get(timeout=10).headers["ack"])
+    mine = f"\"dead-letter-origin\" = '{topic.canonical}' AND \"dead-letter-queue\" LIKE '${kind}/%'"
+    deadline = time.monotonic() + 10
+    while not admin.result("queue.browse", queue="_DMQ", selector=mine)["messages"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    admin.result("queue.purge", queue=other)
+    assert admin.result("queue.retry", selector=mine) == {"moved": 1, "failed": []}
+    if kind == "session":
+        back = Paho(gateway, 5, client_id=client_id, clean=False, expiry_seconds=600)
+        assert back.receive_raw().payload == b"x"
+        back.close()
+    else:
+        again = consumer.inbox.get(timeout=10)
+        assert again.body == b"x" and again.headers["destination"] == topic.canonical
+        # Once more, and now the subscription is gone.
+        consumer.connection.nack(again.headers["ack"])
+        consumer.unsubscribe(durable="true", **({"shared": client_id} if kind == "share" else {}))
+    assert admin.result("queue.browse", queue=other)["messages"] == []
+    if kind != "session":
+        consumer.close()
+        while not admin.result("queue.retry", selector=mine)["moved"]:
+            assert time.monotonic() < deadline + 10
+            time.sleep(0.02)
+    publisher.close()
+
+
 def test_dead_letters_of_one_queue_are_selected_by_it(gateway, admin, open_client):
     queue, other = Address("queue", name()), Address("queue", name())
     publisher = Paho(gateway, 5)

@@ -1,7 +1,10 @@
 //! Operators' requests to one queue: look into it, empty it, take messages out.
 
+use std::sync::Arc;
+
 use evergate_core::{
-    ManageError, ManageReply, ManageRequest, PeekFrom, Peeked, Reserve, SessionEvent, SessionId, ShardCommand, ShardId,
+    ManageError, ManageReply, ManageRequest, PeekFrom, Peeked, Reserve, RouteCache, SessionEvent, SessionId,
+    ShardCommand, ShardId,
 };
 use evergate_model::{BODY_PREFIX, Message, MessageId, QueueId, Selector, Seq, Token};
 use tokio::sync::oneshot;
@@ -42,13 +45,14 @@ impl Gateway {
     }
 
     /// Moves messages that no consumer holds: each is published as `readdress` writes it, and leaves its queue in the
-    /// same commit. What cannot be published stays. Returns how many were moved, and why the others were not.
+    /// same commit. With a queue that it names, a message to a topic goes to that one alone, as long as the topic leads
+    /// there. What cannot be published stays. Returns how many were moved, and why the others were not.
     pub async fn move_messages(
         &self,
         name: &str,
         (from, reserve, selector): (PeekFrom, Reserve, Option<Selector>),
         count: usize,
-        readdress: impl Fn(&Message) -> Option<Message>,
+        readdress: impl Fn(&Message) -> Option<(Message, Option<Arc<str>>)>,
     ) -> Result<Moved, ManageError> {
         let (queue, shard) = self.place_of(name).await?;
         let from = match &reserve {
@@ -60,11 +64,12 @@ impl Gateway {
         let mut moved = Moved { next, ..Moved::default() };
         let mut waiting = Vec::new();
         for Peeked { seq, message, .. } in reserved {
-            let Some(mut message) = readdress(&message) else {
+            let Some((mut message, only_to)) = readdress(&message) else {
                 moved.failed.push((seq, "there is no address that it could go to".into()));
                 self.control(shard, ShardCommand::GiveBack { queue, seq });
                 continue;
             };
+            self.restrict(&mut message, only_to.as_deref()).await;
             // In the journal an id names one message: it is given a new one.
             message.meta.id = MessageId(0);
             let (told, answer) = oneshot::channel();
@@ -79,6 +84,20 @@ impl Gateway {
             }
         }
         Ok(moved)
+    }
+
+    /// Has a message go to this queue alone, if its topic leads there; else to all that its address leads to.
+    async fn restrict(&self, message: &mut Message, only_to: Option<&str>) {
+        if let Some(rare) = &mut message.meta.rare {
+            rare.only_to = None; // of an earlier time
+        }
+        let Some(name) = only_to else { return };
+        let Ok((queue, _)) = self.place_of(name).await else { return };
+        let mut found = Vec::new();
+        self.routes.read().find(message, "", &mut RouteCache::default(), &mut found);
+        if found.iter().any(|target| target.queue == queue) {
+            message.meta.rare_mut().only_to = Some(queue);
+        }
     }
 
     async fn peek(

@@ -78,7 +78,7 @@ impl Operation for Move {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
         let MoveArguments { queue, to, which } = arguments(given)?;
         let to = address(&to)?;
-        let readdress = |message: &Message| Some(message.readdressed(to.clone(), []));
+        let readdress = |message: &Message| Some((message.readdressed(to.clone(), []), None));
         let moved = self.0.move_messages(&queue, which.reserve()?, which.count(), readdress).await.map_err(refused)?;
         tracing::info!(queue, to = %to, moved = moved.count, failed = moved.failed.len(), "messages moved by an operator");
         Ok(told(moved))
@@ -108,7 +108,10 @@ fn dead_letters() -> String {
 impl Operation for Retry {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
         let RetryArguments { queue, which } = arguments(given)?;
-        let readdress = |message: &Message| Some(message.readdressed(origin(message)?, []));
+        let readdress = |message: &Message| {
+            let (address, only_to) = origin(message)?;
+            Some((message.readdressed(address, []), only_to))
+        };
         let moved = self.0.move_messages(&queue, which.reserve()?, which.count(), readdress).await.map_err(refused)?;
         tracing::info!(queue, moved = moved.count, failed = moved.failed.len(), "dead letters retried by an operator");
         Ok(told(moved))
@@ -140,8 +143,8 @@ impl Operation for Edit {
         let to = to.as_deref().map(address).transpose()?;
         let formats = self.1;
         let readdress = |message: &Message| {
-            let address = to.clone().or_else(|| origin(message))?;
-            Some(edited(message, address, body.as_deref(), &properties, &formats))
+            let (address, only_to) = to.clone().map(|to| (to, None)).or_else(|| origin(message))?;
+            Some((edited(message, address, body.as_deref(), &properties, &formats), only_to))
         };
         let chosen = Reserve::Chosen([Seq(seq)].into());
         let moved = self
@@ -205,15 +208,15 @@ fn edited(
     edited
 }
 
-/// Where a dead letter came from: the queue that it left, or, if clients do not reach that one by name, the address that it was
-/// sent to.
-fn origin(message: &Message) -> Option<Address> {
-    let note = |name| message.annotations.iter().find(|note| &*note.name == name).map(|note| &*note.value);
+/// Where a dead letter came from: the queue that it left. If clients do not reach that one by name, the topic that the
+/// letter was sent to, and of all that take from it that queue alone.
+fn origin(message: &Message) -> Option<(Address, Option<Arc<str>>)> {
+    let note = |name| message.annotations.iter().find(|note| &*note.name == name).map(|note| &note.value);
     match note("dead-letter-queue") {
-        Some(queue) if !Address::is_private_queue(queue) => Some(Address::queue(queue)),
-        _ => {
+        Some(queue) if !Address::is_private_queue(queue) => Some((Address::queue(queue.clone()), None)),
+        left => {
             let (kind, name) = Address::parse(note("dead-letter-origin")?)?;
-            Some(Address { kind, name: name.into() })
+            Some((Address { kind, name: name.into() }, left.cloned()))
         }
     }
 }
