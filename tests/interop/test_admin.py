@@ -2,10 +2,13 @@
 
 import itertools
 import json
+import socket
 import subprocess
+import threading
 import time
 import uuid
 
+import paho.mqtt.client as mqtt
 import pytest
 from proton import Message, ulong
 
@@ -98,6 +101,35 @@ def test_messages_are_browsed_removed_and_purged(gateway, admin):
     publisher.close()
 
 
+def test_queues_are_browsed_page_by_page_whatever_the_priorities(gateway, admin):
+    queue = name()
+    sender = admin.client.connection.create_sender(f"/queue/{queue}")
+    for number in range(10):
+        sender.send(Message(body=str(number), durable=True, priority=number % 3 + 3))
+    in_order = [row["body"] for row in admin.result("queue.browse", queue=queue)["messages"]]
+    assert in_order == ["2", "5", "8", "1", "4", "7", "0", "3", "6", "9"]
+    for count in (1, 3, 5, 10):
+        answer = admin.result("queue.browse", queue=queue, count=count)
+        seen = answer["messages"]
+        while "next" in answer:
+            answer = admin.result("queue.browse", queue=queue, count=count, **{"from": answer["next"]})
+            assert answer["messages"], "next is told if there is more"
+            seen += answer["messages"]
+        assert [row["body"] for row in seen] == in_order
+    wrong = admin.ask("queue.browse", queue=queue, **{"from": "nowhere"})
+    assert wrong["error"]["code"] == "invalid" and "next" in wrong["error"]["text"]
+    assert admin.result("queue.purge", queue=queue, selector="JMSPriority = 4") == {"removed": 3}
+    # Where some cannot be moved, the others are reached behind them.
+    answer = admin.result("queue.retry", queue=queue, count=4)
+    assert (answer["moved"], len(answer["failed"])) == (0, 4)
+    answer = admin.result("queue.move", queue=queue, to=f"/queue/{name()}", count=2, **{"from": answer["next"]})
+    assert answer["moved"] == 2
+    answer = admin.result("queue.move", queue=queue, to=f"/queue/{name()}", count=2, **{"from": answer["next"]})
+    assert answer == {"moved": 1, "failed": []}
+    left = admin.result("queue.browse", queue=queue)["messages"]
+    assert [row["body"] for row in left] == ["2", "5", "8", "0"]
+
+
 def reject(gateway, address, count):
     """Takes messages from a queue as one that cannot use them."""
     client = Proton(gateway)
@@ -139,6 +171,105 @@ def test_dead_letters_are_retried_edited_and_moved(gateway, admin):
     publisher.close()
 
 
+@pytest.mark.parametrize("kind", ["subscription", "share", "session"])
+def test_a_dead_letter_of_a_subscription_goes_back_to_that_one_alone(gateway, admin, kind):
+    topic, other = Address("topic", name()), name()
+    client_id = name()
+    options = {"subscription": {"durable": True}, "share": {"durable": True, "shared": client_id}, "session": {}}[kind]
+    admin.result("queue.create", queue=other, bind=[topic.name])
+    publisher = Paho(gateway, 5)
+    if kind == "session":
+        # Expired in the queue of a session whose client is away.
+        absent = Paho(gateway, 5, client_id=client_id, clean=False, expiry_seconds=600)
+        absent.subscribe(topic)
+        absent.close()
+        publisher.publish(topic, Sent(b"x", durable=True, ttl_seconds=1))
+    else:
+        consumer = StompPy(gateway, client_id=client_id)
+        consumer.subscribe(topic, name="mine", **options)
+        publisher.publish(topic, Sent(b"x", durable=True))
+        consumer.connection.nack(consumer.inbox.get(timeout=10).headers["ack"])
+    mine = f"\"dead-letter-origin\" = '{topic.canonical}' AND \"dead-letter-queue\" LIKE '${kind}/%'"
+    deadline = time.monotonic() + 10
+    while not admin.result("queue.browse", queue="_DMQ", selector=mine)["messages"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    admin.result("queue.purge", queue=other)
+    assert admin.result("queue.retry", selector=mine) == {"moved": 1, "failed": []}
+    if kind == "session":
+        back = Paho(gateway, 5, client_id=client_id, clean=False, expiry_seconds=600)
+        assert back.receive_raw().payload == b"x"
+        back.close()
+    else:
+        again = consumer.inbox.get(timeout=10)
+        assert again.body == b"x" and again.headers["destination"] == topic.canonical
+        # Once more, and now the subscription is gone.
+        consumer.connection.nack(again.headers["ack"])
+        consumer.unsubscribe(durable="true", **({"shared": client_id} if kind == "share" else {}))
+    assert admin.result("queue.browse", queue=other)["messages"] == []
+    if kind != "session":
+        consumer.close()
+        while not admin.result("queue.retry", selector=mine)["moved"]:
+            assert time.monotonic() < deadline + 10
+            time.sleep(0.02)
+    publisher.close()
+
+
+def test_dead_letters_of_one_queue_are_selected_by_it(gateway, admin, open_client):
+    queue, other = Address("queue", name()), Address("queue", name())
+    publisher = Paho(gateway, 5)
+    for address in (queue, other):
+        publisher.publish(address, Sent(address.name.encode(), durable=True, properties={"dead-letter-queue": "forged"}))
+        reject(gateway, address, 1)
+    mine = f"\"dead-letter-queue\" = '{queue.name}' AND \"dead-letter-reason\" = 'rejected'"
+    deadline = time.monotonic() + 10
+    while not (rows := admin.result("queue.browse", queue="_DMQ", selector=mine)["messages"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [row["body"] for row in rows] == [queue.name]
+    consumer = open_client("stomp.py")
+    consumer.subscribe(Address("queue", "_DMQ"), selector=f"\"dead-letter-queue\" = '{other.name}'")
+    assert consumer.receive().body == other.name.encode()
+    assert admin.result("queue.retry", selector=mine)["moved"] == 1
+    assert [row["body"] for row in admin.result("queue.browse", queue=queue.name)["messages"]] == [queue.name]
+    publisher.close()
+    consumer.close()
+
+
+@pytest.mark.parametrize("kind", ["subscription", "share", "session"])
+def test_messages_of_sessions_and_subscriptions_are_browsed_removed_moved_and_purged(gateway, admin, open_client, kind):
+    topic, other = Address("topic", name()), Address("queue", name())
+    client_id = name()
+    if kind == "session":
+        absent = Paho(gateway, 5, client_id=client_id, clean=False, expiry_seconds=600)
+        absent.subscribe(topic)
+    else:
+        absent = StompPy(gateway, client_id=client_id)
+        shared = {"shared": client_id} if kind == "share" else {}
+        absent.subscribe(topic, name="mine", durable=True, **shared)
+    absent.close()
+    publisher = Paho(gateway, 5)
+    for number in range(5):
+        publisher.publish(topic, Sent(f"{number}".encode(), durable=True))
+    listed = admin.result("queue.list", match="#", private=True)["queues"]
+    (queue,) = [row["name"] for row in listed if row["name"].startswith(f"${kind}/") and client_id in row["name"]]
+    assert admin.result("queue.show", queue=queue)["durable"]
+    rows = admin.result("queue.browse", queue=queue)["messages"]
+    assert [row["body"] for row in rows] == ["0", "1", "2", "3", "4"]
+    seqs = [row["seq"] for row in rows]
+    assert admin.result("queue.remove", queue=queue, seqs=seqs[:1]) == {"removed": 1}
+    assert admin.result("queue.move", queue=queue, to=other.canonical, seqs=seqs[1:3])["moved"] == 2
+    assert [row["body"] for row in admin.result("queue.browse", queue=other.name)["messages"]] == ["1", "2"]
+    assert admin.result("queue.edit", queue=queue, seq=seqs[3], to=other.canonical, body="new")["moved"] == 1
+    assert [row["body"] for row in admin.result("queue.browse", queue=queue)["messages"]] == ["4"]
+    assert admin.result("queue.purge", queue=queue) == {"removed": 1}
+    refused = admin.ask("queue.move", queue=other.name, to=f"/queue/$session/{client_id}")["error"]
+    assert refused["code"] == "invalid" and "takes only what is published to its topics" in refused["text"]
+    admin.result("queue.delete", queue=queue)
+    assert admin.ask("queue.browse", queue=queue)["error"]["code"] == "not-found"
+    publisher.close()
+
+
 def test_queues_are_made_bound_changed_and_deleted(gateway, admin):
     queue, topic = name(), name()
     red = {"queue": queue, "bind": [f"{topic}/+"], "selector": "colour = 'red'"}
@@ -162,6 +293,40 @@ def test_queues_are_made_bound_changed_and_deleted(gateway, admin):
     assert admin.ask("queue.show", queue=queue)["error"]["code"] == "not-found"
     assert admin.ask("queue.create", queue=queue, bind=["a#"])["error"]["code"] == "invalid"
     publisher.close()
+
+
+def test_a_queue_is_bound_to_patterns(gateway, admin):
+    queue, topic = name(), name()
+    admin.result("queue.create", queue=queue, bind=[f"$glob/{topic}/*"])
+    admin.result("queue.bind", queue=queue, filter=f"$regex/{topic}-[0-9]+")
+    publisher = Paho(gateway, 5)
+    for number, level in enumerate([f"{topic}/a", f"{topic}/a/b", f"{topic}-12", f"{topic}-x"]):
+        publisher.publish(Address("topic", level), Sent(f"{number}".encode(), durable=True))
+    assert [row["body"] for row in admin.result("queue.browse", queue=queue)["messages"]] == ["0", "2"]
+    bound = [binding["filter"] for binding in admin.result("queue.show", queue=queue)["bindings"]]
+    assert bound == [f"$glob/{topic}/*", f"$regex/{topic}-[0-9]+"]
+    for filter in bound:
+        admin.result("queue.unbind", queue=queue, filter=filter)
+    assert admin.result("queue.show", queue=queue)["bindings"] == []
+    publisher.close()
+
+
+@pytest.mark.parametrize("op, args, why", [
+    ("queue.create", {"queue": "/queue/zz"}, "written as zz"),
+    ("queue.create", {"queue": "zz", "bind": ["/topic/x"]}, "written as x"),
+    ("queue.create", {"queue": "zz", "selector": "a = 1"}, "there is no bind"),
+    ("queue.create", {"queue": "zz", "settings": {"match": "x"}}, "match means nothing"),
+    ("queue.create", {"queue": "zz", "settings": ["x", 5]}, "invalid type"),
+    ("queue.change", {"queue": "zz", "settings": {"match": "x"}}, "match means nothing"),
+    ("queue.move", {"queue": "zz", "to": "/queue/z", "seq": 1}, "unknown field"),
+    ("queue.unbind", {"queue": "zz", "filter": "x", "selector": "a = 1"}, "unknown field"),
+    ("help", {"x": 1}, "unknown field"),
+    ("node.status", {"x": 1}, "unknown field"),
+    ("policy.list", {"x": 1}, "unknown field"),
+])
+def test_what_would_be_ignored_is_refused(admin, op, args, why):
+    error = admin.ask(op, **args)["error"]
+    assert error["code"] == "invalid" and why in error["text"], error
 
 
 def test_a_connection_can_be_closed_and_is_told_why(gateway, admin):
@@ -220,12 +385,72 @@ def test_nobody_else_can_serve_the_name(gateway, open_client):
         open_client("stomp.py").subscribe(Address("queue", "_ADMIN"))
 
 
-def test_with_accounts_only_administrators_may_ask():
-    def account(user, admin):
-        command = [binary(), "user", "hash", user]
-        done = subprocess.run(command, input=f"{user}\n", capture_output=True, text=True, check=True)
-        return done.stdout + f"admin = {admin}\n"
+@pytest.mark.parametrize("pattern", ["_ADMIN", "_ADMIN/#", "$glob/_*", "$regex/_.*", "$share/spies/_ADMIN"])
+def test_nobody_receives_requests_by_subscribing(gateway, admin, pattern):
+    spy, publisher = Paho(gateway, 5), Paho(gateway, 5)
+    spy.subscribe(pattern)
+    reply_topic = Address("topic", name())
+    publisher.subscribe(reply_topic)
+    request = Sent(json.dumps({"op": "node.status", "args": {}}).encode(), reply_to=reply_topic, correlation_id="c-1")
+    publisher.publish(Address("topic", "_ADMIN"), request)
+    assert json.loads(publisher.receive().body)["ok"]
+    publisher.client.publish("_ADMIN", b'{"op":"help"}', qos=1, retain=True).wait_for_publish(10)
+    late = Paho(gateway, 5)
+    late.subscribe(pattern)
+    admin.result("help")
+    time.sleep(0.3)
+    for client in (spy, late):
+        while not client.inbox.empty():
+            assert not client.inbox.get().topic.endswith("_ADMIN")
+        client.close()
+    publisher.close()
 
+
+def test_nobody_browses_requests(gateway, open_client):
+    with pytest.raises(Exception, match="(?i)for itself|locked|exclusive|refused"):
+        open_client("stomp.py").subscribe(Address("queue", "_ADMIN"), browser="true")
+
+
+def account(user, admin):
+    command = [binary(), "user", "hash", user]
+    done = subprocess.run(command, input=f"{user}\n", capture_output=True, text=True, check=True)
+    return done.stdout + f"admin = {admin}\n"
+
+
+def test_a_will_is_published_only_if_its_client_could_publish_it():
+    with Gateway() as gateway:
+        gateway.stop()
+        accounts = [account("boss", "true"), account("clerk", "false")]
+        (gateway.directory / "evergate.toml").write_text("".join(accounts))
+        gateway.start()
+        made = {user: f"made-by-{user}" for user in ("boss", "clerk")}
+        watcher = StompPy(gateway, user="boss", password="boss")
+        watcher.subscribe(Address("topic", "_LOG/#"))
+        for user, queue in made.items():
+            request = json.dumps({"op": "queue.create", "args": {"queue": queue}}).encode()
+            for topic in ("_ADMIN", "_PRESENCE/forged"):
+                client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+                client.username_pw_set(user, user)
+                client.will_set(topic, request, qos=1)
+                connected = threading.Event()
+                client.on_connect = lambda *_, connected=connected: connected.set()
+                client.connect("127.0.0.1", gateway.ports["mqtt"])
+                client.loop_start()
+                assert connected.wait(10)
+                client.loop_stop()
+                client.socket().shutdown(socket.SHUT_RDWR)  # without a goodbye
+        events = []
+        deadline = time.monotonic() + 10
+        while len([event for event in events if event["event"] == "will not published"]) < 3:
+            assert time.monotonic() < deadline, events
+            events.append(json.loads(watcher.receive().body))
+        while not any(event.get("queue") == made["boss"] for event in events):
+            events.append(json.loads(watcher.receive().body))
+        assert not any(event.get("queue") == made["clerk"] for event in events)
+        watcher.close()
+
+
+def test_with_accounts_only_administrators_may_ask():
     with Gateway() as gateway:
         gateway.stop()
         users = [("boss", "true"), ("clerk", "false")]
@@ -234,8 +459,6 @@ def test_with_accounts_only_administrators_may_ask():
         gateway.start()
         reasons = {}
         for user, _ in users:
-            import paho.mqtt.client as mqtt
-
             client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
             client.username_pw_set(user, user)
             client.on_connect = lambda client, *_: client.publish("_ADMIN", b'{"op":"help"}', qos=1)

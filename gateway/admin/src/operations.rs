@@ -57,8 +57,17 @@ impl fmt::Display for OperationError {
 /// Reads an operation's arguments; what is wrong with them is told with the field's name.
 pub fn arguments<T: DeserializeOwned>(arguments: Value) -> Result<T, OperationError> {
     let given = if arguments.is_null() { json!({}) } else { arguments };
+    // Without names, values would be taken by their order.
+    if !given.is_object() {
+        return Err(OperationError::Invalid("args is a JSON object: values stand under their names".into()));
+    }
     serde_json::from_value(given).map_err(|error| OperationError::Invalid(error.to_string()))
 }
+
+/// The arguments of an operation that takes none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoArguments {}
 
 /// A request: `{"op": "queue.list", "args": {…}}`.
 #[derive(Debug, Deserialize)]
@@ -67,6 +76,14 @@ struct Request {
     op: String,
     #[serde(default)]
     args: Value,
+}
+
+fn request(body: &[u8]) -> Result<Request, String> {
+    let given: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    if !given.is_object() {
+        return Err("this is none".into());
+    }
+    serde_json::from_value(given).map_err(|error| error.to_string())
 }
 
 /// The answer: what came of it on this node.
@@ -95,7 +112,7 @@ impl Operations {
 
     /// Carries out the request in `body` and says what came of it. Whatever the body holds, there is an answer.
     pub async fn answer(&self, body: &[u8]) -> String {
-        let result = match serde_json::from_slice::<Request>(body) {
+        let result = match request(body) {
             Err(error) => Err(OperationError::Invalid(format!(
                 "a request is a JSON object {{\"op\": \"queue.list\", \"args\": {{…}}}}: {error}"
             ))),
@@ -115,6 +132,7 @@ impl Operations {
     /// Carries out one operation.
     pub async fn run(&self, name: &str, arguments: Value) -> Result<Value, OperationError> {
         if name == "help" {
+            let NoArguments {} = self::arguments(arguments)?;
             let lines: BTreeMap<_, _> = self.by_name.iter().map(|(name, one)| (*name, one.describe())).collect();
             return Ok(json!(lines));
         }
@@ -172,6 +190,9 @@ mod tests {
             (r#"{"op":"double","args":{"numbr":1}}"#, "invalid", "unknown field `numbr`"),
             (r#"{"op":"double","args":{"number":4294967295}}"#, "refused", "too large"),
             (r#"{"op":"double","argument":{}}"#, "invalid", "unknown field `argument`"),
+            (r#"["double",{"number":1}]"#, "invalid", "a request is a JSON object"),
+            (r#"{"op":"double","args":[1]}"#, "invalid", "args is a JSON object"),
+            (r#"{"op":"help","args":{"op":"double"}}"#, "invalid", "unknown field `op`"),
         ];
         for (body, code, text) in table {
             let answer = ask(body).await;

@@ -9,7 +9,7 @@ use evergate_model::{
 };
 
 use crate::directory::{ManageError, ManageReply};
-use crate::{Peeked, Remembered, ShardCommand};
+use crate::{PeekFrom, Peeked, Remembered, ShardCommand};
 
 /// A connection's session, unique while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,8 +141,10 @@ pub enum SessionEvent {
         token: Token,
         /// What is there, in order of service.
         messages: Vec<Peeked>,
+        /// Where to go on. `None`: there is no more.
+        next: Option<PeekFrom>,
     },
-    /// The answer to `Purge` and `TakeOut`, after the commit.
+    /// The answer to `Purge`, `PurgeSelected` and `TakeOut`, after the commit.
     Removed {
         /// Whose answer.
         token: Token,

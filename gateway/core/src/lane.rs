@@ -27,12 +27,17 @@ impl Lane {
         Self(9 - priority.min(9))
     }
 
+    /// The priority of its messages.
+    pub fn priority(self) -> u8 {
+        9 - self.0
+    }
+
     /// The id under which the journal knows this lane of a queue.
     pub fn stored_as(self, queue: QueueId) -> QueueId {
         if self == Self::USUAL {
             return queue;
         }
-        QueueId(queue.0 | u64::from(9 - self.0 + 1) << SHIFT)
+        QueueId(queue.0 | u64::from(self.priority() + 1) << SHIFT)
     }
 
     /// The queue and the lane that the journal knows under this id.

@@ -33,7 +33,7 @@ pub use publisher::{
     BodyLimits, Out as PublisherOut, Publisher, PublisherCounts, PublisherEffect, Surroundings, TransactionCounts,
     TransactionLimits, Waiting,
 };
-pub use queue::{Peeked, PeekedState, QueueLimits, QueueStats, Reserve};
+pub use queue::{PeekFrom, Peeked, PeekedState, QueueLimits, QueueStats, Reserve};
 pub use recovery::{Counters, RecoveredCore, recover};
 pub use routes::{RouteCache, Routes, Target};
 pub use sequencer::Sequencer;

@@ -37,7 +37,7 @@ use evergate_model::{
     BODY_PREFIX, Consumers, Formats, LargeBody, Message, QueueId, QueueKind, QueueSettings, Seq, Time,
 };
 
-pub use admin::{Peeked, PeekedState, Reserve};
+pub use admin::{PeekFrom, Peeked, PeekedState, Reserve};
 pub use bodies::BodyRow;
 use class::{Class, ClassId, Mode, Rank};
 pub use dedup::{DedupRow, in_order};

@@ -75,6 +75,9 @@ impl Routes {
                 let mut take = |bound: &Bound| found.extend(bound.target_for(client_id, &selects));
                 self.levels.find(&address.name, &mut take);
                 self.patterns.find(&address.name, cache, &mut take);
+                if let Some(only) = message.meta.only_to() {
+                    found.retain(|target| target.queue == only);
+                }
                 if found.len() > 1 {
                     // Of several bindings of a queue the one that promises most comes first, so it is the one that stays.
                     found.sort_unstable_by_key(|target| (target.shard, target.queue, target.at_most_once));

@@ -213,6 +213,13 @@ impl Shard {
                 self.with_queue(now, queue, log, effects, |queue, out| count = queue.purge(out));
                 self.answer(answer.0, SessionEvent::Removed { token: answer.1, count }, effects);
             }
+            ShardCommand::PurgeSelected { queue, selector, answer } => {
+                if !self.queues.contains_key(&queue) {
+                    let event = SessionEvent::Removed { token: answer.1, count: 0 };
+                    effects.push(ShardEffect::Tell(answer.0, event));
+                }
+                self.with_queue(now, queue, log, effects, |queue, _| queue.purge_selected(selector, answer));
+            }
             ShardCommand::TakeOut { queue, seqs, answer } => {
                 if !self.queues.contains_key(&queue) {
                     let event = SessionEvent::Removed { token: answer.1, count: 0 };
@@ -222,7 +229,7 @@ impl Shard {
             }
             ShardCommand::Peek { queue, from, count, selector, reserve, answer } => {
                 if !self.queues.contains_key(&queue) {
-                    let event = SessionEvent::Peeked { token: answer.1, messages: Vec::new() };
+                    let event = SessionEvent::Peeked { token: answer.1, messages: Vec::new(), next: None };
                     effects.push(ShardEffect::Tell(answer.0, event));
                 }
                 self.with_queue(now, queue, log, effects, |queue, _| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{NOW, Names, message_to, shard_config};
 use evergate_core::{
     DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, ManageError, ManageReply, ManageRequest,
-    QueueDefinition, QueueEntry, RecoveredCore, RouteCache, SessionId, ShardCommand, recover,
+    QueueDefinition, QueueEntry, RecoveredCore, RouteCache, SessionId, ShardCommand, ShardId, recover,
 };
 use evergate_journal::Batch;
 use evergate_journal::memory::MemoryJournal;
@@ -134,6 +134,8 @@ fn requests_that_cannot_be_carried_out_say_why() {
         (ManageRequest::CreateQueue(definition("there", &[], None)), "there is a queue there already"),
         (ManageRequest::CreateQueue(definition("$x", &[], None)), "gateway's own"),
         (ManageRequest::CreateQueue(definition("", &[], None)), "name is empty"),
+        (ManageRequest::CreateQueue(definition("/queue/a/b", &[], None)), "a queue's name is written as a/b"),
+        (ManageRequest::CreateQueue(definition("topic://a", &[], None)), "a queue's name is written as a"),
         (ManageRequest::CreateQueue(definition("x", &[], Some(0))), "messages_max"),
         (ManageRequest::BindQueue { name: "fixed".into(), binding: binding("b") }, "stands in the configuration"),
         (ManageRequest::BindQueue { name: "nowhere".into(), binding: binding("b") }, "there is no queue nowhere"),
@@ -285,4 +287,27 @@ fn a_queue_of_the_configuration_does_not_go_by_itself() {
     names.apply(DirectoryCommand::Attach { session: SessionId(1), attach, window_bytes: 1 });
     names.apply(DirectoryCommand::Gone { session: SessionId(1), failed: false });
     assert_eq!(names.directory.next_timeout(), None);
+}
+
+#[test]
+fn queues_of_sessions_and_subscriptions_are_found_by_their_exact_name() {
+    let mut names = Names::with(config());
+    for (session, name) in [(1, "$session/a"), (2, "$subscription/joe/1"), (3, "$share/g/t/#"), (4, "$share/g/t")] {
+        names.attach_to(session, QueueSpec::named(name));
+    }
+    names.commit();
+    for name in ["$session/a", "$subscription/joe/1", "$share/g/t/#"] {
+        names.effects.clear();
+        names.manage(ManageRequest::Queue { name: name.into() });
+        match names.answer() {
+            Some(Ok(ManageReply::Queue { entry, queue, shard })) => {
+                assert_eq!((&*entry.name, shard, queue.0 > 0), (name, ShardId(0), true));
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    for name in ["$session/b", "$body/1", "#"] {
+        names.manage(ManageRequest::Queue { name: name.into() });
+        assert!(matches!(names.answer(), Some(Err(ManageError::NotFound(_)))), "{name}");
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Bench, LIMITS, NOW, Plainly, Q, SIZE, settle};
-use evergate_core::{PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect};
+use evergate_core::{PeekFrom, PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect};
 use evergate_journal::Record;
 use evergate_model::{
     Address, Consumers, DedupWindow, Dispatch, Encoding, Message, MessageId, Meta, OnFull, Outcome, QueueKind,
@@ -452,7 +452,7 @@ fn an_operator_looks_takes_out_and_purges() {
     bench.effects.clear();
     bench.apply(ShardCommand::Peek {
         queue: Q,
-        from: Seq(0),
+        from: PeekFrom::Place(Seq(0)),
         count: 4,
         selector: None,
         reserve: Reserve::Nothing,

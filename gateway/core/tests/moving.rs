@@ -8,16 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Bench, LIMITS, Q, SIZE, message, message_to, settle};
 use evergate_core::{
-    Group, Logged, PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect, ShardTarget,
+    Group, Logged, PeekFrom, PeekedState, QueueLimits, Reserve, SessionEvent, SessionId, ShardCommand, ShardEffect,
+    ShardTarget,
 };
 use evergate_journal::Record;
 use evergate_model::{
-    Address, DedupWindow, Encoding, Message, MessageId, Outcome, QueueId, QueueSettings, Seq, Token, TransactionId,
+    Address, DedupWindow, Encoding, Message, MessageId, Outcome, QueueId, QueueSettings, Selector, Seq, Token,
+    TransactionId,
 };
 
 fn reserve(bench: &mut Bench, chosen: &[u64]) -> Vec<u64> {
     let reserve = Reserve::Chosen(chosen.iter().copied().map(Seq).collect());
-    let from = Seq(chosen[0]);
+    let from = PeekFrom::Place(Seq(chosen[0]));
     let answer = (SessionId(9), Token(7));
     bench.apply(ShardCommand::Peek { queue: Q, from, count: 100, selector: None, reserve, answer });
     let load = |effect: &ShardEffect| match effect {
@@ -104,7 +106,14 @@ fn who_looks_at_a_queue_that_is_deleted_is_answered() {
     bench.commit();
     bench.effects.clear();
     let (reserve, answer) = (Reserve::Nothing, (SessionId(9), Token(7)));
-    bench.apply(ShardCommand::Peek { queue: Q, from: Seq(1), count: 9, selector: None, reserve, answer });
+    bench.apply(ShardCommand::Peek {
+        queue: Q,
+        from: PeekFrom::Place(Seq(1)),
+        count: 9,
+        selector: None,
+        reserve,
+        answer,
+    });
     assert!(bench.told().is_empty(), "some of it must be read back first");
     bench.apply(ShardCommand::Delete { queue: Q });
     assert!(bench.told()[0].starts_with("Peeked"));
@@ -152,7 +161,14 @@ fn a_look_that_is_over_in_one_lane_passes_what_is_given_back_there() {
     assert_eq!(bench.delivered(), [(1, 2)]);
     bench.apply(ShardCommand::Pressure(true));
     let (reserve, answer) = (Reserve::Chosen([Seq(1)].into()), (SessionId(9), Token(7)));
-    bench.apply(ShardCommand::Peek { queue: Q, from: Seq(1), count: 9, selector: None, reserve, answer });
+    bench.apply(ShardCommand::Peek {
+        queue: Q,
+        from: PeekFrom::Place(Seq(1)),
+        count: 9,
+        selector: None,
+        reserve,
+        answer,
+    });
     assert_eq!(bench.loads(), [(1, 1)]);
     // Behind all that was chosen, while what was chosen is still being read.
     bench.detach(1, false);
@@ -191,4 +207,64 @@ fn what_an_operator_moves_is_no_duplicate_of_itself() {
     bench.commit();
     bench.publish_message(identified(3));
     assert_eq!((bench.stats().messages, bench.stats().duplicates_total), (1, 1), "its publisher's own is one");
+}
+
+/// Looks until there is no more; what each look showed.
+fn pages(bench: &mut Bench, count: usize, selector: Option<&str>) -> Vec<Vec<u64>> {
+    let (mut pages, mut next) = (Vec::new(), Some(PeekFrom::Place(Seq(0))));
+    while let Some(from) = next {
+        let selector = selector.map(|text| Selector::parse(text).unwrap());
+        let (reserve, answer) = (Reserve::Nothing, (SessionId(9), Token(7)));
+        bench.apply(ShardCommand::Peek { queue: Q, from, count, selector, reserve, answer });
+        let mut messages = None;
+        (messages, next) = bench
+            .effects
+            .drain(..)
+            .find_map(|effect| match effect {
+                ShardEffect::Tell(_, SessionEvent::Peeked { messages, next, .. }) => Some((Some(messages), next)),
+                _ => None,
+            })
+            .unwrap_or((messages, None));
+        pages.push(messages.expect("an answer").iter().map(|one| one.seq.0).collect());
+    }
+    pages
+}
+
+fn publish_with_priority(bench: &mut Bench, number: u64, priority: u8) {
+    let mut meta = message(number, true).meta.clone();
+    meta.priority = priority;
+    bench.publish_message(Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new())));
+}
+
+#[test]
+fn a_look_goes_on_where_the_last_one_ended_whatever_the_priorities() {
+    let mut bench = Bench::new(LIMITS);
+    for number in 1..=9 {
+        publish_with_priority(&mut bench, number, [4, 9, 0][number as usize % 3]);
+    }
+    bench.commit();
+    bench.effects.clear();
+    assert_eq!(pages(&mut bench, 2, None), [vec![1, 4], vec![7, 3], vec![6, 9], vec![2, 5], vec![8]]);
+    assert_eq!(pages(&mut bench, 3, None), [vec![1, 4, 7], vec![3, 6, 9], vec![2, 5, 8]]);
+    assert_eq!(pages(&mut bench, 2, Some("JMSPriority < 9")), [vec![3, 6], vec![9, 2], vec![5, 8]]);
+    assert_eq!(pages(&mut bench, 3, Some("JMSPriority = 4")), [vec![3, 6, 9]]);
+}
+
+#[test]
+fn what_is_selected_is_purged_also_from_disk_and_nothing_that_a_consumer_holds() {
+    let mut bench = Bench::new(QueueLimits { resident_bytes_max: 2 * SIZE, ..LIMITS });
+    (0..8).for_each(|_| bench.publish(true));
+    bench.commit();
+    bench.consumer(1, 1);
+    bench.effects.clear();
+    let (selector, answer) = (Selector::parse("JMSDeliveryMode = 'PERSISTENT'").unwrap(), (SessionId(9), Token(7)));
+    bench.apply(ShardCommand::PurgeSelected { queue: Q, selector, answer });
+    while let Some((first, last)) = bench.loads().first().copied() {
+        bench.effects.clear();
+        bench.loaded(&(first..=last).collect::<Vec<_>>(), last);
+    }
+    bench.effects.clear();
+    bench.commit();
+    assert_eq!(bench.told(), [format!("{:?}", SessionEvent::Removed { token: Token(7), count: 7 })]);
+    assert_eq!((bench.stats().messages, bench.settled()), (1, (2..=8).collect()));
 }

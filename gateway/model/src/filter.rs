@@ -68,6 +68,31 @@ impl std::error::Error for FilterError {}
 const LEVELS_MAX: usize = 128;
 
 impl Filter {
+    /// How MQTT clients and operators write a glob; the glob follows.
+    pub const GLOB_PREFIX: &str = "$glob/";
+    /// Likewise a regular expression.
+    pub const REGEX_PREFIX: &str = "$regex/";
+
+    /// Reads a filter of any kind as MQTT clients and operators write it: what [`Self::written`] gives.
+    pub fn read(text: &str) -> Result<Self, FilterError> {
+        if let Some(glob) = text.strip_prefix(Self::GLOB_PREFIX) {
+            Self::glob(glob)
+        } else if let Some(regex) = text.strip_prefix(Self::REGEX_PREFIX) {
+            Self::regex(regex)
+        } else {
+            Self::new(text)
+        }
+    }
+
+    /// The filter as MQTT clients and operators write it: `shop/+`, `$glob/shop/*`, `$regex/…`.
+    pub fn written(&self) -> String {
+        match (self.text.strip_prefix(GLOB), self.text.strip_prefix(REGEX)) {
+            (Some(glob), _) => format!("{}{glob}", Self::GLOB_PREFIX),
+            (_, Some(regex)) => format!("{}{regex}", Self::REGEX_PREFIX),
+            (None, None) => self.text.to_string(),
+        }
+    }
+
     /// Checks a filter with levels. [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1]
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, FilterError> {
         let text = text.into();

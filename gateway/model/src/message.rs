@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{Address, Encoding, LargeBody, MemoryPermit, MessageId, Time};
+use crate::{Address, Encoding, LargeBody, MemoryPermit, MessageId, QueueId, Time};
 
 /// What a message costs beyond its bytes, when limits are counted in bytes.
 pub const OVERHEAD_BYTES: u64 = 256;
@@ -42,6 +42,8 @@ pub struct RareMeta {
     pub discardable: bool,
     /// The body, where it is too large for memory: then `Message::body` is empty.
     pub large: Option<Arc<LargeBody>>,
+    /// Of the queues that its topic leads to, only this one: a dead letter on its way back. Not stored.
+    pub only_to: Option<QueueId>,
 }
 
 impl Meta {
@@ -73,6 +75,11 @@ impl Meta {
     /// Its body, if that is too large for memory.
     pub fn large(&self) -> Option<&Arc<LargeBody>> {
         self.rare.as_ref()?.large.as_ref()
+    }
+
+    /// The one queue that it goes to, of those that its topic leads to.
+    pub fn only_to(&self) -> Option<QueueId> {
+        self.rare.as_ref()?.only_to
     }
 
     /// Whether it may be thrown away first.

@@ -1,6 +1,11 @@
 //! Operators' requests to one queue: look into it, empty it, take messages out.
 
-use evergate_core::{ManageError, Peeked, Reserve, SessionEvent, SessionId, ShardCommand, ShardId};
+use std::sync::Arc;
+
+use evergate_core::{
+    ManageError, ManageReply, ManageRequest, PeekFrom, Peeked, Reserve, RouteCache, SessionEvent, SessionId,
+    ShardCommand, ShardId,
+};
 use evergate_model::{BODY_PREFIX, Message, MessageId, QueueId, Selector, Seq, Token};
 use tokio::sync::oneshot;
 
@@ -17,18 +22,21 @@ pub struct Moved {
     pub count: u64,
     /// Those that are where they were, and why.
     pub failed: Vec<(Seq, String)>,
+    /// Where to go on, if there is more: behind those that failed.
+    pub next: Option<PeekFrom>,
 }
 
 impl Gateway {
-    /// Up to `count` messages from a place on, in order of service; only those that are selected.
+    /// Up to `count` messages from somewhere on, in order of service; only those that are selected. With where to go on,
+    /// if there is more.
     pub async fn browse(
         &self,
         name: &str,
-        from: Seq,
+        from: PeekFrom,
         count: usize,
         selector: Option<Selector>,
-    ) -> Result<Vec<Peeked>, ManageError> {
-        let (queue, shard) = self.place_of(name)?;
+    ) -> Result<(Vec<Peeked>, Option<PeekFrom>), ManageError> {
+        let (queue, shard) = self.place_of(name).await?;
         self.peek(shard, |answer| {
             let reserve = Reserve::Nothing;
             ShardCommand::Peek { queue, from, count, selector, reserve, answer }
@@ -37,29 +45,31 @@ impl Gateway {
     }
 
     /// Moves messages that no consumer holds: each is published as `readdress` writes it, and leaves its queue in the
-    /// same commit. What cannot be published stays. Returns how many were moved, and why the others were not.
+    /// same commit. With a queue that it names, a message to a topic goes to that one alone, as long as the topic leads
+    /// there. What cannot be published stays. Returns how many were moved, and why the others were not.
     pub async fn move_messages(
         &self,
         name: &str,
-        (reserve, selector): (Reserve, Option<Selector>),
+        (from, reserve, selector): (PeekFrom, Reserve, Option<Selector>),
         count: usize,
-        readdress: impl Fn(&Message) -> Option<Message>,
+        readdress: impl Fn(&Message) -> Option<(Message, Option<Arc<str>>)>,
     ) -> Result<Moved, ManageError> {
-        let (queue, shard) = self.place_of(name)?;
+        let (queue, shard) = self.place_of(name).await?;
         let from = match &reserve {
-            Reserve::Chosen(seqs) => seqs.first().copied().unwrap_or_default(),
-            Reserve::Nothing | Reserve::All => Seq(0),
+            Reserve::Chosen(seqs) => PeekFrom::Place(seqs.first().copied().unwrap_or_default()),
+            Reserve::Nothing | Reserve::All => from,
         };
-        let reserved =
+        let (reserved, next) =
             self.peek(shard, |answer| ShardCommand::Peek { queue, from, count, selector, reserve, answer }).await?;
-        let mut moved = Moved::default();
+        let mut moved = Moved { next, ..Moved::default() };
         let mut waiting = Vec::new();
         for Peeked { seq, message, .. } in reserved {
-            let Some(mut message) = readdress(&message) else {
+            let Some((mut message, only_to)) = readdress(&message) else {
                 moved.failed.push((seq, "there is no address that it could go to".into()));
                 self.control(shard, ShardCommand::GiveBack { queue, seq });
                 continue;
             };
+            self.restrict(&mut message, only_to.as_deref()).await;
             // In the journal an id names one message: it is given a new one.
             message.meta.id = MessageId(0);
             let (told, answer) = oneshot::channel();
@@ -76,26 +86,44 @@ impl Gateway {
         Ok(moved)
     }
 
+    /// Has a message go to this queue alone, if its topic leads there; else to all that its address leads to.
+    async fn restrict(&self, message: &mut Message, only_to: Option<&str>) {
+        if let Some(rare) = &mut message.meta.rare {
+            rare.only_to = None; // of an earlier time
+        }
+        let Some(name) = only_to else { return };
+        let Ok((queue, _)) = self.place_of(name).await else { return };
+        let mut found = Vec::new();
+        self.routes.read().find(message, "", &mut RouteCache::default(), &mut found);
+        if found.iter().any(|target| target.queue == queue) {
+            message.meta.rare_mut().only_to = Some(queue);
+        }
+    }
+
     async fn peek(
         &self,
         shard: ShardId,
         command: impl FnOnce((SessionId, Token)) -> ShardCommand,
-    ) -> Result<Vec<Peeked>, ManageError> {
+    ) -> Result<(Vec<Peeked>, Option<PeekFrom>), ManageError> {
         match self.ask_shard(shard, command).await? {
-            SessionEvent::Peeked { messages, .. } => Ok(messages),
+            SessionEvent::Peeked { messages, next, .. } => Ok((messages, next)),
             _ => Err(ManageError::Unavailable),
         }
     }
 
-    /// Removes every message that no consumer holds. Returns how many, after the commit.
-    pub async fn purge(&self, name: &str) -> Result<u64, ManageError> {
-        let (queue, shard) = self.place_of(name)?;
-        self.removed(shard, |answer| ShardCommand::Purge { queue, answer }).await
+    /// Removes every message that no consumer holds; only those that are selected. Returns how many, after the commit.
+    pub async fn purge(&self, name: &str, selector: Option<Selector>) -> Result<u64, ManageError> {
+        let (queue, shard) = self.place_of(name).await?;
+        let command = |answer| match selector {
+            None => ShardCommand::Purge { queue, answer },
+            Some(selector) => ShardCommand::PurgeSelected { queue, selector, answer },
+        };
+        self.removed(shard, command).await
     }
 
     /// Removes those of the messages at `seqs` that no consumer holds. Returns how many, after the commit.
     pub async fn take_out(&self, name: &str, seqs: Vec<Seq>) -> Result<u64, ManageError> {
-        let (queue, shard) = self.place_of(name)?;
+        let (queue, shard) = self.place_of(name).await?;
         self.removed(shard, |answer| ShardCommand::TakeOut { queue, seqs, answer }).await
     }
 
@@ -110,14 +138,20 @@ impl Gateway {
         }
     }
 
-    fn place_of(&self, name: &str) -> Result<(QueueId, ShardId), ManageError> {
+    async fn place_of(&self, name: &str) -> Result<(QueueId, ShardId), ManageError> {
         if name.starts_with(BODY_PREFIX) {
             let text = format!("{name} is the body of a large message: what is done to it is done to that message");
             return Err(ManageError::Invalid(text));
         }
         let target = self.routes.read().queue(name);
-        let place = target.map(|target| (target.queue, target.shard));
-        place.ok_or_else(|| ManageError::NotFound(format!("there is no queue {name}")))
+        if let Some(target) = target {
+            return Ok((target.queue, target.shard));
+        }
+        // Those of sessions and subscriptions have no route by name.
+        match self.manage(ManageRequest::Queue { name: name.to_owned() }).await? {
+            ManageReply::Queue { queue, shard, .. } => Ok((queue, shard)),
+            _ => Err(ManageError::Unavailable),
+        }
     }
 
     /// Hands a command to a shard and waits for its answer.

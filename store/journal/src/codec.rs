@@ -332,6 +332,7 @@ impl Reader {
             dedup_id: if flags & DEDUP_ID == 0 { None } else { Some(self.text()?) },
             discardable: flags & DISCARDABLE != 0,
             large: if flags & LARGE == 0 { None } else { Some(Arc::new(self.large()?)) },
+            only_to: None,
         })
     }
 
@@ -367,7 +368,7 @@ mod tests {
         let (group_id, dedup_id) = (Some("g".into()), Some("\u{e9}".into()));
         let deliver_at = Some(Time(u64::MAX));
         let large = Some(Arc::new(LargeBody::named("$body/7".into(), 1 << 40, 9)));
-        *message.meta.rare_mut() = RareMeta { deliver_at, group_id, dedup_id, discardable: true, large };
+        *message.meta.rare_mut() = RareMeta { deliver_at, group_id, dedup_id, discardable: true, large, only_to: None };
         message
     }
 

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use evergate_core::DirectoryCommand;
 use evergate_core::{
-    ManageError, ManageReply, ManageRequest, Peeked, QueueDefinition, QueueEntry, Reserve, SessionEvent, SessionId,
-    ShardCommand, ShardId, Target, Waiting,
+    ManageError, ManageReply, ManageRequest, PeekFrom, Peeked, QueueDefinition, QueueEntry, Reserve, SessionEvent,
+    SessionId, ShardCommand, ShardId, Target, Waiting,
 };
 use evergate_model::{
     Address, Binding, Consumers, Dispatch, Event, Filter, OnFull, Policy, QueueId, QueueSettings, Selector, Seq, Token,
@@ -119,6 +119,11 @@ impl Operator {
             (false, _) => Reserve::Nothing,
             (true, true) => Reserve::All,
             (true, false) => Reserve::Chosen((0..4).map(|more| Seq(from.0 + more)).collect()),
+        };
+        let from = if rng.one_in(4) {
+            PeekFrom::Behind { priority: rng.below(10) as u8, seq: from }
+        } else {
+            PeekFrom::Place(from)
         };
         around.model.operations.reserving = moves.then_some(queue);
         let (count, answer) = (1 + rng.index(3), (OPERATOR, self.token()));

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use evergate_core::{DirectoryCommand, QueueLimits, Reserve, SessionId, ShardCommand, ShardId, Target, Waiting};
+use evergate_core::{
+    DirectoryCommand, PeekFrom, QueueLimits, Reserve, SessionId, ShardCommand, ShardId, Target, Waiting,
+};
 use evergate_journal::memory::CommitFault;
 use evergate_model::{MemoryBudget, QueueId, QueueSettings, Seq, Time, Token};
 
@@ -279,7 +281,7 @@ impl World {
         } else {
             ShardCommand::Peek {
                 queue,
-                from: Seq(self.rng.below(20)),
+                from: PeekFrom::Place(Seq(self.rng.below(20))),
                 count: 5,
                 selector: None,
                 reserve: Reserve::Nothing,

@@ -28,6 +28,9 @@ impl QueueDefinition {
         if self.name.starts_with(['$', '_']) {
             return Err(format!("{}: names that begin with $ or _ are the gateway's own", self.name));
         }
+        if let Some((_, name)) = Address::parse(&self.name) {
+            return Err(format!("{} is an address, not a name: a queue's name is written as {name}", self.name));
+        }
         if self.bindings.len() > BINDINGS_MAX {
             return Err(format!("a queue may have at most {BINDINGS_MAX} bindings"));
         }
@@ -183,6 +186,14 @@ impl Directory {
         }
         let queues = first.values().filter_map(|id| self.queues.get(id)).map(entry).collect();
         ManageReply::Queues { queues, more }
+    }
+
+    /// The queue of that name, whoever it belongs to. Bodies are no queues to those who administer.
+    pub(super) fn show_queue(&self, name: &str) -> Result<ManageReply, ManageError> {
+        let found = self.names.get(name).filter(|_| !name.starts_with(BODY_PREFIX));
+        let id = found.copied().ok_or_else(|| no_queue(name))?;
+        let info = &self.queues[&id];
+        Ok(ManageReply::Queue { entry: Box::new(entry(info)), queue: id, shard: info.shard })
     }
 
     /// The queue of that name, if it is one whose bindings and settings are an operator's.

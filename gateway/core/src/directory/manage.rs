@@ -6,7 +6,7 @@ use std::sync::Arc;
 use evergate_model::{Binding, Filter, Lifetime, Policy, QueueId, QueueSettings, Token};
 
 use super::{Directory, Out, QueueDefinition, storage};
-use crate::effect::{DirectoryEffect, SessionEvent, SessionId};
+use crate::effect::{DirectoryEffect, SessionEvent, SessionId, ShardId};
 
 /// How many policies operators may add.
 const POLICIES_MAX: usize = 1000;
@@ -33,6 +33,11 @@ pub enum ManageRequest {
         after: Option<String>,
         /// How many.
         limit: usize,
+    },
+    /// The queue of this name, also of a session or a subscription; answered by `ManageReply::Queue`.
+    Queue {
+        /// Its name.
+        name: String,
     },
     /// Makes a durable queue.
     CreateQueue(QueueDefinition),
@@ -108,6 +113,15 @@ pub enum ManageReply {
         /// There are more behind them.
         more: bool,
     },
+    /// One queue.
+    Queue {
+        /// What the directory knows of it.
+        entry: Box<QueueEntry>,
+        /// Which it is.
+        queue: QueueId,
+        /// Who has its messages.
+        shard: ShardId,
+    },
 }
 
 /// Why an operator's request was not carried out. Nothing changed.
@@ -156,6 +170,7 @@ impl Directory {
             ManageRequest::Queues { matches, after, limit } => {
                 Ok(self.list_queues(matches.as_ref(), after.as_deref(), limit))
             }
+            ManageRequest::Queue { name } => self.show_queue(&name),
             ManageRequest::CreateQueue(definition) => self.create_queue(definition, out),
             ManageRequest::ChangeQueue { name, settings } => self.change_queue(&name, settings, out),
             ManageRequest::DeleteQueue { name, if_empty, if_unused } => {

@@ -11,7 +11,7 @@ use super::entry::State;
 use super::line::Item;
 use super::{Out, Queue};
 use crate::effect::{SessionEvent, SessionId, ShardEffect};
-use crate::lane::Place;
+use crate::lane::{Lane, Place};
 
 /// A message as an operator sees it.
 #[derive(Clone, Debug)]
@@ -50,6 +50,26 @@ impl From<State> for PeekedState {
     }
 }
 
+/// Where a look begins. What comes later to a place before is not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeekFrom {
+    /// At this place, in every priority.
+    Place(Seq),
+    /// Behind this place of this priority, in order of service: where an earlier look ended.
+    Behind {
+        /// Of the queue's order: on a stream the usual one.
+        priority: u8,
+        /// The last place that was shown.
+        seq: Seq,
+    },
+}
+
+impl PeekFrom {
+    fn behind(place: Place) -> Self {
+        Self::Behind { priority: place.lane.priority(), seq: place.seq }
+    }
+}
+
 /// Which of the messages that an operator looks at leave the queue's service: they are moved elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reserve {
@@ -65,9 +85,13 @@ pub enum Reserve {
 #[derive(Debug)]
 pub struct Peek {
     class: ClassId,
+    /// What stands before is passed by.
+    first: Option<Place>,
     left: usize,
     reserve: Reserve,
     found: Vec<Peeked>,
+    /// The last that was found, in order of service.
+    last: Option<Place>,
     /// What it finds is removed, and so many were already. `None`: it is shown.
     removed: Option<u64>,
     answer: (SessionId, Token),
@@ -77,33 +101,61 @@ impl Queue {
     /// Looks at up to `count` messages from a place on; answered with `Peeked`. What is reserved leaves service.
     pub fn peek(
         &mut self,
-        from: Seq,
+        from: PeekFrom,
         count: usize,
         selector: Option<Selector>,
         reserve: Reserve,
         answer: (SessionId, Token),
     ) {
+        self.start_peek(from, count, selector, reserve, None, answer);
+    }
+
+    /// Removes every message that no consumer holds and that is selected; answered with `Removed`.
+    pub fn purge_selected(&mut self, selector: Selector, answer: (SessionId, Token)) {
+        self.start_peek(PeekFrom::Place(Seq(0)), usize::MAX, Some(selector), Reserve::All, Some(0), answer);
+    }
+
+    fn start_peek(
+        &mut self,
+        from: PeekFrom,
+        left: usize,
+        selector: Option<Selector>,
+        reserve: Reserve,
+        removed: Option<u64>,
+        answer: (SessionId, Token),
+    ) {
         let mut class = Class::new(Mode::Peek, selector, None);
-        class.set_cursors(from);
+        let first = match from {
+            PeekFrom::Place(seq) => {
+                class.set_cursors(seq);
+                None
+            }
+            PeekFrom::Behind { priority, seq } => {
+                let first = Place { lane: Lane::of_priority(priority), seq: Seq(seq.0.saturating_add(1)) };
+                for lane in (0..first.lane.0).map(Lane) {
+                    class.set_cursor(lane, Seq(u64::MAX));
+                }
+                class.set_cursor(first.lane, first.seq);
+                Some(first)
+            }
+        };
         let class = self.add_class(class);
-        self.rare.make().peeks.push(Peek { class, left: count, reserve, found: Vec::new(), removed: None, answer });
+        let (found, last) = (Vec::new(), None);
+        self.rare.make().peeks.push(Peek { class, first, left, reserve, found, last, removed, answer });
     }
 
     /// Goes on with the looks that are not finished.
     pub(super) fn answer_peeks(&mut self, now: Time, out: &mut Out<'_>) {
         for mut peek in std::mem::take(&mut self.rare.make().peeks) {
             if self.look_on(&mut peek, now, out) {
+                let next = self.next_look(&peek, now, out);
                 self.classes.remove(&peek.class);
                 let (session, token) = peek.answer;
-                let Some(removed) = peek.removed else {
-                    let event = SessionEvent::Peeked { token, messages: peek.found };
+                let Some(count) = peek.removed else {
+                    let event = SessionEvent::Peeked { token, messages: peek.found, next };
                     out.effects.push(ShardEffect::Tell(session, event));
                     continue;
                 };
-                let count = removed + peek.found.len() as u64;
-                for Peeked { seq, .. } in peek.found {
-                    self.remove(seq, out);
-                }
                 out.later.push(ShardEffect::Tell(session, SessionEvent::Removed { token, count }));
             } else {
                 self.rare.make().peeks.push(peek);
@@ -115,7 +167,7 @@ impl Queue {
     pub fn end_peeks(&mut self) -> impl Iterator<Item = ShardEffect> {
         let peeks = self.rare.made().map(|rare| std::mem::take(&mut rare.peeks)).unwrap_or_default();
         peeks.into_iter().map(|Peek { answer: (session, token), removed, .. }| {
-            let shown = SessionEvent::Peeked { token, messages: Vec::new() };
+            let shown = SessionEvent::Peeked { token, messages: Vec::new(), next: None };
             ShardEffect::Tell(session, removed.map_or(shown, |count| SessionEvent::Removed { token, count }))
         })
     }
@@ -133,7 +185,7 @@ impl Queue {
                 Found::Paged(place, paged) if is_beyond(paged.range.first) => self.end_lane(peek.class, place),
                 Found::Ready(place, _) => {
                     self.pass(peek.class, place);
-                    if !self.is_taken_by(&peek.reserve, place) {
+                    if peek.first.is_some_and(|first| place < first) || !self.is_taken_by(&peek.reserve, place) {
                         if self.is_over_memory() {
                             self.page_out(place);
                         }
@@ -141,6 +193,12 @@ impl Queue {
                     }
                     let Some(entry) = self.line.get(place) else { continue };
                     peek.left -= 1;
+                    peek.last = peek.last.max(Some(place));
+                    if let Some(removed) = &mut peek.removed {
+                        *removed += 1;
+                        self.remove(place.seq, out);
+                        continue;
+                    }
                     peek.found.push(Peeked {
                         seq: place.seq,
                         message: entry.message.clone(),
@@ -159,6 +217,15 @@ impl Queue {
             }
         }
         true
+    }
+
+    /// Where the next look goes on, if this one has found as much as it was to, and there may be more.
+    fn next_look(&mut self, peek: &Peek, now: Time, out: &mut Out<'_>) -> Option<PeekFrom> {
+        let last = peek.last.filter(|_| peek.left == 0 && !matches!(peek.reserve, Reserve::Chosen(_)))?;
+        match self.find(peek.class, now, out) {
+            Found::Ready(..) | Found::Paged(..) => Some(PeekFrom::behind(last)),
+            Found::Nothing { .. } => None,
+        }
     }
 
     /// The look goes no further in this lane. What is given back there later is offered to it again.
@@ -220,8 +287,8 @@ impl Queue {
         }
         let count = before - self.line.count;
         if let Some(first) = paged.first().copied() {
-            self.peek(first, paged.len(), None, Reserve::Chosen(paged), answer);
-            self.rare.make().peeks.iter_mut().last().into_iter().for_each(|peek| peek.removed = Some(count));
+            let (from, left) = (PeekFrom::Place(first), paged.len());
+            self.start_peek(from, left, None, Reserve::Chosen(paged), Some(count), answer);
         } else {
             let (session, token) = answer;
             out.later.push(ShardEffect::Tell(session, SessionEvent::Removed { token, count }));

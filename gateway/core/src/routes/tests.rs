@@ -140,3 +140,25 @@ fn one_filter_may_have_very_many_queues_and_few_again() {
     }
     assert_eq!(found(&routes, "a", ""), [(0, true)]);
 }
+
+#[test]
+fn what_is_for_one_queue_goes_to_no_other_that_its_topic_leads_to() {
+    let mut routes = Routes::default();
+    routes.bind(&binding("a/#", true, None), target(1, true));
+    routes.bind(&binding("a/b", true, None), target(2, true));
+    let reached = |routes: &Routes, only: u64| {
+        let (mut message, mut found) = (message("a/b"), Vec::new());
+        message.meta.rare_mut().only_to = Some(QueueId(only));
+        routes.find(&message, "", &mut RouteCache::default(), &mut found);
+        found.iter().map(|target| target.queue.0).collect::<Vec<_>>()
+    };
+    assert_eq!((reached(&routes, 1), reached(&routes, 2), reached(&routes, 3)), (vec![1], vec![2], vec![]));
+    // On its way to a queue by name that says nothing.
+    routes.add_queue("_DMQ".into(), target(9, true));
+    let mut letter = message("a/b");
+    letter.meta.rare_mut().only_to = Some(QueueId(1));
+    letter.meta.address = Address::queue("_DMQ");
+    let mut found = Vec::new();
+    routes.find(&letter, "", &mut RouteCache::default(), &mut found);
+    assert_eq!(found, [target(9, true)]);
+}

@@ -9,7 +9,7 @@ use evergate_model::{
 };
 
 use crate::effect::{Group, Position, SessionId};
-use crate::queue::Reserve;
+use crate::queue::{PeekFrom, Reserve};
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -228,12 +228,21 @@ pub enum ShardCommand {
         /// Who is answered after the commit.
         answer: (SessionId, Token),
     },
+    /// The same of those that are selected.
+    PurgeSelected {
+        /// Which queue.
+        queue: QueueId,
+        /// Only these.
+        selector: Selector,
+        /// Who is answered after the commit.
+        answer: (SessionId, Token),
+    },
     /// Looks at messages without taking them; answered with `Peeked`.
     Peek {
         /// Which queue.
         queue: QueueId,
-        /// From which place on, in every lane.
-        from: Seq,
+        /// From where on.
+        from: PeekFrom,
         /// How many at most.
         count: usize,
         /// Only these.

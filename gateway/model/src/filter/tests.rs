@@ -142,3 +142,20 @@ fn a_filter_matches_only_what_begins_with_its_literal_prefix() {
         assert!(matching.iter().all(|topic| topic.starts_with(filter.literal_prefix())), "{filter}");
     }
 }
+
+#[test]
+fn what_clients_and_operators_write_is_read_back() {
+    for (text, matching, other) in [
+        ("x/+", "x/y", "x"),
+        ("$glob/x/*", "x/y", "y/x"),
+        ("$regex/x/[0-9]+", "x/1", "x/y"),
+        ("$share/x", "$share/x", "x"),
+    ] {
+        let filter = Filter::read(text).unwrap();
+        assert_eq!(filter.written(), text);
+        assert!(filter.matches(matching) && !filter.matches(other), "{text}");
+    }
+    for wrong in ["", "x/#/y", "$glob/[", "$regex/("] {
+        assert!(Filter::read(wrong).is_err(), "{wrong}");
+    }
+}

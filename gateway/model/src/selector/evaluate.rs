@@ -10,6 +10,9 @@ use crate::{Message, Value, View};
 /// that the time is not mentions times properties.
 const MENTIONS_LOOKED_UP_MAX: usize = 16;
 
+/// What the gateway adds is a message annotation in AMQP; its name begins with this there.
+const AMQP_ANNOTATION_PREFIX: &str = "x-opt-";
+
 /// One evaluation.
 pub(super) struct Environment<'a> {
     program: &'a Program,
@@ -38,19 +41,33 @@ impl<'a> Environment<'a> {
         self.condition(&self.program.root)
     }
 
-    /// The value of a name. Of properties with one name, the first.
+    /// The value of a name. Of properties with one name, the first; the gateway's own annotations come before the
+    /// publisher's properties, as they do on the wire.
     fn named(&self, name: Name) -> Operand<'a> {
         let slot = match name {
             Name::Header(header) => return header.value(self.message, self.view),
             Name::Property(slot) => slot,
         };
+        let wanted = &*self.program.names.list[slot];
+        if let Some(annotation) = self.annotation(wanted) {
+            return Operand::text(annotation);
+        }
         let value = if self.found.is_empty() {
-            let wanted = &*self.program.names.list[slot];
             self.view.and_then(|view| view.application.iter().find(|(name, _)| name == wanted).map(|(_, value)| value))
         } else {
             self.found[slot]
         };
         value.map_or(Operand::Null, Operand::of)
+    }
+
+    /// What the gateway added under this name, or under the one that it has in AMQP. Few messages have any.
+    fn annotation(&self, wanted: &str) -> Option<&'a str> {
+        let annotations = &self.message.annotations;
+        if annotations.is_empty() {
+            return None;
+        }
+        let name = wanted.strip_prefix(AMQP_ANNOTATION_PREFIX).unwrap_or(wanted);
+        annotations.iter().find(|annotation| &*annotation.name == name).map(|annotation| &*annotation.value)
     }
 
     fn value(&self, expression: &'a Expression) -> Operand<'a> {

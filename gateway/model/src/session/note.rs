@@ -2,9 +2,6 @@
 
 use crate::Filter;
 
-/// How patterns begin in a subscription's text.
-const PATTERNS: [&str; 2] = ["$glob/", "$regex/"];
-
 /// What a persistent session notes a subscription of a queue or a group under, among the bindings of its own
 /// queue: the client's text, in which no character is a wildcard, as a pattern's may be.
 pub fn note(text: &str) -> Option<Filter> {
@@ -25,5 +22,5 @@ pub fn noted(filter: &Filter) -> String {
 }
 
 fn is_pattern(text: &str) -> bool {
-    PATTERNS.iter().any(|prefix| text.contains(prefix))
+    text.contains(Filter::GLOB_PREFIX) || text.contains(Filter::REGEX_PREFIX)
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use evergate_core::{DirectoryCommand, SessionEvent, Waiting};
 use evergate_model::{
-    ADMIN_NAME, Access, Action, AttachAccess, Event, Message, Publish, PublishError, TransactionId, Will,
+    ADMIN_NAME, Access, Action, Address, AttachAccess, AttachError, Event, Message, Publish, PublishError,
+    TransactionId, Will,
 };
 
 use super::Driver;
@@ -35,6 +36,11 @@ impl Driver {
                 self.forward_or_done(consumer, action, token);
             }
             Action::Mark { consumer, token, .. } => self.forward_or_done(consumer, action, token),
+            Action::Attach(attach) if *attach.queue.name == *ADMIN_NAME => {
+                // Nor does anybody browse it: requests are their senders' own.
+                let (consumer, result) = (attach.consumer, Err(AttachError::InUse));
+                self.mailbox.push(SessionEvent::Attached { consumer, result });
+            }
             Action::Attach(attach) => {
                 self.consumers.attaching(attach.consumer, &attach.queue.name);
                 if let Some(will) = self.gateway.wills.lock().remove(&attach.queue.name) {
@@ -97,7 +103,7 @@ impl Driver {
     }
 
     fn publish(&mut self, publish: Publish) {
-        let Publish { token, mut message, retain, mark, transaction, large } = publish;
+        let Publish { token, mut message, mut retain, mark, transaction, large } = publish;
         if let Some(end) = large {
             self.end_body(end, &mut message);
         }
@@ -112,6 +118,7 @@ impl Driver {
             self.tell(Event::Published { token, result: Err(error) });
             return;
         }
+        direct(&mut message, &mut retain);
         let mark = mark.and_then(|(consumer, number)| {
             let (shard, queue) = self.consumers.place(consumer)?;
             Some((shard, queue, number))
@@ -140,10 +147,31 @@ impl Driver {
         Ok(())
     }
 
+    /// The connection was lost: its will is published, if what it says could have been published by the client itself.
+    pub(super) fn publish_will(&mut self, mut will: Will) {
+        if let Err(why) = self.check(&will.message, will.retain) {
+            let (client_id, address) = (self.connection.peer.lock().client_id.clone(), &will.message.meta.address);
+            tracing::warn!(id = self.id.0, %client_id, %address, %why, "will not published");
+            self.gateway.count_refused();
+            return;
+        }
+        direct(&mut will.message, &mut will.retain);
+        self.gateway.publish_will(will, self.consumers.first_queue());
+    }
+
     /// Whether it is a request to the administration, of somebody who may make one.
     fn is_request(&self, message: &Message) -> bool {
         &*message.meta.address.name == ADMIN_NAME
             && self.authenticator.may_administrate(&self.connection.peer.lock().user)
+    }
+}
+
+/// A request goes to who serves it and to nobody else, also if it was sent to the topic: no subscription receives it, and
+/// it is not retained.
+fn direct(message: &mut Message, retain: &mut bool) {
+    if *message.meta.address.name == *ADMIN_NAME {
+        message.meta.address = Address::queue(ADMIN_NAME);
+        *retain = false;
     }
 }
 

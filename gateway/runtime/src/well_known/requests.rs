@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_core::{DirectoryCommand, SessionEvent, ShardCommand, ShardId};
 use evergate_model::{
-    Address, Attach, AttachAccess, Binding, ConsumerId, Delivery, Event, Filter, Formats, Lifetime, Message, Meta,
-    QueueId, QueueSpec, Value,
+    Address, Attach, AttachAccess, ConsumerId, Delivery, Event, Formats, Lifetime, Message, Meta, QueueId, QueueSpec,
+    Value,
 };
 use tokio::sync::oneshot;
 
@@ -21,7 +21,7 @@ const CONSUMER: ConsumerId = ConsumerId(0);
 /// Writes a reply: its address, the correlation id to carry, and the JSON.
 pub type Compose = fn(Meta, Option<&Value<'_>>, &str) -> Message;
 
-/// Serves requests sent to the queue or topic `name`, until the gateway ends. Each is handed to `answer` and its
+/// Serves requests sent to `name`, which are directed to this queue from its topic as well, until the gateway ends. Each is handed to `answer` and its
 /// result sent to the request's reply address. `ready` is told once nobody else can take the name.
 pub async fn serve_requests<F, A>(
     gateway: Arc<Gateway>,
@@ -35,9 +35,7 @@ pub async fn serve_requests<F, A>(
 {
     let (session, mailbox) = gateway.open_session();
     let queue = QueueSpec { name: name.into(), durable: false, lifetime: Lifetime::Attached };
-    // The names that are served are topics without a wildcard: always a filter.
-    let bindings = Filter::new(name).map(|filter| Binding::new(filter, false)).into_iter().collect();
-    let attach = Attach { bindings, access: AttachAccess::Exclusive, settled: true, ..Attach::new(CONSUMER, queue) };
+    let attach = Attach { access: AttachAccess::Exclusive, settled: true, ..Attach::new(CONSUMER, queue) };
     gateway.directory.push(DirectoryCommand::Attach { session, attach, window_bytes: u64::MAX });
     let answer = Arc::new(answer);
     let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();

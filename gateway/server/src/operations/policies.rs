@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evergate_admin::operations::{Operation, OperationError, Operations, arguments};
+use evergate_admin::operations::{NoArguments, Operation, OperationError, Operations, arguments};
 use evergate_core::{ManageReply, ManageRequest};
 use evergate_model::Policy;
 use evergate_runtime::Gateway;
@@ -23,7 +23,8 @@ struct List(Arc<Gateway>);
 
 #[async_trait]
 impl Operation for List {
-    async fn run(&self, _arguments: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+        let NoArguments {} = arguments(given)?;
         match self.0.manage(ManageRequest::Policies).await.map_err(refused)? {
             ManageReply::Policies { fixed, added } => Ok(json!({ "configured": fixed, "added": added })),
             _ => Ok(json!({})),

@@ -10,10 +10,6 @@ use super::consuming::Consuming;
 use crate::codec::{Qos, ReasonCode, RetainHandling, SubscribeFilter};
 use crate::format::QUEUE_PREFIX;
 
-/// How MQTT writes a glob, and a regular expression.
-const GLOB_PREFIX: &str = "$glob/";
-const REGEX_PREFIX: &str = "$regex/";
-
 /// What a topic filter of MQTT stands for here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -28,11 +24,8 @@ pub(super) enum Target {
 impl Target {
     pub(super) fn parse(text: &str, levels_max: usize) -> Result<Self, ReasonCode> {
         let invalid = ReasonCode::TOPIC_FILTER_INVALID;
-        if let Some(glob) = text.strip_prefix(GLOB_PREFIX) {
-            return Filter::glob(glob).map(Self::Topics).map_err(|_| invalid);
-        }
-        if let Some(regex) = text.strip_prefix(REGEX_PREFIX) {
-            return Filter::regex(regex).map(Self::Topics).map_err(|_| invalid);
+        if text.starts_with(Filter::GLOB_PREFIX) || text.starts_with(Filter::REGEX_PREFIX) {
+            return Filter::read(text).map(Self::Topics).map_err(|_| invalid);
         }
         if text.split('/').count() > levels_max {
             return Err(invalid);

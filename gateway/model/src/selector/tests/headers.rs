@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{F, T, message, truth, view};
 use crate::selector::identifier::HEADERS;
-use crate::{Address, Encoding, Format, Formats, Message, Selector, Time, Value, View};
+use crate::{Address, Annotation, Encoding, Format, Formats, Message, Selector, Time, Value, View};
 
 fn full_message() -> Message {
     let mut message = message();
@@ -153,4 +153,28 @@ fn a_view_is_made_only_if_the_expression_needs_one() {
     assert_eq!(FORMAT.0.load(Ordering::Relaxed), 0);
     assert!(matches("JMSPriority > 4 AND JMSXGroupSeq = 3"));
     assert_eq!(FORMAT.0.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_the_gateway_added_is_selected_by_the_names_that_consumers_receive() {
+    let mut message = message();
+    let notes = [("dead-letter-queue", "orders"), ("dead-letter-reason", "rejected"), ("dead-letter-count", "3")];
+    message.annotations =
+        notes.into_iter().map(|(name, value)| Annotation { name: name.into(), value: value.into() }).collect();
+    // The publisher cannot pretend that a message comes from elsewhere.
+    let view = view(&[("dead-letter-queue", Value::text("forged")), ("colour", Value::text("red"))]);
+    let many = format!("{} AND \"dead-letter-queue\" = 'orders'", ["colour = 'red'"; 20].join(" AND "));
+    let table = [
+        ("\"dead-letter-queue\" = 'orders'", T),
+        ("\"dead-letter-queue\" = 'forged'", F),
+        ("\"x-opt-dead-letter-queue\" = 'orders' AND colour = 'red'", T),
+        ("\"dead-letter-reason\" IN ('rejected', 'expired')", T),
+        ("\"dead-letter-reason\" LIKE 'exp%'", F),
+        ("\"dead-letter-origin\" IS NULL", T),
+        ("convert_string_expressions:\"dead-letter-count\" >= 3", T),
+        (&many, T),
+    ];
+    for (text, expected) in table {
+        assert_eq!(truth(text, &message, &view), expected, "{text}");
+    }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evergate_admin::operations::{Operation, OperationError, arguments};
 use evergate_core::{ManageReply, ManageRequest, QueueDefinition};
-use evergate_model::{Binding, Filter, Policy};
+use evergate_model::{Address, Binding, Filter, Policy};
 use evergate_runtime::Gateway;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::refused;
 use super::messages::selector;
@@ -19,11 +19,49 @@ async fn manage(gateway: &Gateway, request: ManageRequest) -> Result<Value, Oper
 }
 
 fn filter(text: &str) -> Result<Filter, OperationError> {
-    Filter::new(text).map_err(|error| OperationError::Invalid(format!("{text}: {error}")))
+    Filter::read(text).map_err(|error| OperationError::Invalid(format!("{text}: {error}")))
 }
 
 fn binding(text: &str, selected: Option<&str>) -> Result<Binding, OperationError> {
+    check_filter(text)?;
     Ok(Binding { selector: selector(selected)?, ..Binding::new(filter(text)?, true) })
+}
+
+/// Refuses what other protocols write where a filter is wanted: as a filter it would match nothing that anybody means.
+fn check_filter(text: &str) -> Result<(), OperationError> {
+    let table = [
+        ("/topic/", ""),
+        ("topic://", ""),
+        ("/glob/", Filter::GLOB_PREFIX),
+        ("/regex/", Filter::REGEX_PREFIX),
+        ("#glob:", Filter::GLOB_PREFIX),
+        ("#regex:", Filter::REGEX_PREFIX),
+    ];
+    for (prefix, instead) in table {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            return Err(OperationError::Invalid(format!("{text}: this filter is written as {instead}{rest}")));
+        }
+    }
+    if Address::parse(text).is_some() || text.starts_with("$share/") || text.starts_with("$queue/") {
+        return Err(OperationError::Invalid(format!("{text}: a queue is bound to topics, by their names")));
+    }
+    Ok(())
+}
+
+/// What a queue goes by, as a policy says it, but for no other queue.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+struct Settings(Policy);
+
+impl TryFrom<Map<String, Value>> for Settings {
+    type Error = String;
+
+    fn try_from(given: Map<String, Value>) -> Result<Self, Self::Error> {
+        if given.contains_key("match") {
+            return Err("settings are those of the queue that is named: match means nothing there".into());
+        }
+        serde_json::from_value(given.into()).map(Self).map_err(|error| error.to_string())
+    }
 }
 
 pub struct Create(pub Arc<Gateway>);
@@ -36,13 +74,17 @@ struct CreateArguments {
     bind: Vec<String>,
     selector: Option<String>,
     #[serde(default)]
-    settings: Policy,
+    settings: Settings,
 }
 
 #[async_trait]
 impl Operation for Create {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
-        let CreateArguments { queue, bind, selector, settings } = arguments(given)?;
+        let CreateArguments { queue, bind, selector, settings: Settings(settings) } = arguments(given)?;
+        if selector.is_some() && bind.is_empty() {
+            let text = "selector says which messages come through bind, and there is no bind";
+            return Err(OperationError::Invalid(text.into()));
+        }
         let bindings = bind.iter().map(|text| binding(text, selector.as_deref())).collect::<Result<_, _>>()?;
         tracing::info!(queue, "queue created by an operator");
         let definition = QueueDefinition { name: queue.as_str().into(), bindings, settings };
@@ -60,19 +102,19 @@ pub struct Change(pub Arc<Gateway>);
 #[serde(deny_unknown_fields)]
 struct ChangeArguments {
     queue: String,
-    settings: Policy,
+    settings: Settings,
 }
 
 #[async_trait]
 impl Operation for Change {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
-        let ChangeArguments { queue, settings } = arguments(given)?;
+        let ChangeArguments { queue, settings: Settings(settings) } = arguments(given)?;
         tracing::info!(queue, "settings of a queue changed by an operator");
         manage(&self.0, ManageRequest::ChangeQueue { name: queue, settings }).await
     }
 
     fn describe(&self) -> &'static str {
-        "gives a queue settings of its own, over all policies {queue, settings (as in a policy)}"
+        "gives a queue settings of its own, over all policies, in place of all that it had {queue, settings (as in a policy)}"
     }
 }
 
@@ -159,18 +201,14 @@ struct ShowArguments {
 impl Operation for Show {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
         let ShowArguments { queue } = arguments(given)?;
-        let request = ManageRequest::Queues { matches: Some(filter(&queue)?), after: None, limit: 1 };
-        let found = match self.0.manage(request).await.map_err(refused)? {
-            ManageReply::Queues { queues, .. } => queues.into_iter().find(|one| *one.name == *queue),
-            _ => None,
-        };
-        let Some(entry) = found else {
-            return Err(OperationError::NotFound(format!("there is no queue {queue}")));
+        let request = ManageRequest::Queue { name: queue };
+        let ManageReply::Queue { entry, .. } = self.0.manage(request).await.map_err(refused)? else {
+            return Err(OperationError::Unavailable);
         };
         let bindings: Vec<_> = entry
             .bindings
             .iter()
-            .map(|one| json!({ "filter": one.filter.as_str(), "selector": one.selector.as_ref().map(evergate_model::Selector::as_str) }))
+            .map(|one| json!({ "filter": one.filter.written(), "selector": one.selector.as_ref().map(evergate_model::Selector::as_str) }))
             .collect();
         Ok(json!({
             "queue": &*entry.name,
@@ -184,5 +222,46 @@ impl Operation for Show {
 
     fn describe(&self) -> &'static str {
         "a queue's bindings, and the settings that are its own {queue}"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_taken_and_never_work_is_refused_with_what_to_write() {
+        let table = [
+            ("/topic/a/+", "written as a/+"),
+            ("topic://a", "written as a"),
+            ("/glob/a/*", "written as $glob/a/*"),
+            ("#regex:a.*", "written as $regex/a.*"),
+            ("/queue/a", "bound to topics"),
+            ("$share/g/a", "bound to topics"),
+            ("a/#/b", "whole last level"),
+        ];
+        for (text, why) in table {
+            let error = binding(text, None).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        for (text, topic) in [("a/+", "a/b"), ("$glob/a/*", "a/b"), ("$regex/a/.", "a/b"), ("/a", "/a")] {
+            assert!(binding(text, None).unwrap().filter.matches(topic), "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_are_an_object_and_concern_their_queue_alone() {
+        let table = [
+            (json!({ "queue": "q", "settings": ["x", 5] }), "invalid type"),
+            (json!({ "queue": "q", "settings": { "match": "x", "messages_max": 5 } }), "match means nothing there"),
+            (json!({ "queue": "q", "settings": { "mesages_max": 5 } }), "unknown field `mesages_max`"),
+            (json!(["q", { "messages_max": 5 }]), "args is a JSON object"),
+        ];
+        for (given, why) in table {
+            let error = arguments::<ChangeArguments>(given.clone()).err().unwrap().to_string();
+            assert!(error.contains(why), "{given}: {error}");
+        }
+        let given = json!({ "queue": "q", "settings": { "messages_max": 5 } });
+        assert_eq!(arguments::<ChangeArguments>(given).unwrap().settings.0.messages_max, Some(5));
     }
 }

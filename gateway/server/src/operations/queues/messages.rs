@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::refused;
+use super::cursor::{Cursor, tell_next};
 use super::shown::shown;
 
 /// Messages in one answer.
@@ -24,7 +25,7 @@ pub struct Browse(pub Arc<Gateway>, pub Formats);
 struct BrowseArguments {
     queue: String,
     #[serde(default)]
-    from: u64,
+    from: Cursor,
     #[serde(default = "some")]
     count: usize,
     selector: Option<String>,
@@ -46,14 +47,17 @@ impl Operation for Browse {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
         let wanted: BrowseArguments = arguments(given)?;
         let selector = selector(wanted.selector.as_deref())?;
-        let (from, count) = (Seq(wanted.from), wanted.count.min(COUNT_MAX));
-        let messages = self.0.browse(&wanted.queue, from, count, selector).await.map_err(refused)?;
+        let count = wanted.count.min(COUNT_MAX);
+        let (messages, next) =
+            self.0.browse(&wanted.queue, wanted.from.into(), count, selector).await.map_err(refused)?;
         let rows: Vec<_> = messages.iter().map(|one| shown(one, &self.1, wanted.body_bytes)).collect();
-        Ok(json!({ "messages": rows }))
+        let mut answer = json!({ "messages": rows });
+        tell_next(&mut answer, next);
+        Ok(answer)
     }
 
     fn describe(&self) -> &'static str {
-        "messages in order of service, without taking them {queue, from? (a place), count? (100, at most 1000), selector?, body_bytes? (4096)}"
+        "messages in order of service, without taking them {queue, from? (a place, or next of the last answer), count? (100, at most 1000), selector?, body_bytes? (4096)}"
     }
 }
 
@@ -63,19 +67,20 @@ pub struct Purge(pub Arc<Gateway>);
 #[serde(deny_unknown_fields)]
 struct PurgeArguments {
     queue: String,
+    selector: Option<String>,
 }
 
 #[async_trait]
 impl Operation for Purge {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
-        let PurgeArguments { queue } = arguments(given)?;
-        let removed = self.0.purge(&queue).await.map_err(refused)?;
-        tracing::warn!(queue, removed, "queue purged by an operator");
+        let PurgeArguments { queue, selector: text } = arguments(given)?;
+        let removed = self.0.purge(&queue, selector(text.as_deref())?).await.map_err(refused)?;
+        tracing::warn!(queue, selector = text, removed, "queue purged by an operator");
         Ok(json!({ "removed": removed }))
     }
 
     fn describe(&self) -> &'static str {
-        "removes every message that no consumer holds; there is no way back {queue}"
+        "removes every message that no consumer holds; there is no way back {queue, selector?}"
     }
 }
 

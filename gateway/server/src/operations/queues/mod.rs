@@ -1,5 +1,6 @@
 //! Queues: their figures, and their messages.
 
+mod cursor;
 mod defining;
 mod messages;
 mod moving;

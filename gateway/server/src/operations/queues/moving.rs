@@ -6,13 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evergate_admin::operations::{Operation, OperationError, arguments};
-use evergate_core::Reserve;
-use evergate_model::{Address, Encoding, Formats, Message, Seq, Value as Property};
+use evergate_core::{PeekFrom, Reserve};
+use evergate_model::{Address, AddressKind, Encoding, Formats, Message, Seq, Value as Property};
 use evergate_runtime::{Gateway, Moved};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::refused;
+use super::cursor::{Cursor, tell_next};
 use super::messages::selector;
 
 /// Messages in one request.
@@ -23,6 +24,7 @@ const COUNT_MAX: usize = 1000;
 struct Which {
     seqs: Option<Vec<u64>>,
     selector: Option<String>,
+    from: Option<Cursor>,
     #[serde(default = "count_max")]
     count: usize,
 }
@@ -32,7 +34,12 @@ fn count_max() -> usize {
 }
 
 impl Which {
-    fn reserve(&self) -> Result<(Reserve, Option<evergate_model::Selector>), OperationError> {
+    fn reserve(&self) -> Result<(PeekFrom, Reserve, Option<evergate_model::Selector>), OperationError> {
+        if self.seqs.is_some() && self.from.is_some() {
+            return Err(OperationError::Invalid(
+                "seqs says which messages are meant: from means nothing beside it".into(),
+            ));
+        }
         let reserve = match &self.seqs {
             None => Reserve::All,
             Some(seqs) if seqs.len() > COUNT_MAX => {
@@ -40,7 +47,7 @@ impl Which {
             }
             Some(seqs) => Reserve::Chosen(seqs.iter().copied().map(Seq).collect()),
         };
-        Ok((reserve, selector(self.selector.as_deref())?))
+        Ok((self.from.unwrap_or_default().into(), reserve, selector(self.selector.as_deref())?))
     }
 
     fn count(&self) -> usize {
@@ -50,12 +57,15 @@ impl Which {
 
 fn told(moved: Moved) -> Value {
     let failed: Vec<_> = moved.failed.into_iter().map(|(seq, why)| json!({ "seq": seq.0, "why": why })).collect();
-    json!({ "moved": moved.count, "failed": failed })
+    let mut answer = json!({ "moved": moved.count, "failed": failed });
+    tell_next(&mut answer, moved.next);
+    answer
 }
 
 pub struct Move(pub Arc<Gateway>);
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MoveArguments {
     queue: String,
     to: String,
@@ -68,20 +78,21 @@ impl Operation for Move {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
         let MoveArguments { queue, to, which } = arguments(given)?;
         let to = address(&to)?;
-        let readdress = |message: &Message| Some(message.readdressed(to.clone(), []));
+        let readdress = |message: &Message| Some((message.readdressed(to.clone(), []), None));
         let moved = self.0.move_messages(&queue, which.reserve()?, which.count(), readdress).await.map_err(refused)?;
         tracing::info!(queue, to = %to, moved = moved.count, failed = moved.failed.len(), "messages moved by an operator");
         Ok(told(moved))
     }
 
     fn describe(&self) -> &'static str {
-        "moves messages that no consumer holds {queue, to (/queue/… or /topic/…), seqs?, selector?, count? (at most 1000)}"
+        "moves messages that no consumer holds {queue, to (/queue/… or /topic/…), seqs?, selector?, from? (next of the last answer), count? (at most 1000)}"
     }
 }
 
 pub struct Retry(pub Arc<Gateway>);
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RetryArguments {
     #[serde(default = "dead_letters")]
     queue: String,
@@ -97,14 +108,17 @@ fn dead_letters() -> String {
 impl Operation for Retry {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
         let RetryArguments { queue, which } = arguments(given)?;
-        let readdress = |message: &Message| Some(message.readdressed(origin(message)?, []));
+        let readdress = |message: &Message| {
+            let (address, only_to) = origin(message)?;
+            Some((message.readdressed(address, []), only_to))
+        };
         let moved = self.0.move_messages(&queue, which.reserve()?, which.count(), readdress).await.map_err(refused)?;
         tracing::info!(queue, moved = moved.count, failed = moved.failed.len(), "dead letters retried by an operator");
         Ok(told(moved))
     }
 
     fn describe(&self) -> &'static str {
-        "sends dead letters back to where they came from {queue? (_DMQ), seqs?, selector?, count? (at most 1000)}"
+        "sends dead letters back to where they came from {queue? (_DMQ), seqs?, selector?, from? (next of the last answer), count? (at most 1000)}"
     }
 }
 
@@ -129,11 +143,15 @@ impl Operation for Edit {
         let to = to.as_deref().map(address).transpose()?;
         let formats = self.1;
         let readdress = |message: &Message| {
-            let address = to.clone().or_else(|| origin(message))?;
-            Some(edited(message, address, body.as_deref(), &properties, &formats))
+            let (address, only_to) = to.clone().map(|to| (to, None)).or_else(|| origin(message))?;
+            Some((edited(message, address, body.as_deref(), &properties, &formats), only_to))
         };
         let chosen = Reserve::Chosen([Seq(seq)].into());
-        let moved = self.0.move_messages(&queue, (chosen, None), 1, readdress).await.map_err(refused)?;
+        let moved = self
+            .0
+            .move_messages(&queue, (PeekFrom::Place(Seq(seq)), chosen, None), 1, readdress)
+            .await
+            .map_err(refused)?;
         if moved.count == 0 && moved.failed.is_empty() {
             return Err(OperationError::NotFound(format!("no message {seq} that no consumer holds is in {queue}")));
         }
@@ -190,15 +208,15 @@ fn edited(
     edited
 }
 
-/// Where a dead letter came from: the queue that it left, or, if clients do not reach that one by name, the address that it was
-/// sent to.
-fn origin(message: &Message) -> Option<Address> {
-    let note = |name| message.annotations.iter().find(|note| &*note.name == name).map(|note| &*note.value);
+/// Where a dead letter came from: the queue that it left. If clients do not reach that one by name, the topic that the
+/// letter was sent to, and of all that take from it that queue alone.
+fn origin(message: &Message) -> Option<(Address, Option<Arc<str>>)> {
+    let note = |name| message.annotations.iter().find(|note| &*note.name == name).map(|note| &note.value);
     match note("dead-letter-queue") {
-        Some(queue) if !Address::is_private_queue(queue) => Some(Address::queue(queue)),
-        _ => {
+        Some(queue) if !Address::is_private_queue(queue) => Some((Address::queue(queue.clone()), None)),
+        left => {
             let (kind, name) = Address::parse(note("dead-letter-origin")?)?;
-            Some(Address { kind, name: name.into() })
+            Some((Address { kind, name: name.into() }, left.cloned()))
         }
     }
 }
@@ -211,7 +229,13 @@ fn address(text: &str) -> Result<Address, OperationError> {
     };
     Address::check_topic(name).map_err(|error| invalid(error.to_string()))?;
     let address = Address { kind, name: name.into() };
-    if address.is_reserved() || Address::is_private_queue(name) {
+    let is_private = Address::is_private_queue(name) && !address.is_reserved();
+    if is_private && kind == AddressKind::Queue {
+        return Err(invalid(
+            "a queue of a session or a subscription takes only what is published to its topics".into(),
+        ));
+    }
+    if is_private || address.is_reserved() {
         return Err(invalid("the gateway's own names take no messages".into()));
     }
     Ok(address)
@@ -222,6 +246,16 @@ mod tests {
     use evergate_model::{Annotation, LargeBody, Meta};
 
     use super::*;
+
+    #[test]
+    fn a_field_that_a_move_does_not_know_is_refused() {
+        let error = arguments::<MoveArguments>(json!({ "queue": "a", "to": "b", "seq": 1 })).err().unwrap();
+        assert!(error.to_string().contains("unknown field `seq`"), "{error}");
+        let error = arguments::<RetryArguments>(json!({ "queues": "a" })).err().unwrap();
+        assert!(error.to_string().contains("unknown field `queues`"), "{error}");
+        let given = json!({ "seqs": [1], "selector": "a = 1", "count": 7 });
+        assert_eq!(arguments::<RetryArguments>(given).ok().unwrap().which.count, 7);
+    }
 
     #[test]
     fn an_edited_large_message_keeps_its_body_unless_it_gets_another() {
