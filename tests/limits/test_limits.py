@@ -214,6 +214,34 @@ def test_a_stalled_journal_holds_up_durable_messages_and_nothing_else(start, pos
     until(waiting.is_published, "the confirm, once the journal goes on")
 
 
+def test_while_the_journal_does_not_answer_the_gateway_is_not_ready(start, postgres):
+    gateway = start(journal=postgres.url)
+    client = connect(gateway)
+    until(publish(client, "$queue/q").is_published, "a first confirm")
+    stopped = children(postgres.process.pid)
+    for child in stopped:
+        os.kill(child, signal.SIGSTOP)
+    try:
+        waiting = publish(client, "$queue/q")
+        until(lambda: not gateway.is_ready(), "it is no longer ready")
+        status, reason = gateway.get("/health/ready")
+        assert status == 503 and "PostgreSQL" in reason and "has not answered" in reason
+        assert "evergate_ready 0" in gateway.get("/metrics")[1]
+    finally:
+        for child in stopped:
+            os.kill(child, signal.SIGCONT)
+    until(gateway.is_ready, "it is ready again")
+    until(waiting.is_published, "the confirm")
+    assert "evergate_ready 1" in gateway.get("/metrics")[1]
+
+
+def test_the_end_of_postgresql_is_noticed_though_nobody_publishes(start, postgres):
+    gateway = start(journal=postgres.url)
+    postgres.kill()
+    assert gateway.process.wait(15) == 1
+    assert "the connection to PostgreSQL ended" in gateway.log and "start again" in gateway.log
+
+
 def test_a_dead_journal_ends_the_gateway_with_a_reason(start, postgres):
     gateway = start(journal=postgres.url)
     client = connect(gateway)

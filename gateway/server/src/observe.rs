@@ -165,8 +165,15 @@ impl Observe for Observer {
         if let Some(reason) = self.gateway.failure() {
             return Err(reason.to_string());
         }
-        match &*self.gateway.stopping().borrow() {
-            Some(reason) => Err(reason.to_string()),
+        if let Some(reason) = &*self.gateway.stopping().borrow() {
+            return Err(reason.to_string());
+        }
+        match self.gateway.journal.stalled_for() {
+            Some(elapsed) => Err(format!(
+                "the journal ({}) has not answered for {} s: durable messages wait; look at its disk or server",
+                self.journal,
+                elapsed.as_secs()
+            )),
             None => Ok(()),
         }
     }

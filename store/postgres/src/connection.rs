@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use evergate_journal::JournalError;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::tls::NoTlsStream;
@@ -27,6 +28,8 @@ pub struct Connection {
     pub client: Client,
     warning: Arc<Mutex<Option<String>>>,
     driver: tokio::task::JoinHandle<()>,
+    /// Set once: why it ended.
+    end: watch::Receiver<Option<String>>,
 }
 
 impl Connection {
@@ -36,17 +39,24 @@ impl Connection {
             connect(config, start_patience).await.map_err(|error| open_error("no connection to PostgreSQL", &error))?;
         let warning = Arc::new(Mutex::new(None));
         let seen = warning.clone();
+        let (ended, end) = watch::channel(None);
         let driver = tokio::spawn(async move {
-            // An error ends the connection; whoever uses the client sees it.
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notice(notice) = message
-                    && notice.parsed_severity() == Some(Severity::Warning)
-                {
-                    *seen.lock() = Some(format!("{} [{}]", notice.message(), notice.code().code()));
+            let why = loop {
+                match poll_fn(|context| connection.poll_message(context)).await {
+                    Some(Ok(AsyncMessage::Notice(notice))) => {
+                        if notice.parsed_severity() == Some(Severity::Warning) {
+                            *seen.lock() = Some(format!("{} [{}]", notice.message(), notice.code().code()));
+                        }
+                    }
+                    Some(Ok(_)) => {}
+                    // Whoever waits for an answer sees it, too.
+                    Some(Err(error)) => break describe(&error),
+                    None => break "it was closed".to_owned(),
                 }
-            }
+            };
+            ended.send_replace(Some(why));
         });
-        let this = Self { client, warning, driver };
+        let this = Self { client, warning, driver, end };
         // `on`, not `remote_write`: that can lose data when the standby's system crashes. No time limit may
         // cancel a commit: a cancelled wait for the standby is answered with success and a warning.
         let settings = "SET synchronous_commit = on; SET statement_timeout = 0; \
@@ -105,6 +115,18 @@ impl Connection {
         format!("{holder}; stop it or choose another database")
     }
 
+    /// Asks the server whether it is still there.
+    pub async fn ask(&self) -> Result<(), JournalError> {
+        self.client.batch_execute("").await.map_err(|error| ended_error(&describe(&error)))
+    }
+
+    /// Returns once it has ended.
+    pub async fn ended(&self) -> JournalError {
+        let mut end = self.end.clone();
+        let why = end.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        ended_error(&why.unwrap_or_else(|| "what drives it panicked".into()))
+    }
+
     /// Closes it and waits until the server has let go of the lock's connection.
     pub async fn close(self) {
         drop(self.client);
@@ -137,6 +159,10 @@ async fn connect(
             outcome => return outcome,
         }
     }
+}
+
+fn ended_error(why: &str) -> JournalError {
+    JournalError::Ended(format!("the connection to PostgreSQL ended: {why}"))
 }
 
 /// A failed write: terminal.

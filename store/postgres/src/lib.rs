@@ -207,6 +207,18 @@ impl Journal for PostgresJournal {
         self.settle_outcome(result)
     }
 
+    async fn ask(&mut self) -> Result<(), JournalError> {
+        self.connection.ask().await?;
+        self.reader.connection().ask().await
+    }
+
+    async fn ended(&mut self) -> JournalError {
+        tokio::select! {
+            error = self.connection.ended() => error,
+            error = self.reader.connection().ended() => error,
+        }
+    }
+
     async fn close(self: Box<Self>) -> Result<(), JournalError> {
         self.connection.close().await;
         Ok(())
