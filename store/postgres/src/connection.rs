@@ -7,11 +7,12 @@ use std::time::Duration;
 use evergate_journal::JournalError;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
 
+use crate::place::Place;
 use crate::schema::{describe, open_error};
 
 /// "evergate" in ASCII.
@@ -34,9 +35,8 @@ pub struct Connection {
 
 impl Connection {
     /// Connects, and sets what a journal relies on. Waits for a server that is starting.
-    pub async fn open(config: &Config, start_patience: Duration) -> Result<Self, JournalError> {
-        let (client, mut connection) =
-            connect(config, start_patience).await.map_err(|error| open_error("no connection to PostgreSQL", &error))?;
+    pub async fn open(place: &Place, start_patience: Duration) -> Result<Self, JournalError> {
+        let (client, mut connection) = connect(place, start_patience).await?;
         let warning = Arc::new(Mutex::new(None));
         let seen = warning.clone();
         let (ended, end) = watch::channel(None);
@@ -61,10 +61,9 @@ impl Connection {
         // cancel a commit: a cancelled wait for the standby is answered with success and a warning.
         let settings = "SET synchronous_commit = on; SET statement_timeout = 0; \
             SET idle_in_transaction_session_timeout = 0; SET search_path = evergate, pg_catalog";
-        this.client
-            .batch_execute(settings)
-            .await
-            .map_err(|error| open_error("the session cannot be set up", &error))?;
+        let set = timeout(place.patience(), this.client.batch_execute(settings)).await;
+        let set = set.map_err(|_| place.no_answer())?;
+        set.map_err(|error| open_error("the session cannot be set up", &error))?;
         Ok(this)
     }
 
@@ -137,27 +136,32 @@ impl Connection {
 
 /// After a crash PostgreSQL takes connections only once it has recovered.
 async fn connect(
-    config: &Config,
-    patience: Duration,
-) -> Result<(Client, tokio_postgres::Connection<Socket, NoTlsStream>), tokio_postgres::Error> {
+    place: &Place,
+    start_patience: Duration,
+) -> Result<(Client, tokio_postgres::Connection<Socket, NoTlsStream>), JournalError> {
     let started = Instant::now();
     let mut told = None::<Instant>;
     loop {
-        match config.connect(NoTls).await {
-            Err(error) if error.code() == Some(&SqlState::CANNOT_CONNECT_NOW) && started.elapsed() < patience => {
-                if told.is_none_or(|told| told.elapsed() >= START_TELL) {
-                    told = Some(Instant::now());
-                    tracing::warn!(
-                        waited_seconds = started.elapsed().as_secs(),
-                        patience_seconds = patience.as_secs(),
-                        "PostgreSQL is not ready, waiting: {}",
-                        describe(&error)
-                    );
-                }
-                sleep(START_RETRY).await;
-            }
-            outcome => return outcome,
+        // The limit of `Config` ends with the TCP connection: who takes it may never say a word.
+        let connected = timeout(place.patience(), place.config.connect(NoTls)).await;
+        let error = match connected.map_err(|_| place.no_answer())? {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        let is_starting = error.code() == Some(&SqlState::CANNOT_CONNECT_NOW);
+        if !is_starting || started.elapsed() >= start_patience {
+            return Err(open_error("no connection", &error));
         }
+        if told.is_none_or(|told| told.elapsed() >= START_TELL) {
+            told = Some(Instant::now());
+            tracing::warn!(
+                waited_seconds = started.elapsed().as_secs(),
+                patience_seconds = start_patience.as_secs(),
+                "PostgreSQL is not ready, waiting: {}",
+                describe(&error)
+            );
+        }
+        sleep(START_RETRY).await;
     }
 }
 

@@ -14,6 +14,7 @@ mod heads;
 mod maintain;
 mod moves;
 mod pack;
+mod place;
 mod places;
 mod plan;
 mod ranges;
@@ -31,10 +32,10 @@ use evergate_journal::index::Index;
 use evergate_journal::{Batch, Journal, JournalError, JournalReader, Recovered};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_postgres::Config;
 
 use crate::connection::{Connection, commit_error};
 use crate::moves::Moving;
+use crate::place::Place;
 use crate::plan::{Counters, plan};
 use crate::reader::Reader;
 use crate::ring::Ring;
@@ -81,6 +82,7 @@ pub(crate) struct Shared {
 /// A journal in a database that no other gateway uses meanwhile.
 #[derive(Debug)]
 pub struct PostgresJournal {
+    place: Place,
     // std-like Mutex: never held across await.
     shared: Arc<Mutex<Shared>>,
     connection: Connection,
@@ -102,19 +104,19 @@ impl PostgresJournal {
     /// Connects to `url` (`postgres://user:password@host:port/database`), takes the journal's lock and
     /// brings its schema to the newest version.
     pub async fn connect(url: &str, options: Options) -> Result<Self, JournalError> {
-        let mut config: Config =
-            url.parse().map_err(|error| open_error("the address of PostgreSQL is wrong", &error))?;
-        if config.get_application_name().is_none() {
-            config.application_name("evergate");
-        }
-        config.connect_timeout(Duration::from_secs(10));
-        let mut connection = Connection::open(&config, options.start_patience).await?;
+        let place = Place::parse(url).map_err(JournalError::Open)?;
+        Self::open(&place, options).await.map_err(|error| place.named(error))
+    }
+
+    async fn open(place: &Place, options: Options) -> Result<Self, JournalError> {
+        let mut connection = Connection::open(place, options.start_patience).await?;
         connection.lock(options.lock_patience).await?;
         migrate(&mut connection.client).await?;
         let shared = Arc::<Mutex<Shared>>::default();
         let statements = Statements::prepare(&connection.client).await;
-        let reader = Reader::new(shared.clone(), Connection::open(&config, options.start_patience).await?).await?;
+        let reader = Reader::new(shared.clone(), Connection::open(place, options.start_patience).await?).await?;
         Ok(Self {
+            place: place.clone(),
             statements: statements.map_err(|error| open_error("the schema is not as expected", &error))?,
             reader: Arc::new(reader),
             shared,
@@ -183,7 +185,7 @@ impl PostgresJournal {
 #[async_trait]
 impl Journal for PostgresJournal {
     async fn recover(&mut self) -> Result<Recovered, JournalError> {
-        let found = recovery::recover(&self.connection.client).await?;
+        let found = recovery::recover(&self.connection.client).await.map_err(|error| self.place.named(error))?;
         *self.shared.lock() = Shared { index: found.index, ring: found.ring };
         self.counters = found.counters;
         self.use_current().await?;

@@ -1,0 +1,46 @@
+"""A start that cannot succeed, or not yet: it ends in time, with the place of the trouble and what to do."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from lib.gateway import Gateway
+
+
+@pytest.fixture
+def silent():
+    """Takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def gateway():
+    gateway = Gateway()
+    yield gateway
+    gateway.remove()
+
+
+def test_a_postgresql_that_says_nothing_ends_the_start_with_its_address(gateway, silent):
+    gateway.journal = f"postgres://evergate@127.0.0.1:{silent}/x?connect_timeout=1"
+    gateway.launch()
+    assert gateway.process.wait(10) == 1
+    assert f"127.0.0.1:{silent}" in gateway.log and "not answered within 1 s" in gateway.log
+
+
+def test_a_signal_ends_a_start_that_waits(gateway, silent):
+    gateway.journal = f"postgres://evergate@127.0.0.1:{silent}/x"
+    gateway.launch()
+    deadline = time.monotonic() + 10
+    while not _listens(gateway.ports["mqtt"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(5) == 0
+
+
+def _listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
