@@ -41,6 +41,17 @@ def test_a_signal_ends_a_start_that_waits(gateway, silent):
     assert gateway.process.wait(5) == 0
 
 
+@pytest.mark.parametrize("events_file", ["", "off"])
+def test_a_data_directory_that_cannot_be_used_is_named(gateway, events_file):
+    data = gateway.directory / "data"
+    data.write_text("a file")
+    gateway.environment["EVERGATE__LOG__EVENTS_FILE"] = events_file
+    gateway.launch()
+    assert gateway.process.wait(10) == 1
+    assert f"directory {data}" in gateway.log and "name another directory in [journal] url" in gateway.log
+    assert "events_file" not in gateway.log
+
+
 def _listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
