@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 
 import paho.mqtt.client as mqtt
@@ -212,6 +213,19 @@ def test_a_stalled_journal_holds_up_durable_messages_and_nothing_else(start, pos
         for child in stopped:
             os.kill(child, signal.SIGCONT)
     until(waiting.is_published, "the confirm, once the journal goes on")
+
+
+def test_at_connections_max_health_and_metrics_answer_and_the_refused_are_counted_and_told(start):
+    gateway = start(connections_max=2)
+    watcher, _other = connect(gateway), connect(gateway)
+    subscribe(watcher, "_LOG/warn", 0)
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", gateway.ports["mqtt"])) as refused:
+            assert refused.recv(1) == b""
+    assert gateway.get("/health/ready")[0] == 200
+    assert "evergate_connections_refused_total 3" in gateway.get("/metrics")[1]
+    until(lambda: watcher.received, "the event")
+    assert len(watcher.received) == 1 and b"a connection was refused" in watcher.received[0]
 
 
 def test_while_the_journal_does_not_answer_the_gateway_is_not_ready(start, postgres):

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Checked, Config};
+use crate::config::{Checked, Config, Protocol};
 use crate::event_log::{self, Event};
 use crate::listen::{Shared, accept_all};
 use crate::observe::Observer;
@@ -29,6 +29,9 @@ use crate::protocols::{self, Protocols};
 
 /// How long a clean stop may take before what is left is dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// HTTP connections over all listeners. They do not count as clients, so that health, metrics and the console answer
+/// also when `connections_max` is reached; a WebSocket counts as a client.
+const HTTP_CONNECTIONS_MAX: usize = 256;
 /// Bytes of a queue's messages that stay in memory while memory is short everywhere.
 const PRESSED_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of messages in one commit, about.
@@ -64,9 +67,11 @@ async fn start(checked: Checked, events: Receiver<Event>) -> Result<Running, Str
     }
 
     // Ports first: another gateway on the same ones should be found before the journal is touched.
-    let limit = ConnectionLimit::new(config.limits.connections_max as usize);
+    let clients = ConnectionLimit::new(config.limits.connections_max as usize, "connections_max");
+    let web = clients.beside(HTTP_CONNECTIONS_MAX, "HTTP connections");
     let mut bound = Vec::new();
     for spec in &listeners {
+        let limit = if spec.protocol == Protocol::Http { &web } else { &clients };
         let listener = Listener::bind(spec.address, limit.clone())
             .await
             .map_err(|error| format!("{} listener: {error}; choose another address in [listen]", spec.protocol))?;
@@ -81,7 +86,7 @@ async fn start(checked: Checked, events: Receiver<Event>) -> Result<Running, Str
         tokio::spawn(evergate_runtime::publish_figures(gateway.clone(), env!("CARGO_PKG_VERSION"), interval));
     }
 
-    let observer = Observer::new(gateway.clone(), journal_name.to_owned());
+    let observer = Observer::new(gateway.clone(), journal_name.to_owned(), clients.clone());
     tokio::spawn(observer.clone().run());
     let (admin_stop, admin_stopping) = watch::channel(false);
     let mut admin = AdminState::new(observer, admin_stopping);
@@ -95,6 +100,7 @@ async fn start(checked: Checked, events: Receiver<Event>) -> Result<Running, Str
     serve_administration(&gateway, protocols.formats()).await;
     let shared = Shared {
         gateway: gateway.clone(),
+        clients,
         protocols: Arc::new(protocols),
         accounts,
         administrators,
