@@ -52,6 +52,15 @@ def test_a_data_directory_that_cannot_be_used_is_named(gateway, events_file):
     assert "events_file" not in gateway.log
 
 
+def test_the_reason_of_an_end_is_written_though_the_filter_hides_it(gateway):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        gateway.ports["stomp"] = other.getsockname()[1]
+        gateway.environment["EVERGATE__LOG__FILTER"] = "off"
+        gateway.launch()
+        assert gateway.process.wait(10) == 1
+    assert "is in use" in gateway.log and len(gateway.log.splitlines()) == 1
+
+
 def _listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

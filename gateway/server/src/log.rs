@@ -5,12 +5,16 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use tokio::sync::mpsc::Receiver;
+use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Config, LogFormat};
 use crate::event_log::{Event, EventFile, event_log};
+
+/// Target of the line that says why the gateway ends: it is written whatever the filter says.
+pub const LAST_WORDS: &str = "evergate::last_words";
 
 /// Why the log cannot be started, for people.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub fn start(config: &Config) -> Result<Receiver<Event>, LogError> {
     let (event_layer, events) = event_log(file);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let registry = tracing_subscriber::registry().with(event_layer);
+    let last_words = FilterFn::new(|metadata| metadata.target() == LAST_WORDS).with_max_level_hint(LevelFilter::ERROR);
+    let filter = filter.or(last_words);
     match log.format {
         LogFormat::Text => {
             let lines = lines.with_ansi(io::stderr().is_terminal()).with_target(false);

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     match runtime.block_on(serve::serve(*checked, events)) {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error}");
+            tracing::error!(target: log::LAST_WORDS, "{error}");
             ExitCode::FAILURE
         }
     }

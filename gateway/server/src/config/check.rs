@@ -76,6 +76,7 @@ pub(super) fn check(config: Config, origins: &Origins) -> Result<Checked, Proble
     let tls = check.tls(&config);
     check.web(&config);
     check.limits(&config);
+    check.log(&config);
     check.policies(&config);
     let queues = check.queues(&config);
     match accounts {

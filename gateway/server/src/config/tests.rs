@@ -116,7 +116,7 @@ fn the_environment_wins_over_the_file() {
             ("EVERGATE__LIMITS__MESSAGE_BYTES_MAX", "1 MiB"),
             ("EVERGATE__LIMITS__CONNECTIONS_MAX", "7"),
             ("EVERGATE__AUTH__ANONYMOUS", "true"),
-            ("EVERGATE__LOG__FILTER", "1234"),
+            ("EVERGATE__LOG__EVENTS_FILE", "1234"),
             ("EVERGATE__JOURNAL__URL", "postgres://localhost/evergate"),
             ("EVERGATE_PASSWORD", "one underscore: not a key"),
             ("PATH", "/bin"),
@@ -128,7 +128,7 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(checked.config.limits.message_bytes_max, ByteSize(1 << 20));
     assert_eq!(checked.config.limits.connections_max, 7);
     assert!(checked.config.auth.anonymous);
-    assert_eq!(checked.config.log.filter, "1234");
+    assert_eq!(checked.config.log.events_file, "1234");
     assert_eq!(checked.config.journal.url, "postgres://localhost/evergate");
 }
 
@@ -414,4 +414,23 @@ fn the_pages_example_is_valid() {
     assert!(
         checked.accounts.admits_anonymous(evergate_runtime::net::Reach::Loopback) == checked.config.user.is_empty()
     );
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_or_that_hides_even_errors_is_refused_with_its_line() {
+    for wrong in ["==", "info,evergate_runtime=dbug", "inof", "bogus,evergate_runtime=debug"] {
+        let text = problem(&format!("[log]\nfilter = {wrong:?}\n"), &[]);
+        assert!(text.starts_with("evergate.toml:2:1: "), "{text}");
+        assert!(text.contains("allowed: off, error, warn"), "{text}");
+    }
+    for right in ["", "off", "INFO", "Warn", "info,rustls", "evergate_runtime=debug", "evergate=info", "3"] {
+        let checked = with(&format!("[log]\nfilter = {right:?}\n"), &[]);
+        assert!(checked.is_ok(), "{right}: {checked:?}");
+    }
+}
+
+#[test]
+fn an_event_file_that_is_a_directory_is_refused_with_its_line() {
+    let text = problem("[log]\nevents_file = \"/\"\n", &[]);
+    assert!(text.starts_with("evergate.toml:2:1: / is a directory"), "{text}");
 }
