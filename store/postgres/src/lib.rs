@@ -100,6 +100,11 @@ pub struct PostgresJournal {
     refuses: Option<String>,
 }
 
+/// Whether [`PostgresJournal::connect`] could use this URL. The error is for people, and has no password in it.
+pub fn check_url(url: &str) -> Result<(), String> {
+    Place::parse(url).map(drop)
+}
+
 impl PostgresJournal {
     /// Connects to `url` (`postgres://user:password@host:port/database`), takes the journal's lock and
     /// brings its schema to the newest version.

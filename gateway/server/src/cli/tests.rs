@@ -38,6 +38,20 @@ fn the_check_prints_the_listeners_and_no_password() {
     assert!(out.starts_with("OK\njournal  postgres://ada:…@db/evergate\nlistens  mqtt  127.0.0.1:1883\n"), "{out}");
 }
 
+#[test]
+fn a_password_is_hidden_wherever_a_url_has_it() {
+    for (url, shown) in [
+        ("sqlite:./data", "sqlite:./data"),
+        ("postgres://ada:sec@ret@db/d", "postgres://ada:…@db/d"),
+        ("postgres://ada@db/d?sslmode=require", "postgres://ada@db/d?sslmode=require"),
+        ("postgres://h/d?user=ada&password=secret", "postgres://h/d?user=…&password=…"),
+        ("postgres://h/d?p%61ssword=secret&port=1", "postgres://h/d?p%61ssword=…&port=1"),
+        ("postgres://h/d?password=sec@ret", "postgres://…"),
+    ] {
+        assert_eq!(without_password(url), shown);
+    }
+}
+
 /// A gateway that plays these parts: waits for a packet that begins so, then answers.
 fn gateway(parts: Vec<(u8, Vec<u8>)>) -> (Target, JoinHandle<Vec<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -118,6 +118,10 @@ impl Check<'_> {
                 Some("sqlite:DIRECTORY, postgres://USER:PASSWORD@HOST/DATABASE"),
                 "write one of the two forms",
             );
+        } else if !url.starts_with("sqlite:")
+            && let Err(wrong) = evergate_postgres::check_url(url)
+        {
+            self.wrong(("journal", 0, "url"), wrong, None, "correct it; docs/operating.md says what it may hold");
         }
     }
 

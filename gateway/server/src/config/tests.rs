@@ -434,3 +434,24 @@ fn an_event_file_that_is_a_directory_is_refused_with_its_line() {
     let text = problem("[log]\nevents_file = \"/\"\n", &[]);
     assert!(text.starts_with("evergate.toml:2:1: / is a directory"), "{text}");
 }
+
+#[test]
+fn an_address_of_postgresql_that_cannot_be_right_is_refused_without_its_password() {
+    for (wrong, why) in [
+        ("postgres://ada:hunter2@h:99999/d", "`port`"),
+        ("postgres://ada:hunter2@h/d?sslmode=bogus", "`sslmode`"),
+        ("postgres://h/d?password=hunter2&pasword=x", "`pasword`"),
+        ("postgres:///d?password=hunter2", "no host"),
+    ] {
+        let text = problem(&format!("[journal]\nurl = {wrong:?}\n"), &[]);
+        assert!(text.starts_with("evergate.toml:2:1: the address of PostgreSQL is wrong"), "{text}");
+        assert!(text.contains(why) && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn a_hash_without_its_digest_is_refused() {
+    let (cut, _) = HASH.rsplit_once('$').unwrap();
+    let text = problem(&format!("[[user]]\nname = \"a\"\npassword = \"{cut}\"\n"), &[]);
+    assert!(text.contains("is not an argon2 hash (it was cut off"), "{text}");
+}
