@@ -12,6 +12,7 @@ mod ids;
 mod large;
 mod memory;
 mod message;
+mod percent;
 mod selector;
 mod session;
 mod settings;
@@ -27,6 +28,7 @@ pub use ids::{ConsumerId, Delivery, IdMap, MessageId, NameHash, NameMap, QueueId
 pub use large::{BODY_PREFIX, LargeBody, OnRelease};
 pub use memory::{MemoryBudget, MemoryPermit};
 pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES, RareMeta};
+pub use percent::percent_decode;
 pub use selector::{Selector, SelectorError};
 pub use session::{
     Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event,

@@ -9,11 +9,14 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::place::Place;
 use crate::schema::{describe, open_error};
+
+type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// "evergate" in ASCII.
 const LOCK_KEY: i64 = 0x6576_6572_6761_7465;
@@ -65,6 +68,14 @@ impl Connection {
         let set = set.map_err(|_| place.no_answer())?;
         set.map_err(|error| open_error("the session cannot be set up", &error))?;
         Ok(this)
+    }
+
+    /// Whether the server says that what it is sent is encrypted.
+    pub async fn is_encrypted(&self) -> Result<bool, JournalError> {
+        let query = "SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let row = self.client.query_opt(query, &[]).await;
+        let row = row.map_err(|error| open_error("the session cannot be looked at", &error))?;
+        Ok(row.is_some_and(|row| row.get(0)))
     }
 
     /// Forgets warnings from before a commit.
@@ -138,12 +149,12 @@ impl Connection {
 async fn connect(
     place: &Place,
     start_patience: Duration,
-) -> Result<(Client, tokio_postgres::Connection<Socket, NoTlsStream>), JournalError> {
+) -> Result<(Client, tokio_postgres::Connection<Socket, Encrypted>), JournalError> {
     let started = Instant::now();
     let mut told = None::<Instant>;
     loop {
         // The limit of `Config` ends with the TCP connection: who takes it may never say a word.
-        let connected = timeout(place.patience(), place.config.connect(NoTls)).await;
+        let connected = timeout(place.patience(), place.config.connect(place.encryption())).await;
         let error = match connected.map_err(|_| place.no_answer())? {
             Ok(connected) => return Ok(connected),
             Err(error) => error,

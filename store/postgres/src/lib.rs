@@ -4,8 +4,8 @@
 //! commit. A table whose messages are all settled is emptied by TRUNCATE and used again. An index in memory
 //! knows where each live place is.
 //!
-//! Connections are not encrypted yet: of `sslmode`, `disable` and `prefer` (the default) work, and both
-//! connect in the clear; `require` is refused. Use a local socket or a private network.
+//! Connections are encrypted as `sslmode` says: `prefer` (the default) if the server can, `require` and `verify-full`
+//! always. What `sslrootcert` names verifies the server's certificate; without it any is taken, and the log says so.
 
 mod array;
 mod connection;
@@ -22,6 +22,7 @@ mod reader;
 mod recovery;
 mod ring;
 mod schema;
+mod tls;
 mod write;
 
 use std::sync::Arc;
@@ -115,6 +116,7 @@ impl PostgresJournal {
 
     async fn open(place: &Place, options: Options) -> Result<Self, JournalError> {
         let mut connection = Connection::open(place, options.start_patience).await?;
+        place.tell_encryption(connection.is_encrypted().await?);
         connection.lock(options.lock_patience).await?;
         migrate(&mut connection.client).await?;
         let shared = Arc::<Mutex<Shared>>::default();

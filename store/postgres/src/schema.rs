@@ -68,10 +68,15 @@ pub fn open_error(what: &str, error: &tokio_postgres::Error) -> JournalError {
 fn next_step(error: &tokio_postgres::Error) -> &'static str {
     use std::error::Error as _;
     let Some(code) = error.code() else {
-        let is_network = error.source().is_some_and(|source| source.is::<std::io::Error>());
-        return match is_network {
-            true => "see that PostgreSQL runs and listens there, or correct [journal] url",
-            false => "correct [journal] url; the log of PostgreSQL may say more",
+        // The library tells its kinds of errors by their text alone.
+        if error.to_string().starts_with("error performing TLS handshake") {
+            return "see ssl in postgresql.conf, and sslmode and sslrootcert in [journal] url";
+        }
+        let source = error.source().and_then(<dyn std::error::Error>::downcast_ref::<std::io::Error>);
+        return if source.is_some() {
+            "see that PostgreSQL runs and listens there, or correct [journal] url"
+        } else {
+            "correct [journal] url; the log of PostgreSQL may say more"
         };
     };
     match *code {
