@@ -16,6 +16,7 @@ mod percent;
 mod selector;
 mod session;
 mod settings;
+mod shortened;
 mod size;
 mod value;
 
@@ -38,5 +39,6 @@ pub use session::{
 pub use settings::{
     Consumers, DedupWindow, Dispatch, OnFull, Policy, PolicyError, QueueKind, QueueSettings, Redelivery, Unwanted,
 };
+pub use shortened::shortened;
 pub use size::{deserialize_size, parse_size};
 pub use value::Value;

@@ -264,7 +264,7 @@ fn policies_are_read_and_what_makes_no_sense_in_them_is_refused_with_its_line() 
     let text = problem("[[policy]]\nmatch = \"a#\"\n", &[]);
     assert!(text.starts_with("evergate.toml:2:1: the policy for \"a#\": match: "), "{text}");
     let text = problem("[[policy]]\nmessages_max = 1\n", &[]);
-    assert!(text.starts_with("evergate.toml:1:1: the policy for \"\": match: the topic filter is empty"), "{text}");
+    assert!(text.starts_with("evergate.toml:1:1: this policy: match: it is missing"), "{text}");
 }
 
 #[test]
