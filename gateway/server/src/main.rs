@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod descriptors;
 mod event_log;
 mod listen;
 mod log;

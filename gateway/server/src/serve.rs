@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Checked, Config, Protocol};
+use crate::descriptors;
 use crate::event_log::{self, Event};
 use crate::listen::{Shared, accept_all};
 use crate::observe::Observer;
@@ -62,7 +63,8 @@ struct Running {
 async fn start(checked: Checked, events: Receiver<Event>) -> Result<Running, String> {
     let started = Instant::now();
     let Checked { config, listeners, tls, accounts, queues, warnings } = checked;
-    for warning in &warnings {
+    let connections = u64::from(config.limits.connections_max) + HTTP_CONNECTIONS_MAX as u64;
+    for warning in warnings.into_iter().chain(descriptors::warning(connections)) {
         tracing::warn!("{warning}");
     }
 
