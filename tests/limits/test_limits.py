@@ -240,7 +240,8 @@ def test_while_the_journal_does_not_answer_the_gateway_is_not_ready(start, postg
         until(lambda: not gateway.is_ready(), "it is no longer ready")
         status, reason = gateway.get("/health/ready")
         assert status == 503 and "PostgreSQL" in reason and "has not answered" in reason
-        assert "evergate_ready 0" in gateway.get("/metrics")[1]
+        metrics = gateway.get("/metrics")[1]
+        assert "evergate_ready 0" in metrics and "evergate_journal_pending_records 0" not in metrics
     finally:
         for child in stopped:
             os.kill(child, signal.SIGCONT)

@@ -2,7 +2,7 @@
 //! No timer: while one commit runs, the next batch grows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evergate_core::{DirectoryCommand, ShardCommand, ShardId, StreamId};
@@ -31,6 +31,8 @@ pub struct JournalFigures {
     pub commit_micros: AtomicU64,
     /// The longest commit, in microseconds.
     pub commit_micros_max: AtomicU64,
+    /// Records in the commit under way.
+    pub(crate) committing: AtomicUsize,
     /// Since when the journal has been at what it does now.
     busy_since: Mutex<Option<Instant>>,
     closing: AtomicBool,
@@ -68,7 +70,13 @@ pub async fn run(gateway: Arc<Gateway>, mut journal: Box<dyn Journal>) {
 async fn serve(gateway: &Gateway, journal: &mut dyn Journal) -> Result<(), JournalError> {
     let figures = &gateway.journal;
     loop {
-        let taken = gateway.sequencer.lock().take();
+        let taken = {
+            let mut sequencer = gateway.sequencer.lock();
+            let waiting = sequencer.waiting();
+            let taken = sequencer.take();
+            figures.committing.store(waiting - sequencer.waiting(), Ordering::Relaxed);
+            taken
+        };
         let Some((batch, reached)) = taken else {
             if figures.closing.load(Ordering::Acquire) {
                 return Ok(());
@@ -93,6 +101,7 @@ async fn serve(gateway: &Gateway, journal: &mut dyn Journal) -> Result<(), Journ
                 gateway.control(ShardId(stream.0 - 1), ShardCommand::Durable(position));
             }
         }
+        figures.committing.store(0, Ordering::Relaxed);
         // Freed here, after the confirms are on their way.
         drop(batch);
     }
