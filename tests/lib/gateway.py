@@ -81,6 +81,14 @@ class Gateway:
         except (urllib.error.URLError, OSError):
             return False
 
+    def get(self, path):
+        """Status and text that HTTP answers."""
+        try:
+            with urllib.request.urlopen(self.url(path), timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
     def is_running(self):
         return self.process is not None and self.process.poll() is None
 

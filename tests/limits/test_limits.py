@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 
 import paho.mqtt.client as mqtt
@@ -212,6 +213,48 @@ def test_a_stalled_journal_holds_up_durable_messages_and_nothing_else(start, pos
         for child in stopped:
             os.kill(child, signal.SIGCONT)
     until(waiting.is_published, "the confirm, once the journal goes on")
+
+
+def test_at_connections_max_health_and_metrics_answer_and_the_refused_are_counted_and_told(start):
+    gateway = start(connections_max=2)
+    watcher, _other = connect(gateway), connect(gateway)
+    subscribe(watcher, "_LOG/warn", 0)
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", gateway.ports["mqtt"])) as refused:
+            assert refused.recv(1) == b""
+    assert gateway.get("/health/ready")[0] == 200
+    assert "evergate_connections_refused_total 3" in gateway.get("/metrics")[1]
+    until(lambda: watcher.received, "the event")
+    assert len(watcher.received) == 1 and b"a connection was refused" in watcher.received[0]
+
+
+def test_while_the_journal_does_not_answer_the_gateway_is_not_ready(start, postgres):
+    gateway = start(journal=postgres.url)
+    client = connect(gateway)
+    until(publish(client, "$queue/q").is_published, "a first confirm")
+    stopped = children(postgres.process.pid)
+    for child in stopped:
+        os.kill(child, signal.SIGSTOP)
+    try:
+        waiting = publish(client, "$queue/q")
+        until(lambda: not gateway.is_ready(), "it is no longer ready")
+        status, reason = gateway.get("/health/ready")
+        assert status == 503 and "PostgreSQL" in reason and "has not answered" in reason
+        metrics = gateway.get("/metrics")[1]
+        assert "evergate_ready 0" in metrics and "evergate_journal_pending_records 0" not in metrics
+    finally:
+        for child in stopped:
+            os.kill(child, signal.SIGCONT)
+    until(gateway.is_ready, "it is ready again")
+    until(waiting.is_published, "the confirm")
+    assert "evergate_ready 1" in gateway.get("/metrics")[1]
+
+
+def test_the_end_of_postgresql_is_noticed_though_nobody_publishes(start, postgres):
+    gateway = start(journal=postgres.url)
+    postgres.kill()
+    assert gateway.process.wait(15) == 1
+    assert "the connection to PostgreSQL ended" in gateway.log and "start again" in gateway.log
 
 
 def test_a_dead_journal_ends_the_gateway_with_a_reason(start, postgres):

@@ -87,6 +87,7 @@ impl Scrape {
             ("messages_settled", "Deliveries that consumers settled", totals.settled),
             ("messages_rejected", "Messages refused to their publishers", totals.rejected),
             ("messages_dropped", "Messages accepted and then given up", totals.dropped),
+            ("connections_refused", "Connections refused because a limit was reached", totals.connections_refused),
             ("announcements_dropped", "Events not published because too many waited", totals.announcements_dropped),
             ("transactions_committed", "Commits that clients were told of", totals.transactions_committed),
             ("transactions_rolled_back", "Transactions rolled back", totals.transactions_rolled_back),

@@ -56,6 +56,8 @@ pub struct Totals {
     pub rejected: u64,
     /// Messages taken from publishers and then given up: expired, over a limit, or without anyone to receive them.
     pub dropped: u64,
+    /// Connections refused because a limit was reached.
+    pub connections_refused: u64,
     /// Events of the gateway's own that were not published because too many waited.
     pub announcements_dropped: u64,
     /// Transactions that are open now.

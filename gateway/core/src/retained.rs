@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use evergate_model::{Filter, Message, Time};
+use evergate_model::{Filter, Message, SYSTEM_PREFIX, Time};
 
 /// Retained messages by topic.
 #[derive(Debug, Default)]
@@ -13,8 +13,10 @@ pub struct RetainedMessages {
 }
 
 impl RetainedMessages {
+    /// How many topics of clients have one: the gateway's own figures are no matter of their limit.
     pub fn len(&self) -> usize {
-        self.by_topic.len()
+        let from_own = self.by_topic.range::<str, _>((Bound::Included(SYSTEM_PREFIX), Bound::Unbounded));
+        self.by_topic.len() - from_own.take_while(|(topic, _)| topic.starts_with(SYSTEM_PREFIX)).count()
     }
 
     pub fn contains(&self, topic: &str) -> bool {

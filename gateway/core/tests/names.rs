@@ -229,6 +229,23 @@ fn more_topics_than_the_limit_are_refused_but_known_ones_change() {
 }
 
 #[test]
+fn the_gateways_own_figures_take_no_place_of_retained_messages_and_need_none() {
+    let mut names = Names::new(LIMITS);
+    for topic in ["$SYS/a", "$SYS/b", "$SYS/c"] {
+        names.apply(retained(topic, "1", false));
+    }
+    names.happened();
+    for topic in ["$", "z"] {
+        names.apply(retained(topic, "x", false));
+        assert_eq!(names.happened(), ["parts 1", "part true"]);
+    }
+    names.apply(retained("y", "x", false));
+    assert_eq!(names.happened(), ["parts 1", "part false"]);
+    names.apply(retained("$SYS/d", "1", false));
+    assert_eq!((names.happened(), names.directory.retained_count()), (vec!["parts 0".into()], 2));
+}
+
+#[test]
 fn more_queues_than_the_limit_are_refused_but_known_ones_serve() {
     let mut names = Names::new(LIMITS);
     for name in ["a", "b", "c", "d", "a"] {

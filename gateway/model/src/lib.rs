@@ -12,9 +12,11 @@ mod ids;
 mod large;
 mod memory;
 mod message;
+mod percent;
 mod selector;
 mod session;
 mod settings;
+mod shortened;
 mod size;
 mod value;
 
@@ -27,6 +29,7 @@ pub use ids::{ConsumerId, Delivery, IdMap, MessageId, NameHash, NameMap, QueueId
 pub use large::{BODY_PREFIX, LargeBody, OnRelease};
 pub use memory::{MemoryBudget, MemoryPermit};
 pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES, RareMeta};
+pub use percent::percent_decode;
 pub use selector::{Selector, SelectorError};
 pub use session::{
     Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event,
@@ -36,5 +39,6 @@ pub use session::{
 pub use settings::{
     Consumers, DedupWindow, Dispatch, OnFull, Policy, PolicyError, QueueKind, QueueSettings, Redelivery, Unwanted,
 };
+pub use shortened::shortened;
 pub use size::{deserialize_size, parse_size};
 pub use value::Value;

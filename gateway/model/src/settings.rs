@@ -267,6 +267,10 @@ impl Policy {
 
     /// What makes no sense in it: the key, and why.
     pub fn check(&self) -> Result<(), PolicyError> {
+        if self.matches.is_empty() {
+            let why = "it is missing: the name of a queue, or a pattern with + and #".into();
+            return Err(PolicyError { key: "match", why });
+        }
         self.filter().map_err(|error| PolicyError { key: "match", why: error.to_string() })?;
         self.check_settings()
     }

@@ -286,9 +286,10 @@ impl Gateway {
         all
     }
 
-    /// Records that wait for their commit.
+    /// Records that wait for their commit, those of the one under way among them.
     pub fn journal_pending(&self) -> usize {
-        self.sequencer.lock().waiting()
+        let sequencer = self.sequencer.lock();
+        sequencer.waiting() + self.journal.committing.load(Ordering::Relaxed)
     }
 
     /// Stops taking and giving: every session says goodbye. The reason is for the peers.

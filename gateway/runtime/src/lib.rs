@@ -25,6 +25,6 @@ mod wire;
 pub use clock::Clock;
 pub use connections::{Connection, ConnectionFigures, Connections};
 pub use driver::{Authenticator, drive};
-pub use gateway::{Gateway, GatewayConfig, Totals};
+pub use gateway::{Gateway, GatewayConfig, Tasks, Totals};
 pub use queues::Moved;
 pub use well_known::{Compose, publish_figures, serve_requests};

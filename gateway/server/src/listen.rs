@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Extension, Router};
 use evergate_model::{Access, Credentials};
 use evergate_runtime::net::{
-    Accepted, Accounts, ConnectionPermit, Listener, Reach, Stream, Subprotocol, TlsServer, Upgrade, WebRules,
-    check_web_rules, serve_http,
+    Accepted, Accounts, ConnectionLimit, ConnectionPermit, Listener, Reach, Stream, Subprotocol, TlsServer, Upgrade,
+    WebRules, check_web_rules, serve_http,
 };
 use evergate_runtime::{Authenticator, Gateway, drive};
 
@@ -23,6 +24,8 @@ use crate::protocols::Protocols;
 #[derive(Clone)]
 pub struct Shared {
     pub gateway: Arc<Gateway>,
+    /// The limit of those who speak a messaging protocol.
+    pub clients: ConnectionLimit,
     pub protocols: Arc<Protocols>,
     pub accounts: Accounts,
     /// Who may send requests to the administration. `None`: no account is configured; then who is on this machine.
@@ -93,8 +96,8 @@ pub async fn accept_all(listener: Listener, protocol: Protocol, tls: Option<TlsS
             };
             match web {
                 Some(web) => {
-                    let permit = Arc::new(permit);
-                    let router = web.layer(Extension(Visitor { peer, _permit: permit }));
+                    let _permit = permit;
+                    let router = web.layer(Extension(Visitor { peer }));
                     if let Err(error) = serve_http(stream, router, door.shared.handshake).await {
                         tracing::debug!(%peer, %error, "HTTP connection ended");
                     }
@@ -106,18 +109,17 @@ pub async fn accept_all(listener: Listener, protocol: Protocol, tls: Option<TlsS
 }
 
 impl Door {
-    async fn drive(&self, peer: SocketAddr, stream: Stream, protocol: Protocol, _permit: impl Sized) {
+    async fn drive(&self, peer: SocketAddr, stream: Stream, protocol: Protocol, _permit: ConnectionPermit) {
         let protocols = self.shared.protocols.clone();
         let make = move |id| protocols.session(protocol, id);
         drive(self.shared.gateway.clone(), self.authenticator.clone(), peer, self.name.clone(), stream, make).await;
     }
 }
 
-/// Who is on an HTTP connection. Its place in the limit is kept until its WebSocket ends as well.
-#[derive(Clone)]
+/// Who is on an HTTP connection.
+#[derive(Clone, Copy)]
 struct Visitor {
     peer: SocketAddr,
-    _permit: Arc<ConnectionPermit>,
 }
 
 fn web_router(door: &Door, address: SocketAddr) -> Router {
@@ -136,6 +138,10 @@ async fn upgrade(State(door): State<Door>, Extension(visitor): Extension<Visitor
         Ok(begun) => begun,
         Err(refused) => return refused.into_response(),
     };
+    // From here on it is a client as on any other listener.
+    let Some(permit) = door.shared.clients.take(visitor.peer) else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "connections_max is reached").into_response();
+    };
     let protocol = match upgrade.subprotocol() {
         Subprotocol::Mqtt => Protocol::Mqtt,
         Subprotocol::Amqp => Protocol::Amqp,
@@ -145,7 +151,7 @@ async fn upgrade(State(door): State<Door>, Extension(visitor): Extension<Visitor
         match upgrade.finish().await {
             Ok(socket) => {
                 let stream = Stream::WebSocket(Box::new(socket));
-                door.drive(visitor.peer, stream, protocol, visitor.clone()).await;
+                door.drive(visitor.peer, stream, protocol, permit).await;
             }
             Err(error) => tracing::debug!(peer = %visitor.peer, %error, "the WebSocket upgrade failed"),
         }

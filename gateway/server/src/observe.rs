@@ -11,6 +11,7 @@ use evergate_admin::{
 };
 use evergate_model::{ADMIN_NAME, BODY_PREFIX};
 use evergate_runtime::Gateway;
+use evergate_runtime::net::ConnectionLimit;
 use parking_lot::Mutex;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -19,6 +20,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct Observer {
     gateway: Arc<Gateway>,
     journal: String,
+    clients: ConnectionLimit,
     latest: Mutex<Destinations>,
 }
 
@@ -31,9 +33,9 @@ struct Destinations {
 }
 
 impl Observer {
-    /// Observes `gateway`, whose journal is called `journal`.
-    pub fn new(gateway: Arc<Gateway>, journal: String) -> Arc<Self> {
-        Arc::new(Self { gateway, journal, latest: Mutex::default() })
+    /// Observes `gateway`, whose journal is called `journal`, and whose connections have this limit.
+    pub fn new(gateway: Arc<Gateway>, journal: String, clients: ConnectionLimit) -> Arc<Self> {
+        Arc::new(Self { gateway, journal, clients, latest: Mutex::default() })
     }
 
     /// Takes a snapshot of the queues each second, for as long as the gateway runs.
@@ -138,6 +140,7 @@ impl Observe for Observer {
                 settled: latest.settled(),
                 rejected: totals.rejected.load(Relaxed),
                 dropped: totals.dropped.load(Relaxed),
+                connections_refused: self.clients.refused(),
                 announcements_dropped: totals.announcements_dropped.load(Relaxed),
                 // What ended is read first: it never is more than what was begun then.
                 transactions_open: {
@@ -165,8 +168,15 @@ impl Observe for Observer {
         if let Some(reason) = self.gateway.failure() {
             return Err(reason.to_string());
         }
-        match &*self.gateway.stopping().borrow() {
-            Some(reason) => Err(reason.to_string()),
+        if let Some(reason) = &*self.gateway.stopping().borrow() {
+            return Err(reason.to_string());
+        }
+        match self.gateway.journal.stalled_for() {
+            Some(elapsed) => Err(format!(
+                "the journal ({}) has not answered for {} s: durable messages wait; look at its disk or server",
+                self.journal,
+                elapsed.as_secs()
+            )),
             None => Ok(()),
         }
     }

@@ -13,13 +13,15 @@ use evergate_core::{
 use evergate_journal::Journal;
 use evergate_model::{ADMIN_NAME, Access, Credentials, Formats, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
-use evergate_runtime::{Compose, Gateway, GatewayConfig, serve_requests};
-use tokio::signal::unix::{SignalKind, signal};
+use evergate_runtime::{Compose, Gateway, GatewayConfig, Tasks, serve_requests};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::config::{Checked, Config};
+use crate::config::{Checked, Config, Protocol};
+use crate::descriptors;
 use crate::event_log::{self, Event};
 use crate::listen::{Shared, accept_all};
 use crate::observe::Observer;
@@ -28,6 +30,9 @@ use crate::protocols::{self, Protocols};
 
 /// How long a clean stop may take before what is left is dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// HTTP connections over all listeners. They do not count as clients, so that health, metrics and the console answer
+/// also when `connections_max` is reached; a WebSocket counts as a client.
+const HTTP_CONNECTIONS_MAX: usize = 256;
 /// Bytes of a queue's messages that stay in memory while memory is short everywhere.
 const PRESSED_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of messages in one commit, about.
@@ -35,16 +40,40 @@ const BATCH_BYTES_MAX: u64 = 8 << 20;
 
 /// Serves until a signal, or until the journal fails. The error is a text for people.
 pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode, String> {
+    let mut signals = Signals::new()?;
+    let running = tokio::select! {
+        running = start(checked, events) => running?,
+        // Whatever it waits for: nobody was served yet, so there is nothing to finish.
+        () = signals.any() => {
+            tracing::info!("stopped while it was starting");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    running.until_end(&mut signals).await
+}
+
+/// All that runs once it is ready.
+struct Running {
+    gateway: Arc<Gateway>,
+    tasks: Tasks,
+    accepting: Vec<JoinHandle<()>>,
+    admin_stop: watch::Sender<bool>,
+}
+
+async fn start(checked: Checked, events: Receiver<Event>) -> Result<Running, String> {
     let started = Instant::now();
     let Checked { config, listeners, tls, accounts, queues, warnings } = checked;
-    for warning in &warnings {
+    let connections = u64::from(config.limits.connections_max) + HTTP_CONNECTIONS_MAX as u64;
+    for warning in warnings.into_iter().chain(descriptors::warning(connections)) {
         tracing::warn!("{warning}");
     }
 
     // Ports first: another gateway on the same ones should be found before the journal is touched.
-    let limit = ConnectionLimit::new(config.limits.connections_max as usize);
+    let clients = ConnectionLimit::new(config.limits.connections_max as usize, "connections_max");
+    let web = clients.beside(HTTP_CONNECTIONS_MAX, "HTTP connections");
     let mut bound = Vec::new();
     for spec in &listeners {
+        let limit = if spec.protocol == Protocol::Http { &web } else { &clients };
         let listener = Listener::bind(spec.address, limit.clone())
             .await
             .map_err(|error| format!("{} listener: {error}; choose another address in [listen]", spec.protocol))?;
@@ -59,7 +88,7 @@ pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode
         tokio::spawn(evergate_runtime::publish_figures(gateway.clone(), env!("CARGO_PKG_VERSION"), interval));
     }
 
-    let observer = Observer::new(gateway.clone(), journal_name.to_owned());
+    let observer = Observer::new(gateway.clone(), journal_name.to_owned(), clients.clone());
     tokio::spawn(observer.clone().run());
     let (admin_stop, admin_stopping) = watch::channel(false);
     let mut admin = AdminState::new(observer, admin_stopping);
@@ -73,6 +102,7 @@ pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode
     serve_administration(&gateway, protocols.formats()).await;
     let shared = Shared {
         gateway: gateway.clone(),
+        clients,
         protocols: Arc::new(protocols),
         accounts,
         administrators,
@@ -91,17 +121,51 @@ pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode
     let ready_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(ready_ms, "evergate {} is ready", env!("CARGO_PKG_VERSION"));
 
-    let failure = wait_for_end(&gateway).await?;
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
-    gateway.stop("the gateway is stopping");
-    let _ = admin_stop.send(true); // nobody may be looking
-    tasks.finish(&gateway, PATIENCE).await;
-    match failure {
-        None => {
-            tracing::info!("stopped");
-            Ok(ExitCode::SUCCESS)
+    Ok(Running { gateway, tasks, accepting, admin_stop })
+}
+
+impl Running {
+    /// Waits for a signal, or for the gateway's failure; then stops everything.
+    async fn until_end(self, signals: &mut Signals) -> Result<ExitCode, String> {
+        let Self { gateway, tasks, accepting, admin_stop } = self;
+        let failure = tokio::select! {
+            () = signals.any() => None,
+            reason = gateway.failed() => Some(reason),
+        };
+        accepting.iter().for_each(JoinHandle::abort);
+        gateway.stop("the gateway is stopping");
+        let _ = admin_stop.send(true); // nobody may be looking
+        tasks.finish(&gateway, PATIENCE).await;
+        match failure {
+            None => {
+                tracing::info!("stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(reason) => Err(format!("{reason}; what was confirmed is stored: mend the journal and start again")),
         }
-        Some(reason) => Err(format!("{reason}; what was confirmed is stored: mend the journal and start again")),
+    }
+}
+
+/// What tells it to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let no_signals = |error: std::io::Error| format!("cannot wait for signals: {error}");
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -117,18 +181,6 @@ async fn serve_administration(gateway: &Arc<Gateway>, formats: Formats) {
     tokio::spawn(serve_requests(gateway.clone(), ADMIN_NAME, formats, ready, answer));
     // An error was logged: the gateway goes on without.
     let _ = is_ready.await;
-}
-
-/// Waits for a signal, or for the gateway's failure: then says which.
-async fn wait_for_end(gateway: &Gateway) -> Result<Option<Arc<str>>, String> {
-    let no_signals = |error: std::io::Error| format!("cannot wait for signals: {error}");
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        reason = gateway.failed() => Some(reason),
-    })
 }
 
 /// Opens the journal that the URL names; returns it with the name that operators see.

@@ -200,6 +200,9 @@ pub enum JournalError {
     /// A commit failed or its outcome is unknown.
     #[error("the journal failed to commit: {0}")]
     Commit(String),
+    /// What keeps it is gone, although nobody asked for anything.
+    #[error("the journal failed: {0}")]
+    Ended(String),
     /// A stored message could not be read back.
     #[error("the journal failed to read: {0}")]
     Read(String),
@@ -223,6 +226,16 @@ pub trait Journal: Send {
     /// Work that need not delay a commit (truncating a dead table). Called when nothing is pending.
     async fn idle(&mut self) -> Result<(), JournalError> {
         Ok(())
+    }
+
+    /// Asks whether it can still be used. Called now and then while nothing is to be committed.
+    async fn ask(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    /// Returns once it can no longer be used, although nobody asked it for anything. Cancel-safe.
+    async fn ended(&mut self) -> JournalError {
+        std::future::pending().await
     }
 
     /// Closes it cleanly.

@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use evergate_journal::JournalError;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::place::Place;
 use crate::schema::{describe, open_error};
+
+type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// "evergate" in ASCII.
 const LOCK_KEY: i64 = 0x6576_6572_6761_7465;
@@ -27,35 +32,50 @@ pub struct Connection {
     pub client: Client,
     warning: Arc<Mutex<Option<String>>>,
     driver: tokio::task::JoinHandle<()>,
+    /// Set once: why it ended.
+    end: watch::Receiver<Option<String>>,
 }
 
 impl Connection {
     /// Connects, and sets what a journal relies on. Waits for a server that is starting.
-    pub async fn open(config: &Config, start_patience: Duration) -> Result<Self, JournalError> {
-        let (client, mut connection) =
-            connect(config, start_patience).await.map_err(|error| open_error("no connection to PostgreSQL", &error))?;
+    pub async fn open(place: &Place, start_patience: Duration) -> Result<Self, JournalError> {
+        let (client, mut connection) = connect(place, start_patience).await?;
         let warning = Arc::new(Mutex::new(None));
         let seen = warning.clone();
+        let (ended, end) = watch::channel(None);
         let driver = tokio::spawn(async move {
-            // An error ends the connection; whoever uses the client sees it.
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notice(notice) = message
-                    && notice.parsed_severity() == Some(Severity::Warning)
-                {
-                    *seen.lock() = Some(format!("{} [{}]", notice.message(), notice.code().code()));
+            let why = loop {
+                match poll_fn(|context| connection.poll_message(context)).await {
+                    Some(Ok(AsyncMessage::Notice(notice))) => {
+                        if notice.parsed_severity() == Some(Severity::Warning) {
+                            *seen.lock() = Some(format!("{} [{}]", notice.message(), notice.code().code()));
+                        }
+                    }
+                    Some(Ok(_)) => {}
+                    // Whoever waits for an answer sees it, too.
+                    Some(Err(error)) => break describe(&error),
+                    None => break "it was closed".to_owned(),
                 }
-            }
+            };
+            ended.send_replace(Some(why));
         });
-        let this = Self { client, warning, driver };
+        let this = Self { client, warning, driver, end };
         // `on`, not `remote_write`: that can lose data when the standby's system crashes. No time limit may
         // cancel a commit: a cancelled wait for the standby is answered with success and a warning.
         let settings = "SET synchronous_commit = on; SET statement_timeout = 0; \
             SET idle_in_transaction_session_timeout = 0; SET search_path = evergate, pg_catalog";
-        this.client
-            .batch_execute(settings)
-            .await
-            .map_err(|error| open_error("the session cannot be set up", &error))?;
+        let set = timeout(place.patience(), this.client.batch_execute(settings)).await;
+        let set = set.map_err(|_| place.no_answer())?;
+        set.map_err(|error| open_error("the session cannot be set up", &error))?;
         Ok(this)
+    }
+
+    /// Whether the server says that what it is sent is encrypted.
+    pub async fn is_encrypted(&self) -> Result<bool, JournalError> {
+        let query = "SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let row = self.client.query_opt(query, &[]).await;
+        let row = row.map_err(|error| open_error("the session cannot be looked at", &error))?;
+        Ok(row.is_some_and(|row| row.get(0)))
     }
 
     /// Forgets warnings from before a commit.
@@ -105,6 +125,18 @@ impl Connection {
         format!("{holder}; stop it or choose another database")
     }
 
+    /// Asks the server whether it is still there.
+    pub async fn ask(&self) -> Result<(), JournalError> {
+        self.client.batch_execute("").await.map_err(|error| ended_error(&describe(&error)))
+    }
+
+    /// Returns once it has ended.
+    pub async fn ended(&self) -> JournalError {
+        let mut end = self.end.clone();
+        let why = end.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        ended_error(&why.unwrap_or_else(|| "what drives it panicked".into()))
+    }
+
     /// Closes it and waits until the server has let go of the lock's connection.
     pub async fn close(self) {
         drop(self.client);
@@ -115,28 +147,37 @@ impl Connection {
 
 /// After a crash PostgreSQL takes connections only once it has recovered.
 async fn connect(
-    config: &Config,
-    patience: Duration,
-) -> Result<(Client, tokio_postgres::Connection<Socket, NoTlsStream>), tokio_postgres::Error> {
+    place: &Place,
+    start_patience: Duration,
+) -> Result<(Client, tokio_postgres::Connection<Socket, Encrypted>), JournalError> {
     let started = Instant::now();
     let mut told = None::<Instant>;
     loop {
-        match config.connect(NoTls).await {
-            Err(error) if error.code() == Some(&SqlState::CANNOT_CONNECT_NOW) && started.elapsed() < patience => {
-                if told.is_none_or(|told| told.elapsed() >= START_TELL) {
-                    told = Some(Instant::now());
-                    tracing::warn!(
-                        waited_seconds = started.elapsed().as_secs(),
-                        patience_seconds = patience.as_secs(),
-                        "PostgreSQL is not ready, waiting: {}",
-                        describe(&error)
-                    );
-                }
-                sleep(START_RETRY).await;
-            }
-            outcome => return outcome,
+        // The limit of `Config` ends with the TCP connection: who takes it may never say a word.
+        let connected = timeout(place.patience(), place.config.connect(place.encryption())).await;
+        let error = match connected.map_err(|_| place.no_answer())? {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        let is_starting = error.code() == Some(&SqlState::CANNOT_CONNECT_NOW);
+        if !is_starting || started.elapsed() >= start_patience {
+            return Err(open_error("no connection", &error));
         }
+        if told.is_none_or(|told| told.elapsed() >= START_TELL) {
+            told = Some(Instant::now());
+            tracing::warn!(
+                waited_seconds = started.elapsed().as_secs(),
+                patience_seconds = start_patience.as_secs(),
+                "PostgreSQL is not ready, waiting: {}",
+                describe(&error)
+            );
+        }
+        sleep(START_RETRY).await;
     }
+}
+
+fn ended_error(why: &str) -> JournalError {
+    JournalError::Ended(format!("the connection to PostgreSQL ended: {why}"))
 }
 
 /// A failed write: terminal.

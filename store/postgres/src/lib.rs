@@ -4,8 +4,8 @@
 //! commit. A table whose messages are all settled is emptied by TRUNCATE and used again. An index in memory
 //! knows where each live place is.
 //!
-//! Connections are not encrypted yet: of `sslmode`, `disable` and `prefer` (the default) work, and both
-//! connect in the clear; `require` is refused. Use a local socket or a private network.
+//! Connections are encrypted as `sslmode` says: `prefer` (the default) if the server can, `require` and `verify-full`
+//! always. What `sslrootcert` names verifies the server's certificate; without it any is taken, and the log says so.
 
 mod array;
 mod connection;
@@ -14,6 +14,7 @@ mod heads;
 mod maintain;
 mod moves;
 mod pack;
+mod place;
 mod places;
 mod plan;
 mod ranges;
@@ -21,6 +22,7 @@ mod reader;
 mod recovery;
 mod ring;
 mod schema;
+mod tls;
 mod write;
 
 use std::sync::Arc;
@@ -31,10 +33,10 @@ use evergate_journal::index::Index;
 use evergate_journal::{Batch, Journal, JournalError, JournalReader, Recovered};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_postgres::Config;
 
 use crate::connection::{Connection, commit_error};
 use crate::moves::Moving;
+use crate::place::Place;
 use crate::plan::{Counters, plan};
 use crate::reader::Reader;
 use crate::ring::Ring;
@@ -81,6 +83,7 @@ pub(crate) struct Shared {
 /// A journal in a database that no other gateway uses meanwhile.
 #[derive(Debug)]
 pub struct PostgresJournal {
+    place: Place,
     // std-like Mutex: never held across await.
     shared: Arc<Mutex<Shared>>,
     connection: Connection,
@@ -98,23 +101,29 @@ pub struct PostgresJournal {
     refuses: Option<String>,
 }
 
+/// Whether [`PostgresJournal::connect`] could use this URL. The error is for people, and has no password in it.
+pub fn check_url(url: &str) -> Result<(), String> {
+    Place::parse(url).map(drop)
+}
+
 impl PostgresJournal {
     /// Connects to `url` (`postgres://user:password@host:port/database`), takes the journal's lock and
     /// brings its schema to the newest version.
     pub async fn connect(url: &str, options: Options) -> Result<Self, JournalError> {
-        let mut config: Config =
-            url.parse().map_err(|error| open_error("the address of PostgreSQL is wrong", &error))?;
-        if config.get_application_name().is_none() {
-            config.application_name("evergate");
-        }
-        config.connect_timeout(Duration::from_secs(10));
-        let mut connection = Connection::open(&config, options.start_patience).await?;
+        let place = Place::parse(url).map_err(JournalError::Open)?;
+        Self::open(&place, options).await.map_err(|error| place.named(error))
+    }
+
+    async fn open(place: &Place, options: Options) -> Result<Self, JournalError> {
+        let mut connection = Connection::open(place, options.start_patience).await?;
+        place.tell_encryption(connection.is_encrypted().await?);
         connection.lock(options.lock_patience).await?;
         migrate(&mut connection.client).await?;
         let shared = Arc::<Mutex<Shared>>::default();
         let statements = Statements::prepare(&connection.client).await;
-        let reader = Reader::new(shared.clone(), Connection::open(&config, options.start_patience).await?).await?;
+        let reader = Reader::new(shared.clone(), Connection::open(place, options.start_patience).await?).await?;
         Ok(Self {
+            place: place.clone(),
             statements: statements.map_err(|error| open_error("the schema is not as expected", &error))?,
             reader: Arc::new(reader),
             shared,
@@ -183,7 +192,7 @@ impl PostgresJournal {
 #[async_trait]
 impl Journal for PostgresJournal {
     async fn recover(&mut self) -> Result<Recovered, JournalError> {
-        let found = recovery::recover(&self.connection.client).await?;
+        let found = recovery::recover(&self.connection.client).await.map_err(|error| self.place.named(error))?;
         *self.shared.lock() = Shared { index: found.index, ring: found.ring };
         self.counters = found.counters;
         self.use_current().await?;
@@ -205,6 +214,18 @@ impl Journal for PostgresJournal {
         self.refuse_after_failure()?;
         let result = self.maintain().await;
         self.settle_outcome(result)
+    }
+
+    async fn ask(&mut self) -> Result<(), JournalError> {
+        self.connection.ask().await?;
+        self.reader.connection().ask().await
+    }
+
+    async fn ended(&mut self) -> JournalError {
+        tokio::select! {
+            error = self.connection.ended() => error,
+            error = self.reader.connection().ended() => error,
+        }
     }
 
     async fn close(self: Box<Self>) -> Result<(), JournalError> {

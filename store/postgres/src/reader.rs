@@ -58,6 +58,11 @@ impl Reader {
         Ok(Self { shared, connection, statements: Mutex::default() })
     }
 
+    /// What it reads on.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     async fn statement(&self, slot: i32) -> Result<Statement, Error> {
         let known = self.statements.lock().get(&slot).cloned();
         if let Some(statement) = known {

@@ -25,18 +25,6 @@ async fn a_second_gateway_on_the_same_database_is_told_who_has_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_a_clear_error() {
-    let error =
-        PostgresJournal::connect("postgres://nobody@127.0.0.1:1/x", evergate_postgres::Options::default()).await;
-    assert!(
-        matches!(&error, Err(JournalError::Open(text)) if text.contains("no connection to PostgreSQL")),
-        "{error:?}"
-    );
-    let error = PostgresJournal::connect("postgres://[", evergate_postgres::Options::default()).await;
-    assert!(matches!(&error, Err(JournalError::Open(text)) if text.contains("address")), "{error:?}");
-}
-
-#[tokio::test]
 async fn the_view_shows_exactly_what_is_live() {
     let server = Server::start().await;
     let mut database = server.database().await;

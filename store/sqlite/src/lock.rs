@@ -18,7 +18,10 @@ impl DirectoryLock {
     /// Creates the directory if need be, and takes it.
     pub fn take(directory: &Path) -> Result<Self, JournalError> {
         let refuse = |what: &str, error: &dyn std::fmt::Display| {
-            JournalError::Open(format!("{what} {}: {error}", directory.display()))
+            JournalError::Open(format!(
+                "{what} {}: {error}; let this user write there, or name another directory in [journal] url",
+                directory.display()
+            ))
         };
         std::fs::create_dir_all(directory).map_err(|error| refuse("cannot create the directory", &error))?;
         let path = directory.join(FILE_NAME);

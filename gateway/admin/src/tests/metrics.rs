@@ -20,6 +20,7 @@ async fn metrics_are_open_metrics_text() {
         "evergate_transactions_committed_total 12",
         "evergate_transactions_rolled_back_total 11",
         "evergate_transactions_refused_total 2",
+        "evergate_connections_refused_total 6",
         "evergate_connections_blocked 1",
         "evergate_destinations{kind=\"queue\"} 2",
         "evergate_destinations{kind=\"session\"} 0",

@@ -57,6 +57,7 @@ impl Observe for MadeUp {
                 transactions_committed: 12,
                 transactions_rolled_back: 11,
                 transactions_refused: 2,
+                connections_refused: 6,
             },
             destinations: (0..self.destinations).map(|i| destination(i, self.name_bytes)).collect(),
             connections: self.connections.clone(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use evergate_model::{Binding, Filter, Lifetime, Policy, QueueId, QueueSettings, Token};
+use evergate_model::{Binding, Filter, Lifetime, Policy, QueueId, QueueSettings, Token, shortened};
 
 use super::{Directory, Out, QueueDefinition, storage};
 use crate::effect::{DirectoryEffect, SessionEvent, SessionId, ShardId};
@@ -142,7 +142,9 @@ pub enum ManageError {
 impl fmt::Display for ManageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(text) | Self::InUse(text) | Self::Invalid(text) | Self::Limit(text) => f.write_str(text),
+            Self::NotFound(text) | Self::InUse(text) | Self::Invalid(text) | Self::Limit(text) => {
+                f.write_str(&shortened(text))
+            }
             Self::Unavailable => f.write_str("the gateway cannot do this now"),
         }
     }

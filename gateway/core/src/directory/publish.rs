@@ -21,8 +21,10 @@ impl Directory {
         out: &mut Out<'_>,
     ) {
         let topic = &message.meta.address.name;
-        if self.retained.len() >= self.limits.retained_max && !message.body.is_empty() && !self.retained.contains(topic)
-        {
+        // Figures are made anew after a restart: they are remembered, not stored, and no client's.
+        let stored = !topic.starts_with(SYSTEM_PREFIX);
+        let is_new = stored && !message.body.is_empty() && !self.retained.contains(topic);
+        if is_new && self.retained.len() >= self.limits.retained_max {
             let text =
                 format!("as many topics have a retained message as the limit allows ({})", self.limits.retained_max);
             refuse(answer, PublishError::Limit(text), out);
@@ -37,8 +39,6 @@ impl Directory {
             parts.push((shard, Vec::new(), Some((queue, mark))));
         }
         let cleared = message.body.is_empty();
-        // Figures are made anew after a restart: they are remembered, not stored.
-        let stored = !topic.starts_with(SYSTEM_PREFIX);
         let changed = stored && (!cleared || self.retained.clear(topic));
         let count = parts.len() as u16 + u16::from(changed);
         // What is not confirmed after a commit need not be whole after a crash.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::action::Fingerprint;
 use super::attach::{Binding, Lifetime};
-use crate::{ConsumerId, Delivery, Token, TransactionId};
+use crate::{ConsumerId, Delivery, Token, TransactionId, shortened};
 
 /// What an authenticated peer may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl fmt::Display for TransactionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("there is no such transaction, or it ended too long ago to be remembered"),
-            Self::RolledBack(_, text) => f.write_str(text),
+            Self::RolledBack(_, text) => f.write_str(&shortened(text)),
             Self::Unavailable => f.write_str("the gateway cannot commit now; the outcome can be asked for later"),
         }
     }
@@ -94,8 +94,10 @@ impl fmt::Display for PublishError {
             }
             Self::TooLarge { limit_bytes } => write!(f, "the message is larger than the limit of {limit_bytes} bytes"),
             Self::Unavailable => f.write_str("the gateway cannot store messages now"),
-            Self::Limit(text) => f.write_str(text),
-            Self::Full { destination } => write!(f, "{destination} is full, and its policy is to refuse messages then"),
+            Self::Limit(text) => f.write_str(&shortened(text)),
+            Self::Full { destination } => {
+                write!(f, "{} is full, and its policy is to refuse messages then", shortened(destination))
+            }
             Self::NotFound => f.write_str("there is no such destination, and its policy does not create it"),
             Self::Transaction(error) => error.fmt(f),
         }
@@ -224,7 +226,7 @@ impl fmt::Display for AttachError {
             Self::InUse => f.write_str("another consumer has it for itself"),
             Self::NotFound => f.write_str("there is no such destination"),
             Self::Denied => f.write_str("not allowed"),
-            Self::Limit(text) => f.write_str(text),
+            Self::Limit(text) => f.write_str(&shortened(text)),
             Self::Unavailable => f.write_str("the gateway cannot serve this now"),
         }
     }

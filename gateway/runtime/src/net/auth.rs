@@ -79,13 +79,14 @@ impl Accounts {
     pub fn new(users: impl IntoIterator<Item = (String, String)>, anonymous: bool) -> Result<Self, AccountError> {
         let mut hashes = HashMap::new();
         for (user, hash) in users {
-            let algorithm = PasswordHash::new(&hash).map(|parsed| parsed.algorithm.as_str().starts_with("argon2"));
-            let reason = match algorithm {
-                Ok(true) => {
+            let reason = match PasswordHash::new(&hash) {
+                Ok(parsed) if !parsed.algorithm.as_str().starts_with("argon2") => "another algorithm".to_owned(),
+                // No password would be right.
+                Ok(parsed) if parsed.salt.is_none() || parsed.hash.is_none() => "it was cut off".to_owned(),
+                Ok(_) => {
                     hashes.insert(user.into(), hash);
                     continue;
                 }
-                Ok(false) => "another algorithm".to_owned(),
                 Err(error) => error.to_string(),
             };
             return Err(AccountError::NotAHash { user, reason });

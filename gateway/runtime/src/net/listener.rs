@@ -5,8 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +19,9 @@ mod tests;
 
 /// Pause after an accept that failed for want of descriptors or memory: the cause is not gone at once.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// A flood of refused connections is told so often.
+const TELL_EACH: Duration = Duration::from_secs(1);
 
 /// Why a listener could not start.
 #[derive(Debug, Error)]
@@ -46,11 +50,20 @@ pub enum BindError {
     },
 }
 
-/// How many connections may be open over all listeners. Clones share the count.
+/// How many connections of a kind may be open over all listeners. Clones share the count.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimit {
     permits: Arc<Semaphore>,
-    refused: Arc<AtomicU64>,
+    /// As operators know it.
+    name: &'static str,
+    refusals: Arc<Refusals>,
+}
+
+#[derive(Debug, Default)]
+struct Refusals {
+    count: AtomicU64,
+    // std-like Mutex: never held across await.
+    told: Mutex<Option<Instant>>,
 }
 
 /// One connection's place in the limit, given back when dropped.
@@ -58,23 +71,35 @@ pub struct ConnectionLimit {
 pub struct ConnectionPermit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl ConnectionLimit {
-    /// At most `connections_max` at a time.
-    pub fn new(connections_max: usize) -> Self {
+    /// At most so many at a time; the name is that of the setting, or says what they are.
+    pub fn new(connections_max: usize, name: &'static str) -> Self {
         let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Self { permits, refused: Arc::default() }
+        Self { permits, name, refusals: Arc::default() }
     }
 
-    /// How many connections were closed at once because the limit was reached.
+    /// A limit of its own, whose refusals are counted with these.
+    #[must_use]
+    pub fn beside(&self, connections_max: usize, name: &'static str) -> Self {
+        Self { refusals: self.refusals.clone(), ..Self::new(connections_max, name) }
+    }
+
+    /// How many connections were refused because a limit was reached.
     pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.refusals.count.load(Ordering::Relaxed)
     }
 
-    fn take(&self) -> Option<ConnectionPermit> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned();
-        if permit.is_err() {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+    /// A place for this peer, if there is one. Who is refused is counted, and told in the log.
+    pub fn take(&self, peer: SocketAddr) -> Option<ConnectionPermit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        if permit.is_none() {
+            let refused = self.refusals.count.fetch_add(1, Ordering::Relaxed) + 1;
+            let mut told = self.refusals.told.lock();
+            if told.is_none_or(|told| told.elapsed() >= TELL_EACH) {
+                *told = Some(Instant::now());
+                tracing::warn!(%peer, limit = self.name, refused, "a connection was refused: its limit is reached");
+            }
         }
-        permit.ok().map(ConnectionPermit)
+        permit.map(ConnectionPermit)
     }
 }
 
@@ -129,10 +154,7 @@ impl Listener {
                     continue;
                 }
             };
-            let Some(permit) = self.limit.take() else {
-                tracing::debug!(%peer, listener = %self.address, "closed at once: connections_max is reached");
-                continue;
-            };
+            let Some(permit) = self.limit.take(peer) else { continue };
             // Small frames must not wait for each other. It fails only if the peer is gone already,
             // which the first read finds out.
             let _ = stream.set_nodelay(true);

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -82,6 +83,7 @@ pub enum HandshakeError {
 #[derive(Clone)]
 pub struct TlsServer {
     acceptor: TlsAcceptor,
+    certificate: CertificateDer<'static>,
 }
 
 impl TlsServer {
@@ -112,13 +114,31 @@ impl TlsServer {
                 builder.with_client_cert_verifier(verifier)
             }
         };
+        let certificate = chain[0].clone();
         let config = builder.with_single_cert(chain, key).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 TlsError::Mismatch { certificate: files.certificate.clone(), key: files.key.clone() }
             }
             other => refused(&files.certificate, &other),
         })?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
+    }
+
+    /// What clients will say of the certificate's dates now, if it is not good.
+    pub fn out_of_date(&self) -> Option<&'static str> {
+        let certificate = ParsedCertificate::try_from(&self.certificate).ok()?;
+        let algorithms = default_provider().signature_verification_algorithms.all;
+        // Without an authority it is never right; its dates are looked at before that is found out.
+        let (nobody, now) = (RootCertStore::empty(), UnixTime::now());
+        match verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], now, algorithms) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            )) => Some("has expired"),
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+            )) => Some("is not valid yet"),
+            _ => None,
+        }
     }
 
     /// The handshake with one client.

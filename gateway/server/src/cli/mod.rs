@@ -148,15 +148,26 @@ fn report(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
     out.flush()
 }
 
-/// `postgres://user:…@host/database`
+/// Parameters of a URL that are no secret.
+const SHOWN: [&str; 7] =
+    ["application_name", "connect_timeout", "host", "port", "sslmode", "sslrootcert", "target_session_attrs"];
+
+/// `postgres://user:…@host/database?sslmode=require`: without the password, wherever it stands.
 fn without_password(url: &str) -> String {
-    let hidden = || {
-        let (scheme, rest) = url.split_once("://")?;
-        let (login, place) = rest.rsplit_once('@')?;
-        let (user, _) = login.split_once(':')?;
-        Some(format!("{scheme}://{user}:…@{place}"))
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (login, place) = rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
+    let login = match login {
+        None => String::new(),
+        // Whatever this is, the password may be anywhere in it.
+        Some(login) if login.contains(['/', '?']) => return format!("{scheme}://…"),
+        Some(login) => login.split_once(':').map_or(format!("{login}@"), |(user, _)| format!("{user}:…@")),
     };
-    hidden().unwrap_or_else(|| url.to_owned())
+    let Some((place, parameters)) = place.split_once('?') else { return format!("{scheme}://{login}{place}") };
+    let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((key, _)) if !SHOWN.contains(&key) => format!("{key}=…"),
+        _ => parameter.to_owned(),
+    });
+    format!("{scheme}://{login}{place}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
 fn finished(errors: &mut impl Write, result: Result<(), ClientError>) -> ExitCode {

@@ -1,10 +1,11 @@
 //! Which gateway `sub` and `pub` talk to.
 
 use clap::Args;
+use evergate_model::percent_decode;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Target {
-    /// The gateway as `mqtt://[user:password@]host[:port]`
+    /// The gateway as `mqtt://[user:password@]host[:port]`, with %XX for what would not fit
     #[arg(long, conflicts_with_all = ["host", "port"], value_parser = parse_url)]
     url: Option<Url>,
     /// The gateway's host
@@ -16,8 +17,8 @@ pub(super) struct Target {
     /// Account
     #[arg(long)]
     user: Option<String>,
-    /// Its password
-    #[arg(long, env = "EVERGATE_PASSWORD", hide_env_values = true, requires = "user")]
+    /// Its password; without an account it is not used
+    #[arg(long, env = "EVERGATE_PASSWORD", hide_env_values = true)]
     password: Option<String>,
 }
 
@@ -42,11 +43,15 @@ impl Target {
         self.url.as_ref().map_or((self.host.as_str(), self.port), |url| (url.host.as_str(), url.port))
     }
 
-    /// User and password, if one is given.
+    /// User and password, if a user is given. What names the user has the first word on the password, before the
+    /// environment.
     pub(super) fn login(&self) -> Option<(&str, &str)> {
-        let url = self.url.as_ref();
-        let user = self.user.as_deref().or_else(|| url.and_then(|url| url.user.as_deref()))?;
-        let password = self.password.as_deref().or_else(|| url.and_then(|url| url.password.as_deref()));
+        let (url, own) = (self.url.as_ref(), self.password.as_deref());
+        let of_url = url.and_then(|url| url.password.as_deref());
+        let (user, password) = match &self.user {
+            Some(user) => (user.as_str(), own.or(of_url)),
+            None => (url?.user.as_deref()?, of_url.or(own)),
+        };
         Some((user, password.unwrap_or_default()))
     }
 }
@@ -64,8 +69,8 @@ fn parse_url(text: &str) -> Result<Url, String> {
     if host.is_empty() {
         return Err(form());
     }
-    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
-        Some((user, password)) => (Some(user.to_owned()), Some(password.to_owned())),
+    let (user, password) = match login.map(|login| login.split_once(':').map_or((login, None), |(u, p)| (u, Some(p)))) {
+        Some((user, password)) => (Some(percent_decode(user)?), password.map(percent_decode).transpose()?),
         None => (None, None),
     };
     Ok(Url { host, port, user, password })
@@ -80,9 +85,13 @@ mod tests {
         let url = parse_url("mqtt://ada:p:w@[::1]:2883").unwrap();
         assert_eq!((url.host.as_str(), url.port), ("::1", 2883));
         assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("ada"), Some("p:w")));
+        let url = parse_url("mqtt://a%40b:sec%3Are%2F%C3%BC@gate").unwrap();
+        assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("a@b"), Some("sec:re/ü")));
+        let url = parse_url("mqtt://ada@gate").unwrap();
+        assert_eq!((url.user.as_deref(), url.password), (Some("ada"), None));
         let url = parse_url("mqtt://gate.example/").unwrap();
         assert_eq!((url.host.as_str(), url.port, url.user), ("gate.example", 1883, None));
-        for wrong in ["gate.example", "http://gate", "mqtt://", "mqtt://gate:port"] {
+        for wrong in ["gate.example", "http://gate", "mqtt://", "mqtt://gate:port", "mqtt://a%:b@gate"] {
             assert!(parse_url(wrong).is_err(), "{wrong}");
         }
     }

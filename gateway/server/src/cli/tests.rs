@@ -17,6 +17,22 @@ fn the_command_line_is_consistent() {
     assert!(Cli::try_parse_from(["evergate", "sub", "a", "--count", "0"]).is_err());
 }
 
+/// EVERGATE_PASSWORD, exported once for all, is no reason to refuse what needs no account.
+#[test]
+fn a_password_is_for_the_account_that_is_named_and_harmless_without_one() {
+    let login = |arguments: &[&str]| {
+        let cli = Cli::try_parse_from([&["evergate", "pub", "t", "b"], arguments].concat()).unwrap();
+        let Some(Command::Pub(publish)) = cli.command else { panic!("pub") };
+        publish.target.login().map(|(user, password)| (user.to_owned(), password.to_owned()))
+    };
+    let of = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+    assert_eq!(login(&["--password", "x"]), None);
+    assert_eq!(login(&["--password", "x", "--url", "mqtt://gate"]), None);
+    assert_eq!(login(&["--password", "x", "--user", "ada"]), of("ada", "x"));
+    assert_eq!(login(&["--password", "x", "--url", "mqtt://ada@gate"]), of("ada", "x"));
+    assert_eq!(login(&["--password", "x", "--url", "mqtt://ada:p%40w@gate"]), of("ada", "p@w"));
+}
+
 #[test]
 fn a_hash_can_be_pasted_into_the_file_and_is_salted() {
     let lines = |password: &str| hash::user_lines("a \"b\"", &mut password.as_bytes()).unwrap();
@@ -36,6 +52,20 @@ fn the_check_prints_the_listeners_and_no_password() {
     report(&mut out, &checked).unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(out.starts_with("OK\njournal  postgres://ada:…@db/evergate\nlistens  mqtt  127.0.0.1:1883\n"), "{out}");
+}
+
+#[test]
+fn a_password_is_hidden_wherever_a_url_has_it() {
+    for (url, shown) in [
+        ("sqlite:./data", "sqlite:./data"),
+        ("postgres://ada:sec@ret@db/d", "postgres://ada:…@db/d"),
+        ("postgres://ada@db/d?sslmode=require", "postgres://ada@db/d?sslmode=require"),
+        ("postgres://h/d?user=ada&password=secret", "postgres://h/d?user=…&password=…"),
+        ("postgres://h/d?p%61ssword=secret&port=1", "postgres://h/d?p%61ssword=…&port=1"),
+        ("postgres://h/d?password=sec@ret", "postgres://…"),
+    ] {
+        assert_eq!(without_password(url), shown);
+    }
 }
 
 /// A gateway that plays these parts: waits for a packet that begins so, then answers.

@@ -76,18 +76,19 @@ pub(super) fn check(config: Config, origins: &Origins) -> Result<Checked, Proble
     let tls = check.tls(&config);
     check.web(&config);
     check.limits(&config);
+    check.log(&config);
     check.policies(&config);
     let queues = check.queues(&config);
     match accounts {
         Some(accounts) if check.problems.is_empty() => {
-            let warnings = warnings(&config, &listeners);
+            let warnings = warnings(&config, &listeners, tls.as_ref());
             Ok(Checked { config, listeners, tls, accounts, queues, warnings })
         }
         _ => Err(Problems(check.problems)),
     }
 }
 
-fn warnings(config: &Config, listeners: &[ListenerSpec]) -> Vec<String> {
+fn warnings(config: &Config, listeners: &[ListenerSpec], tls: Option<&TlsServer>) -> Vec<String> {
     let open = listeners.iter().filter(|listener| listener.reach() == Reach::Network);
     let mut warnings: Vec<String> = open
         .clone()
@@ -101,6 +102,11 @@ fn warnings(config: &Config, listeners: &[ListenerSpec]) -> Vec<String> {
         .collect();
     if config.auth.anonymous && open.count() > 0 {
         warnings.push("auth.anonymous = true: whoever can reach a listener comes in without a password".into());
+    }
+    if let (Some(files), Some(wrong)) = (&config.tls, tls.and_then(TlsServer::out_of_date)) {
+        let path = files.certificate.display();
+        warnings
+            .push(format!("the certificate {path} {wrong}: clients refuse it; put another in its place and restart"));
     }
     warnings
 }
@@ -117,6 +123,10 @@ impl Check<'_> {
                 Some("sqlite:DIRECTORY, postgres://USER:PASSWORD@HOST/DATABASE"),
                 "write one of the two forms",
             );
+        } else if !url.starts_with("sqlite:")
+            && let Err(wrong) = evergate_postgres::check_url(url)
+        {
+            self.wrong(("journal", 0, "url"), wrong, None, "correct it; docs/operating.md says what it may hold");
         }
     }
 

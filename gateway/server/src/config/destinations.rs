@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use evergate_core::QueueDefinition;
-use evergate_model::{Binding, Filter, FilterError, Policy, Selector};
+use evergate_model::{Binding, Filter, FilterError, Policy, Selector, shortened};
 
 use super::check::Check;
 use super::schema::{Config, Queue};
@@ -12,9 +12,13 @@ impl Check<'_> {
     pub(super) fn policies(&mut self, config: &Config) {
         for (item, policy) in config.policy.iter().enumerate() {
             if let Err(error) = policy.check() {
+                let which = match policy.matches.as_str() {
+                    "" => "this policy".to_owned(),
+                    matches => format!("the policy for {:?}", shortened(matches)),
+                };
                 self.wrong(
                     ("policy", item, error.key),
-                    format!("the policy for {:?}: {error}", policy.matches),
+                    format!("{which}: {error}"),
                     None,
                     "change it, or remove the key for its default; docs/policies.md explains every one",
                 );

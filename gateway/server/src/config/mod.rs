@@ -5,6 +5,7 @@ mod check;
 mod destinations;
 mod environment;
 mod load;
+mod log;
 mod problem;
 mod schema;
 mod units;

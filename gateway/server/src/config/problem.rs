@@ -81,7 +81,9 @@ impl fmt::Display for Problem {
 /// The line, without what may be a secret.
 fn shown(text: &str) -> String {
     match text.split_once('=') {
-        Some((key, _)) if key.trim_start().starts_with("password") => format!("{key}= …"),
+        Some((key, value)) if key.trim_start().starts_with("password") || value.contains("postgres") => {
+            format!("{key}= …")
+        }
         _ => text.to_owned(),
     }
 }

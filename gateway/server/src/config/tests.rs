@@ -116,7 +116,7 @@ fn the_environment_wins_over_the_file() {
             ("EVERGATE__LIMITS__MESSAGE_BYTES_MAX", "1 MiB"),
             ("EVERGATE__LIMITS__CONNECTIONS_MAX", "7"),
             ("EVERGATE__AUTH__ANONYMOUS", "true"),
-            ("EVERGATE__LOG__FILTER", "1234"),
+            ("EVERGATE__LOG__EVENTS_FILE", "1234"),
             ("EVERGATE__JOURNAL__URL", "postgres://localhost/evergate"),
             ("EVERGATE_PASSWORD", "one underscore: not a key"),
             ("PATH", "/bin"),
@@ -128,7 +128,7 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(checked.config.limits.message_bytes_max, ByteSize(1 << 20));
     assert_eq!(checked.config.limits.connections_max, 7);
     assert!(checked.config.auth.anonymous);
-    assert_eq!(checked.config.log.filter, "1234");
+    assert_eq!(checked.config.log.events_file, "1234");
     assert_eq!(checked.config.journal.url, "postgres://localhost/evergate");
 }
 
@@ -264,7 +264,7 @@ fn policies_are_read_and_what_makes_no_sense_in_them_is_refused_with_its_line() 
     let text = problem("[[policy]]\nmatch = \"a#\"\n", &[]);
     assert!(text.starts_with("evergate.toml:2:1: the policy for \"a#\": match: "), "{text}");
     let text = problem("[[policy]]\nmessages_max = 1\n", &[]);
-    assert!(text.starts_with("evergate.toml:1:1: the policy for \"\": match: the topic filter is empty"), "{text}");
+    assert!(text.starts_with("evergate.toml:1:1: this policy: match: it is missing"), "{text}");
 }
 
 #[test]
@@ -414,4 +414,44 @@ fn the_pages_example_is_valid() {
     assert!(
         checked.accounts.admits_anonymous(evergate_runtime::net::Reach::Loopback) == checked.config.user.is_empty()
     );
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_or_that_hides_even_errors_is_refused_with_its_line() {
+    for wrong in ["==", "info,evergate_runtime=dbug", "inof", "bogus,evergate_runtime=debug"] {
+        let text = problem(&format!("[log]\nfilter = {wrong:?}\n"), &[]);
+        assert!(text.starts_with("evergate.toml:2:1: "), "{text}");
+        assert!(text.contains("allowed: off, error, warn"), "{text}");
+    }
+    for right in ["", "off", "INFO", "Warn", "info,rustls", "evergate_runtime=debug", "evergate=info", "3"] {
+        let checked = with(&format!("[log]\nfilter = {right:?}\n"), &[]);
+        assert!(checked.is_ok(), "{right}: {checked:?}");
+    }
+}
+
+#[test]
+fn an_event_file_that_is_a_directory_is_refused_with_its_line() {
+    let text = problem("[log]\nevents_file = \"/\"\n", &[]);
+    assert!(text.starts_with("evergate.toml:2:1: / is a directory"), "{text}");
+}
+
+#[test]
+fn an_address_of_postgresql_that_cannot_be_right_is_refused_without_its_password() {
+    for (wrong, why) in [
+        ("postgres://ada:hunter2@h:99999/d", "`port`"),
+        ("postgres://ada:hunter2@h/d?sslmode=bogus", "`sslmode`"),
+        ("postgres://h/d?password=hunter2&pasword=x", "`pasword`"),
+        ("postgres:///d?password=hunter2", "no host"),
+    ] {
+        let text = problem(&format!("[journal]\nurl = {wrong:?}\n"), &[]);
+        assert!(text.starts_with("evergate.toml:2:1: the address of PostgreSQL is wrong"), "{text}");
+        assert!(text.contains(why) && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn a_hash_without_its_digest_is_refused() {
+    let (cut, _) = HASH.rsplit_once('$').unwrap();
+    let text = problem(&format!("[[user]]\nname = \"a\"\npassword = \"{cut}\"\n"), &[]);
+    assert!(text.contains("is not an argon2 hash (it was cut off"), "{text}");
 }

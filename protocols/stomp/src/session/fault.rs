@@ -1,7 +1,7 @@
 //! What ends a connection: an ERROR frame, then the close.
 
 use bytes::{BufMut, BytesMut};
-use evergate_model::Close;
+use evergate_model::{Close, shortened};
 
 use crate::codec::{self, Command, Version};
 
@@ -23,7 +23,7 @@ pub(super) struct Fault {
 impl Fault {
     /// The client broke the protocol or a limit, or asks for what cannot be.
     pub(super) fn refused(message: impl Into<String>) -> Self {
-        let message = message.into();
+        let message = shortened(&message.into()).into_owned();
         let close = Close::ProtocolError(message.clone());
         Self { message, hint: "", receipt: None, versions: false, close }
     }

@@ -55,6 +55,11 @@ impl Server {
 
     /// One of our own, whatever the environment says: it may be killed.
     pub async fn start_own() -> Self {
+        Self::start_with("", &[]).await
+    }
+
+    /// One of our own, with lines for its configuration and files in its data directory.
+    pub async fn start_with(lines: &str, files: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let user = unprivileged();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).expect("permissions");
@@ -67,6 +72,15 @@ impl Server {
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let mut config = fs::read_to_string(directory.path().join("data/postgresql.conf")).expect("configuration");
         config.push_str("\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 50\n");
+        config.push_str(lines);
+        for (name, content) in files {
+            let path = directory.path().join("data").join(name);
+            fs::write(&path, content).expect("a file");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("permissions");
+            if let Some(user) = user {
+                chown(&path, Some(user.uid), Some(user.gid)).expect("chown");
+            }
+        }
         fs::write(directory.path().join("data/postgresql.conf"), config).expect("configuration");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let child = launch(directory.path(), port, user);

@@ -147,3 +147,23 @@ fn missing_and_mistaken_files_are_named() {
     let error = TlsServer::load(&swapped).unwrap_err().to_string();
     assert!(error.ends_with("server.key holds no certificate in PEM form"), "{error}");
 }
+
+#[test]
+fn a_certificate_that_is_out_of_date_is_told_and_served_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let out_of_date = |years: (i32, i32)| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) =
+            (rcgen::date_time_ymd(years.0, 1, 1), rcgen::date_time_ymd(years.1, 1, 1));
+        let certificate = params.self_signed(&key).unwrap();
+        let file = |name: &str| directory.path().join(name);
+        std::fs::write(file("server.pem"), certificate.pem()).unwrap();
+        std::fs::write(file("server.key"), key.serialize_pem()).unwrap();
+        let files = TlsFiles { certificate: file("server.pem"), key: file("server.key"), client_ca: None };
+        TlsServer::load(&files).unwrap().out_of_date()
+    };
+    assert_eq!(out_of_date((2019, 2020)), Some("has expired"));
+    assert_eq!(out_of_date((2019, 4000)), None);
+    assert_eq!(out_of_date((3999, 4000)), Some("is not valid yet"));
+}
