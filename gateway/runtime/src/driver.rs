@@ -387,7 +387,7 @@ impl Driver {
             }
         }
         if let Some(will) = self.will.take().filter(|_| !goodbye) {
-            self.gateway.publish_will(*will, self.consumers.first_queue());
+            self.publish_will(*will);
         }
         if self.presence == Presence::Told {
             let reason = match &self.close {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::attach::{Attach, Binding, Lifetime, Retained};
-use crate::{ConsumerId, Filter, Message, Seq, Token, TransactionId};
+use crate::{Address, ConsumerId, Filter, Message, Seq, Token, TransactionId};
 
 /// A request to the gateway. Requests of one session take effect in order, for each destination.
 #[derive(Debug)]
@@ -16,6 +16,14 @@ pub enum Action {
     Authenticate(Credentials),
     /// Answered by `Event::Published`.
     Publish(Publish),
+    /// Whether it may publish to this address, for what it will publish later (a will). Answered by
+    /// `Event::Published`; nothing is.
+    MayPublish {
+        /// Where to.
+        to: Address,
+        /// Named in the answer.
+        token: Token,
+    },
     /// The next bytes of a body that is too large for memory. The first of a new number starts one. The message
     /// follows as a publish that names it in `Publish::large`; its answer tells, too, if a piece could not be kept.
     Piece {
@@ -100,7 +108,7 @@ pub enum Action {
         token: Token,
     },
     /// Sets (or clears) what is published if the connection ends without `Close::Goodbye`, or is told
-    /// to publish it anyway by a close that is not a goodbye.
+    /// to publish it anyway by a close that is not a goodbye. What the peer may not publish is not published.
     Will(Option<Box<Will>>),
 }
 

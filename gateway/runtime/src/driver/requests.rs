@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evergate_core::{DirectoryCommand, SessionEvent, Waiting};
 use evergate_model::{
-    ADMIN_NAME, Access, Action, AttachAccess, Event, Message, Publish, PublishError, TransactionId, Will,
+    ADMIN_NAME, Access, Action, Address, AttachAccess, Event, Message, Publish, PublishError, TransactionId, Will,
 };
 
 use super::Driver;
@@ -17,6 +17,10 @@ impl Driver {
         let session = self.id;
         match action {
             Action::Publish(publish) => self.publish(publish),
+            Action::MayPublish { to, token } => {
+                let result = self.check_address(&to).map(|()| 0);
+                self.tell(Event::Published { token, result });
+            }
             Action::Piece { body, bytes } => self.add_to_body(body, &bytes),
             Action::Abandon { body } => self.publisher.abandon_body(body),
             Action::Credit(credit) => {
@@ -127,23 +131,38 @@ impl Driver {
         }
     }
 
-    fn check(&self, message: &Message, retain: bool) -> Result<(), PublishError> {
+    /// Whether the peer may publish this. Every message of a client that goes in is checked here, its will too.
+    pub(super) fn check(&self, message: &Message, retain: bool) -> Result<(), PublishError> {
         let limit_bytes = self.gateway.config.message_bytes_max;
         let in_memory = (message.head.len() + message.body.len()) as u64;
         // Retained messages are held in memory.
         if in_memory > limit_bytes || (retain && message.meta.large().is_some()) {
             return Err(PublishError::TooLarge { limit_bytes });
         }
-        if message.meta.address.is_reserved() && !self.is_request(message) {
+        self.check_address(&message.meta.address)
+    }
+
+    /// The connection ended without a goodbye.
+    pub(super) fn publish_will(&self, will: Will) {
+        if let Err(error) = self.check(&will.message, will.retain) {
+            let (client_id, to) = (self.connection.peer.lock().client_id.clone(), &will.message.meta.address);
+            tracing::warn!(id = self.id.0, %client_id, %to, %error, "a will was refused");
+            self.gateway.count_refused();
+            return;
+        }
+        self.gateway.publish_will(will, self.consumers.first_queue());
+    }
+
+    fn check_address(&self, to: &Address) -> Result<(), PublishError> {
+        if to.is_reserved() && !self.is_for_requests(to) {
             return Err(PublishError::Reserved);
         }
         Ok(())
     }
 
-    /// Whether it is a request to the administration, of somebody who may make one.
-    fn is_request(&self, message: &Message) -> bool {
-        &*message.meta.address.name == ADMIN_NAME
-            && self.authenticator.may_administrate(&self.connection.peer.lock().user)
+    /// Whether requests to the administration go there, and the peer may make some.
+    fn is_for_requests(&self, to: &Address) -> bool {
+        &*to.name == ADMIN_NAME && self.authenticator.may_administrate(&self.connection.peer.lock().user)
     }
 }
 

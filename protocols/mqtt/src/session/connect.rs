@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    Access, Action, Attach, AttachAccess, AttachError, Attached, Close, Credentials, Lifetime, Output, QueueSpec, Time,
-    Will,
+    Access, Action, Address, Attach, AttachAccess, AttachError, Attached, Close, Credentials, Lifetime, Output,
+    PublishError, QueueSpec, Time, Will,
 };
 
+use super::inbound::address;
 use super::resend::Taken;
 use super::{ClientLimits, MqttSession, OWN, PACKET_BYTES_MAX, State};
 use crate::codec::{
@@ -105,6 +106,26 @@ impl MqttSession {
                 return self.refuse_connect(reason, "name or password refused", Close::Unauthorized, out);
             }
         }
+        match connect.will.as_ref().map(|will| address(&will.topic)).filter(Address::is_reserved) {
+            None => self.attach_session(connect, out),
+            Some(to) => {
+                let token = self.token();
+                out.actions.push(Action::MayPublish { to, token });
+                self.state = State::AskingForWill(connect);
+            }
+        }
+    }
+
+    /// Whether the client may publish its will, which goes to one of the gateway's own names.
+    pub(super) fn will_checked(&mut self, result: Result<u32, PublishError>, out: &mut Output) {
+        let State::AskingForWill(connect) = std::mem::replace(&mut self.state, State::Silent) else { return };
+        match result {
+            Ok(_) => self.attach_session(connect, out),
+            Err(error) => self.refuse(ReasonCode::NOT_AUTHORIZED, &format!("the will: {error}"), out),
+        }
+    }
+
+    fn attach_session(&mut self, connect: Box<Connect>, out: &mut Output) {
         let queue = QueueSpec {
             name: format!("$session/{}", self.identity.client_id).into(),
             durable: self.identity.is_persistent(),

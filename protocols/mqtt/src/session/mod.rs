@@ -97,6 +97,8 @@ enum State {
     /// CONNECT has not come.
     Silent,
     Authenticating(Box<Connect>),
+    /// Its will goes to one of the gateway's own names: may it?
+    AskingForWill(Box<Connect>),
     Attaching(Box<Connect>),
     Online,
     Closed,
@@ -161,7 +163,7 @@ impl MqttSession {
 
     /// Whether the next packet has to wait for an answer of the gateway.
     fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Authenticating(_) | State::Attaching(_))
+        matches!(self.state, State::Authenticating(_) | State::AskingForWill(_) | State::Attaching(_))
             || self.replies.len() >= self.config.max_pending_requests.max(1)
     }
 
@@ -338,6 +340,9 @@ impl Session for MqttSession {
             Event::Authenticated(access) => self.authenticated(access, out),
             Event::Attached { consumer, result } if consumer == OWN => self.session_attached(now, result, out),
             Event::Attached { consumer, result } => self.consumer_attached(consumer, result, out),
+            Event::Published { result, .. } if matches!(self.state, State::AskingForWill(_)) => {
+                self.will_checked(result, out);
+            }
             Event::Published { token, result } => self.published(token, result, out),
             Event::Deliver(delivery) => self.deliver(now, delivery, out),
             Event::Done(token) => self.replies.answer(token, None, None),
@@ -370,7 +375,7 @@ impl Session for MqttSession {
             Event::Stopping { reason } => {
                 let close = Close::Gateway(reason.to_string());
                 match self.state {
-                    State::Authenticating(_) | State::Attaching(_) => {
+                    State::Authenticating(_) | State::AskingForWill(_) | State::Attaching(_) => {
                         self.refuse_connect(ReasonCode::SERVER_UNAVAILABLE, &reason, close, out);
                     }
                     State::New | State::Silent | State::Online | State::Closed => {

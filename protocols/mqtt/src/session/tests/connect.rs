@@ -1,4 +1,4 @@
-use evergate_model::{Access, Action, AttachAccess, Attached, Close, ConsumerId, Event, Lifetime, Time};
+use evergate_model::{Access, Action, AttachAccess, Attached, Close, ConsumerId, Event, Lifetime, PublishError, Time};
 
 use super::gateway::{Peer, connect, publish, stored};
 use crate::MqttConfig;
@@ -209,6 +209,34 @@ fn a_client_that_waits_for_the_gateway_is_not_silent() {
 fn will(qos: Qos) -> LastWill {
     let properties = MessageProperties { will_delay: 30, expiry: Some(60), ..MessageProperties::default() };
     LastWill { topic: "w".into(), qos, retain: true, properties, payload: bytes::Bytes::from_static(b"\0bye") }
+}
+
+#[test]
+fn a_will_to_a_reserved_name_is_taken_only_of_who_may_publish_there() {
+    for (topic, asked) in [("w", false), ("$queue/w", false), ("$queue/_ADMIN", true), ("_LOG/x", true)] {
+        for (version, code) in [(Version::V4, 5), (Version::V5, 0x87)] {
+            for allowed in [true, false] {
+                let mut peer = Peer::new(version, MqttConfig::default());
+                let mut packet = connect(version);
+                packet.will = Some(LastWill { topic: topic.into(), ..will(Qos::AtLeastOnce) });
+                peer.send(&Packet::Connect(Box::new(packet)));
+                peer.event(granted());
+                let token = peer.take_actions().into_iter().find_map(|action| match action {
+                    Action::MayPublish { to, token } if to.is_reserved() => Some(token),
+                    _ => None,
+                });
+                assert_eq!(token.is_some(), asked, "{topic}");
+                let Some(token) = token else { break };
+                let result = if allowed { Ok(0) } else { Err(PublishError::Reserved) };
+                peer.event(Event::Published { token, result });
+                let attaches = peer.take_actions().iter().any(|action| matches!(action, Action::Attach(_)));
+                assert_eq!((attaches, peer.closed.is_some()), (allowed, !allowed));
+                if !allowed {
+                    assert_eq!(connack(&mut peer).reason, ReasonCode(code));
+                }
+            }
+        }
+    }
 }
 
 #[test]
