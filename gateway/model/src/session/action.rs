@@ -246,7 +246,7 @@ pub struct Will {
     pub message: Message,
     /// Retain it.
     pub retain: bool,
-    /// Wait so long for the client to come back (to its queue) first.
+    /// Wait so long for the client to come back to its queue first, or until that is gone.
     pub delay: Duration,
     /// It expires so long after its publication.
     pub expiry: Option<Duration>,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use evergate_core::{DirectoryCommand, SessionEvent, Waiting};
 use evergate_model::{
-    ADMIN_NAME, Access, Action, Address, AttachAccess, Event, Message, Publish, PublishError, TransactionId, Will,
+    ADMIN_NAME, Access, Action, Address, AttachAccess, Event, Lifetime, Message, Publish, PublishError, TransactionId,
+    Will,
 };
 
 use super::Driver;
 use crate::gateway::Gateway;
-use crate::house::HouseRequest;
 use crate::publisher;
 
 impl Driver {
@@ -40,17 +40,15 @@ impl Driver {
             }
             Action::Mark { consumer, token, .. } => self.forward_or_done(consumer, action, token),
             Action::Attach(attach) => {
-                self.consumers.attaching(attach.consumer, &attach.queue.name);
-                if let Some(will) = self.gateway.wills.lock().remove(&attach.queue.name) {
-                    will.abort();
-                }
+                self.consumers.attaching(attach.consumer, &attach.queue);
                 let window_bytes = self.gateway.config.delivery_window_bytes;
                 if attach.access == AttachAccess::TakeOver {
-                    self.directory.fence(&self.gateway, &attach.queue.name);
+                    self.directory.fence(&self.gateway, &attach.queue.name, attach.consumer);
                 }
                 self.directory.push(&self.gateway, DirectoryCommand::Attach { session, attach, window_bytes });
             }
             Action::Detach { consumer, delete, lifetime } => {
+                self.consumers.detaching(consumer, if delete { Some(Lifetime::Attached) } else { lifetime });
                 let command = DirectoryCommand::Detach { session, consumer, delete, lifetime };
                 self.directory.push(&self.gateway, command);
             }
@@ -150,7 +148,7 @@ impl Driver {
             self.gateway.count_refused();
             return;
         }
-        self.gateway.publish_will(will, self.consumers.first_queue());
+        self.gateway.publish_will(will, self.consumers.session());
     }
 
     fn check_address(&self, to: &Address) -> Result<(), PublishError> {
@@ -173,25 +171,5 @@ impl Gateway {
         message.meta.ingress = self.clock.now();
         message.permit = Some(self.take_memory(message.size_bytes()));
         Arc::new(message)
-    }
-
-    /// Publishes a will, now or when its client has not come back to `queue` in time. [MQTT-3.1.3-9]
-    pub(crate) fn publish_will(self: &Arc<Self>, will: Will, queue: Option<Arc<str>>) {
-        let Will { mut message, retain, delay, expiry } = will;
-        // Its time begins with its publication (MQTT 5, 3.1.3.2.4).
-        message.meta.expires_at = expiry.map(|expiry| self.clock.now().after(delay).after(expiry));
-        let request = HouseRequest::Publish { message: Box::new(message), retain };
-        let Some(queue) = queue.filter(|_| !delay.is_zero()) else {
-            self.house.push(request);
-            return;
-        };
-        let (gateway, name) = (self.clone(), queue.clone());
-        let mut wills = self.wills.lock();
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            gateway.wills.lock().remove(&name);
-            gateway.house.push(request);
-        });
-        wills.insert(queue, task.abort_handle());
     }
 }

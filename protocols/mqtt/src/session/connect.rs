@@ -177,7 +177,7 @@ impl MqttSession {
             self.heard(now);
         }
         if let Some(will) = connect.will {
-            let will = self.will(now, will);
+            let will = Self::will(now, will);
             out.actions.push(Action::Will(Some(Box::new(will))));
         }
         self.open_own_consumer(out);
@@ -218,9 +218,8 @@ impl MqttSession {
         properties
     }
 
-    /// The will ends its wait with the session, if that is earlier. [MQTT-3.1.3-9]
-    fn will(&self, now: Time, mut will: LastWill) -> Will {
-        let delay = will.properties.will_delay.min(self.identity.session_expiry);
+    fn will(now: Time, mut will: LastWill) -> Will {
+        let delay = will.properties.will_delay;
         // The interval counts from the will's publication, which nobody knows yet.
         let expiry = will.properties.expiry.take().map(|seconds| Duration::from_secs(u64::from(seconds)));
         let LastWill { topic, qos, retain, properties, payload } = will;
