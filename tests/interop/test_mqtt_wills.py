@@ -31,7 +31,9 @@ def leaver(gateway, topic, name, expiry_seconds=100, delay=DELAY):
     properties = Properties(PacketTypes.WILLMESSAGE)
     properties.WillDelayInterval = delay
     will = {"topic": topic, "payload": b"gone", "qos": 1, "properties": properties}
-    return Mqtt5(gateway, client_id=name, expiry_seconds=expiry_seconds, will=will)
+    client = Mqtt5(gateway, client_id=name, expiry_seconds=expiry_seconds, will=will)
+    client.client.reconnect_delay_set(600, 600)  # it stays away
+    return client
 
 
 def seconds_until_it_comes(watcher):
@@ -110,6 +112,7 @@ def test_at_a_takeover_the_one_before_has_left_first(gateway, topic_address):
     watcher = Mqtt5(gateway)
     watcher.ask(f"_PRESENCE/{client_id}", qos=0)
     first = Paho(gateway, 5, client_id=client_id)
+    first.client.reconnect_delay_set(600, 600)
     second = Paho(gateway, 5, client_id=client_id)
     told = [json.loads(watcher.receive_body(5)) for _ in range(3)]
     assert [event["event"] for event in told] == ["connected", "left", "connected"]

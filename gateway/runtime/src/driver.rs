@@ -399,6 +399,9 @@ impl Driver {
                 tracing::debug!(id = self.id.0, error, "connection lost");
             }
         }
+        self.session.leaving(&mut self.out);
+        let actions = std::mem::take(&mut self.out.actions);
+        self.request_all(actions);
         if let Some(will) = self.will.take().filter(|_| !goodbye) {
             self.publish_will(*will);
         }

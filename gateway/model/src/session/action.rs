@@ -222,6 +222,8 @@ pub enum Outcome {
     Accept,
     /// Never looked at: back to its place, for anyone; not counted as a failure.
     Release,
+    /// The session never sent it: back to its place as if it had not been handed out.
+    Unsent,
     /// Unprocessable: to `_DMQ`, with the reason.
     Reject {
         /// The consumer's words, or empty.

@@ -405,6 +405,10 @@ impl Session for MqttSession {
         self.part(ReasonCode::KEEP_ALIVE_TIMEOUT, "no packet for 1.5 times the keep-alive", Close::Silent, out);
     }
 
+    fn leaving(&mut self, out: &mut Output) {
+        self.give_back_unsent(out);
+    }
+
     fn next_timeout(&self) -> Option<Time> {
         self.deadline
     }

@@ -298,6 +298,17 @@ impl MqttSession {
         None
     }
 
+    /// The connection is over: what waited for the client's receive maximum or for a packet id was not sent. It must
+    /// not count as a failed delivery, nor have DUP when it is.
+    pub(super) fn give_back_unsent(&mut self, out: &mut Output) {
+        for consumer in self.consumers.values_mut() {
+            let unsent = consumer.held.drain(..);
+            out.actions.extend(unsent.map(|Delivery { consumer, seq, .. }| {
+                Action::Settle(Settle::new(consumer, seq, seq, Outcome::Unsent))
+            }));
+        }
+    }
+
     fn settle(&mut self, delivery: &Delivery, outcome: Outcome, out: &mut Output) {
         self.settle_as(delivery.consumer, delivery.seq, outcome, out);
         self.finish(delivery.consumer, out);

@@ -371,7 +371,7 @@ impl<'a> Gateway<'a> {
                 let Some(message) = consumer.held.remove(&seq) else { continue };
                 match settle.outcome {
                     Outcome::Accept | Outcome::Reject { .. } | Outcome::Unreadable => {}
-                    Outcome::Release | Outcome::Modify { .. } => queue.backlog.push_front((seq, message)),
+                    Outcome::Release | Outcome::Unsent | Outcome::Modify { .. } => queue.backlog.push_front((seq, message)),
                 }
             }
             queue.marks.extend(settle.mark);
