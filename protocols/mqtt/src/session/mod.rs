@@ -7,6 +7,7 @@
 //! - `told`: what the gateway tells of a delivery
 //! - `subscribe`: SUBSCRIBE and UNSUBSCRIBE
 //! - `consuming`: what the user properties of a SUBSCRIBE ask for
+//! - `started`: deliveries in flight whose subscription changes
 //! - `resend`: QoS 1 publishes that come again
 //! - `replies`: answers in the order of the client's packets
 
@@ -17,6 +18,7 @@ mod inbound;
 mod outbound;
 mod replies;
 mod resend;
+mod started;
 mod subscribe;
 mod subscription;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use connect::Identity;
 use inbound::Inbound;
 use outbound::{Consumer, Flight};
 use replies::{Replies, Reply};
+use started::Started;
 use subscription::Subscriptions;
 
 /// The message that a PUBLISH becomes, for the tests of the format.
@@ -87,6 +90,7 @@ pub struct MqttSession {
     detaching: IdMap<ConsumerId, Option<Token>>,
     next_consumer: u32,
     in_flight: IdMap<u16, Flight>,
+    started: Started,
     next_shared_id: u16,
 }
 
@@ -140,6 +144,7 @@ impl MqttSession {
             detaching: IdMap::default(),
             next_consumer: 1,
             in_flight: IdMap::default(),
+            started: Started::default(),
             next_shared_id: outbound::SHARED_ID_MIN,
         }
     }
@@ -233,6 +238,7 @@ impl MqttSession {
                 Reply::Ack { kind, packet_id, reason, text } => {
                     self.ack_leaves(kind, packet_id, reason, text.as_deref(), out);
                 }
+                Reply::Nothing => {}
                 Reply::Suback { packet_id, codes, text } => self.suback(packet_id, codes, text, out),
                 Reply::Unsuback { packet_id, codes } => {
                     let properties = Properties::default();
@@ -407,6 +413,7 @@ impl Session for MqttSession {
 
     fn leaving(&mut self, out: &mut Output) {
         self.give_back_unsent(out);
+        self.detach_leaving(out);
     }
 
     fn next_timeout(&self) -> Option<Time> {
