@@ -114,7 +114,8 @@ pub(crate) fn from_view(view: &View<'_>, body: &Bytes) -> (Bytes, Bytes) {
         codec::header("content-type", "text/plain;charset=utf-8", Version::V1_2, &mut head);
     }
     for (name, value) in &view.application {
-        if !name.is_empty() && !is_reserved(name) {
+        // Of repeated headers the first counts: a second one would only confuse.
+        if !name.is_empty() && !is_reserved(name) && !is_set(view, name) {
             codec::header(name, &value.to_text(), Version::V1_2, &mut head);
         }
     }

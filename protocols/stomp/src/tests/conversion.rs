@@ -76,6 +76,15 @@ fn a_view_becomes_headers_and_comes_back_as_itself() {
 }
 
 #[test]
+fn an_application_property_does_not_repeat_the_header_of_a_field() {
+    let mut view = View::new(Body::Binary(Cow::Borrowed(b"")));
+    view.reply_to = Some("/queue/mine".into());
+    view.application = vec![("reply-to".into(), Value::text("/queue/other")), ("subject".into(), Value::text("s"))];
+    let (head, _) = from_view(&view, &Bytes::new());
+    assert_eq!(&head[..], b"reply-to:/queue/mine\nsubject:s\n");
+}
+
+#[test]
 fn older_versions_get_the_head_in_their_own_escapes() {
     for (version, line) in
         [("1.2", "k:a\\r\\n\\c\n"), ("1.1", "k:a\u{fffd}\\n\\c\n"), ("1.0", "k:a\u{fffd}\u{fffd}:\n")]
