@@ -209,7 +209,7 @@ impl Driver {
                 }
                 reason = self.connection.told_to_close(), if !stop_told => {
                     stop_told = true;
-                    self.session.handle(self.gateway.clock.now(), Event::Stopping { reason }, &mut self.out);
+                    self.session.handle(self.gateway.clock.now(), Event::ToldToClose { reason }, &mut self.out);
                 }
                 () = sleep_until(too_old), if too_old.is_some() => {
                     self.publisher.expire(self.gateway.clock.now(), &mut self.published);

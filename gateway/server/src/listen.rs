@@ -137,7 +137,7 @@ async fn upgrade(State(door): State<Door>, Extension(visitor): Extension<Visitor
         Err(refused) => return refused.into_response(),
     };
     let protocol = match upgrade.subprotocol() {
-        Subprotocol::Mqtt => Protocol::Mqtt,
+        Subprotocol::Mqtt | Subprotocol::Mqtt31 => Protocol::Mqtt,
         Subprotocol::Amqp => Protocol::Amqp,
         Subprotocol::Stomp10 | Subprotocol::Stomp11 | Subprotocol::Stomp12 => Protocol::Stomp,
     };

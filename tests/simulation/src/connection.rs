@@ -408,6 +408,7 @@ impl Connection {
             | Event::Published { .. }
             | Event::Attached { .. }
             | Event::Overrun { .. }
+            | Event::ToldToClose { .. }
             | Event::Stopping { .. } => {}
         }
         Ok(None)

@@ -56,6 +56,10 @@ impl MqttSession {
             let what = "enhanced authentication is not available";
             return self.refuse(ReasonCode::BAD_AUTHENTICATION_METHOD, what, out); // [MQTT-4.12.0-1]
         }
+        if connect.properties.0.iter().any(|property| property.id == id::AUTHENTICATION_DATA) {
+            let what = "authentication data without an authentication method";
+            return self.refuse(ReasonCode::PROTOCOL_ERROR, what, out); // MQTT 5, 3.1.2.11.10
+        }
         if connect.client_id.is_empty() && !connect.clean_start && !self.is_v5() {
             let what = "a persistent session needs a client identifier";
             return self.refuse(ReasonCode::CLIENT_ID_NOT_VALID, what, out); // 3.1.1 [MQTT-3.1.3-8]
@@ -158,6 +162,8 @@ impl MqttSession {
         let resumed = attached.existed && !connect.clean_start; // [MQTT-3.2.2-2], [MQTT-3.2.2-3]
         let keep_alive = match (connect.keep_alive, self.config.max_keep_alive_seconds) {
             (asked, 0) => asked,
+            // It cannot be told: it keeps to what it asked for. [MQTT-3.1.2-24] of 3.1.1
+            (asked, _) if connect.version != Version::V5 => asked,
             (0, most) => most,
             (asked, most) => asked.min(most),
         };

@@ -292,6 +292,17 @@ impl MqttSession {
         self.close(close, out);
     }
 
+    /// The gateway wants no more of this connection.
+    fn sent_away(&mut self, code: ReasonCode, reason: &str, out: &mut Output) {
+        let close = Close::Gateway(reason.to_owned());
+        match self.state {
+            State::Authenticating(_) | State::AskingForWill(_) | State::Attaching(_) => {
+                self.refuse_connect(ReasonCode::SERVER_UNAVAILABLE, reason, close, out);
+            }
+            State::New | State::Silent | State::Online | State::Closed => self.part(code, reason, close, out),
+        }
+    }
+
     fn refuse_packet(&mut self, error: DecodeError, out: &mut Output) {
         match error.connect {
             Some(version) if matches!(self.state, State::Silent) => {
@@ -378,17 +389,8 @@ impl Session for MqttSession {
             Event::TakenOver { consumer } | Event::Deleted { consumer } => {
                 self.forget_consumer(consumer);
             }
-            Event::Stopping { reason } => {
-                let close = Close::Gateway(reason.to_string());
-                match self.state {
-                    State::Authenticating(_) | State::AskingForWill(_) | State::Attaching(_) => {
-                        self.refuse_connect(ReasonCode::SERVER_UNAVAILABLE, &reason, close, out);
-                    }
-                    State::New | State::Silent | State::Online | State::Closed => {
-                        self.part(ReasonCode::SERVER_SHUTTING_DOWN, &reason, close, out);
-                    }
-                }
-            }
+            Event::ToldToClose { reason } => self.sent_away(ReasonCode::ADMINISTRATIVE_ACTION, &reason, out),
+            Event::Stopping { reason } => self.sent_away(ReasonCode::SERVER_SHUTTING_DOWN, &reason, out),
         }
         self.flush(out);
         if !self.held.is_empty() && !self.is_waiting() {

@@ -3,7 +3,8 @@ use evergate_model::{Access, Action, AttachAccess, Attached, Close, ConsumerId, 
 use super::gateway::{Peer, connect, publish, stored};
 use crate::MqttConfig;
 use crate::codec::{
-    Connack, Disconnect, LastWill, MessageProperties, Packet, Properties, PropertyValue, Qos, ReasonCode, Version, id,
+    Connack, Connect, Disconnect, LastWill, MessageProperties, Packet, Properties, PropertyValue, Qos, ReasonCode,
+    Version, id,
 };
 
 fn connack(peer: &mut Peer) -> Connack {
@@ -196,6 +197,36 @@ fn mqtt_3_1_2_22_silence_of_one_and_a_half_keep_alives_closes() {
     peer.timeout_at(Time(1000 + 90_000));
     assert_eq!(peer.disconnect_reason(), Some(ReasonCode::KEEP_ALIVE_TIMEOUT));
     assert_eq!(peer.closed, Some(Close::Silent));
+}
+
+#[test]
+fn only_who_can_be_told_has_another_keep_alive_than_it_asked_for() {
+    let config = || MqttConfig { max_keep_alive_seconds: 10, ..MqttConfig::default() };
+    for (version, asked, silence_seconds) in
+        [(Version::V5, 60, Some(15)), (Version::V5, 0, Some(15)), (Version::V4, 60, Some(90)), (Version::V4, 0, None)]
+    {
+        let packet = Connect { keep_alive: asked, ..connect(version) };
+        let peer = Peer::resumed(packet, config(), Attached::default());
+        let deadline = evergate_model::Session::next_timeout(&peer.session);
+        assert_eq!(deadline, silence_seconds.map(|seconds: u64| Time(1000 + seconds * 1000)), "{version:?} {asked}");
+    }
+}
+
+#[test]
+fn authentication_data_without_a_method_is_a_protocol_error() {
+    let mut peer = Peer::new(Version::V5, MqttConfig::default());
+    let mut packet = connect(Version::V5);
+    packet.properties.add(id::AUTHENTICATION_DATA, PropertyValue::Binary(bytes::Bytes::from_static(b"x")));
+    peer.send(&Packet::Connect(Box::new(packet)));
+    assert_eq!(connack(&mut peer).reason, ReasonCode::PROTOCOL_ERROR);
+}
+
+#[test]
+fn an_operator_who_closes_a_connection_is_named() {
+    let mut peer = Peer::online(Version::V5);
+    peer.event(Event::ToldToClose { reason: "closed by an operator".into() });
+    assert_eq!(peer.disconnect_reason(), Some(ReasonCode::ADMINISTRATIVE_ACTION));
+    assert!(matches!(peer.closed, Some(Close::Gateway(_))));
 }
 
 #[test]
