@@ -158,3 +158,12 @@ def test_no_way_in_leads_to_a_reserved_name(gateway, topic, publish, other):
         bodies.append(watcher.inbox.get(timeout=SECONDS).payload)
     assert body.encode() not in bodies
     watcher.close()
+
+
+@pytest.mark.parametrize("publish", [publish_mqtt, publish_stomp, publish_amqp])
+def test_nobody_publishes_to_the_queue_of_another_s_session(gateway, publish):
+    member = Mqtt(gateway, "joe")
+    member.subscribe("$share/group/members")
+    assert publish(gateway, "$queue/$share/group/members", "forged", False)
+    assert member.inbox.empty()
+    member.close()

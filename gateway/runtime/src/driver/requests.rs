@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use evergate_core::{DirectoryCommand, SessionEvent, Waiting};
 use evergate_model::{
-    ADMIN_NAME, Access, Action, Address, AttachAccess, Event, Lifetime, Message, Publish, PublishError, TransactionId,
-    Will,
+    ADMIN_NAME, Access, Action, Address, AddressKind, AttachAccess, Event, Lifetime, Message, Publish, PublishError,
+    TransactionId, Will,
 };
 
 use super::Driver;
@@ -154,6 +154,10 @@ impl Driver {
     fn check_address(&self, to: &Address) -> Result<(), PublishError> {
         if to.is_reserved() && !self.is_for_requests(to) {
             return Err(PublishError::Reserved);
+        }
+        // What is in the queue of a session or a subscription comes through its bindings alone.
+        if to.kind == AddressKind::Queue && Address::is_private_queue(&to.name) {
+            return Err(PublishError::NotFound);
         }
         Ok(())
     }
