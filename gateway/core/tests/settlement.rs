@@ -52,6 +52,19 @@ fn what_is_released_goes_back_to_its_place_flagged_and_not_counted() {
 }
 
 #[test]
+fn what_was_never_sent_goes_back_as_it_was() {
+    let mut bench = three_held();
+    bench.settle(settle(1, 1, 1, Outcome::Release));
+    bench.credit(1, 4, false);
+    bench.deliveries();
+    bench.settle(settle(1, 1, 3, Outcome::Unsent));
+    bench.detach(1, true);
+    bench.consumer(2, 10);
+    let back: Vec<_> = bench.deliveries().iter().map(|it| (it.seq.0, it.redelivered, it.failed_count)).collect();
+    assert_eq!(back, [(1, true, 0), (2, false, 0), (3, false, 0)]);
+}
+
+#[test]
 fn failed_deliveries_are_counted() {
     let mut bench = three_held();
     bench.settle(settle(1, 1, 1, FAILED));

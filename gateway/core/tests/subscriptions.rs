@@ -213,11 +213,12 @@ fn a_group_keeps_the_most_that_any_of_its_members_wanted() {
     assert_eq!(group(&mut names), None);
 }
 
+type Ends = fn(&mut Names);
+
 #[test]
 fn a_group_goes_with_the_last_session_that_is_in_it() {
     let hour = Lifetime::AfterDetach(std::time::Duration::from_hours(1));
     // The session begins anew, or its time is up, or it leaves the group; and with a consumer at work, when that leaves.
-    type Ends = fn(&mut Names);
     let anew: Ends = |names| {
         let queue = QueueSpec::named("$session/9");
         let access = AttachAccess::TakeOver;
@@ -419,7 +420,8 @@ fn who_looks_for_a_subscription_finds_it_as_it_is_or_makes_none() {
     names.attach(1, look());
     assert_eq!(names.happened(), ["refused 1: NotFound"]);
     let lifetime = Lifetime::AfterDetach(std::time::Duration::from_secs(2));
-    names.attach_to(1, QueueSpec { name: name.into(), durable: false, lifetime });
+    let queue = QueueSpec { name: name.into(), durable: false, lifetime };
+    names.attach(1, Attach { access: AttachAccess::TakeOver, ..Attach::new(ConsumerId(1), queue) });
     names.effects.clear();
     names.attach(2, look());
     assert_eq!(found(&mut names), [(true, false, lifetime)]);

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use evergate_core::{DirectoryCommand, Publisher, PublisherOut, SessionEvent, SessionId};
+use evergate_core::{Publisher, PublisherOut, SessionEvent, SessionId};
 use evergate_model::{Access, Close, Credentials, Event, Output, Session, Will};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -89,8 +89,10 @@ pub async fn drive(
         connection,
         gateway,
     };
-    let lost = driver.run(socket).await;
-    driver.end(lost);
+    if let Err(lost) = driver.run(socket).await {
+        driver.leave(Some(&lost));
+    }
+    driver.gateway.connections.remove(id);
 }
 
 /// A connection's state.
@@ -132,8 +134,8 @@ enum Presence {
 }
 
 impl Driver {
-    /// Until the session closes, or the socket does: then the error says how.
-    async fn run(&mut self, socket: impl AsyncRead + AsyncWrite) -> Option<std::io::Error> {
+    /// Until the session closes, and has left; or the socket does: then the error says how.
+    async fn run(&mut self, socket: impl AsyncRead + AsyncWrite) -> std::io::Result<()> {
         let (mut reader, mut writer) = tokio::io::split(socket);
         let mut stopping = self.gateway.stopping();
         let mut input = BytesMut::with_capacity(READ_BYTES);
@@ -141,13 +143,15 @@ impl Driver {
         let input_bytes_max = usize::try_from(self.gateway.config.message_bytes_max).unwrap_or(usize::MAX) + (1 << 20);
         let mut unwritten = WriteQueue::default();
         let mut events = Vec::new();
-        let mut stop_told = false;
+        let (mut stop_told, mut evicted) = (false, false);
         let mut read_since_yield = 0;
         loop {
             self.settle_output(&mut unwritten);
             self.tell_pieces(&mut unwritten);
             self.note_others();
             if self.close.is_some() {
+                // Who takes over from it need not wait for the peer to read its last words.
+                self.leave(None);
                 return self.farewell(&mut writer, &mut unwritten).await;
             }
             // The runtime lets a task read 128 times before others have their turn: with a peer that floods
@@ -171,7 +175,7 @@ impl Driver {
             let opened = self.gateway.opened.notified();
             tokio::select! {
                 read = reader.read_buf(&mut input), if may_read => match read {
-                    Ok(0) => return Some(std::io::ErrorKind::UnexpectedEof.into()),
+                    Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                     Ok(count) => {
                         add(&self.connection.figures.received_bytes, count as u64);
                         read_since_yield += count;
@@ -179,11 +183,11 @@ impl Driver {
                         self.session.received(now, &mut input, &mut self.out);
                         input.reserve(READ_BYTES);
                     }
-                    Err(error) => return Some(error),
+                    Err(error) => return Err(error),
                 },
                 written = unwritten.write_some(&mut writer), if !unwritten.is_empty() => match written {
                     Ok(count) => add(&self.connection.figures.sent_bytes, count as u64),
-                    Err(error) => return Some(error),
+                    Err(error) => return Err(error),
                 },
                 () = self.mailbox.filled() => {
                     self.mailbox.take(&mut events);
@@ -199,9 +203,13 @@ impl Driver {
                 () = sleep_until(timeout), if timeout.is_some() => {
                     self.session.timeout(self.gateway.clock.now(), &mut self.out);
                 }
+                consumer = self.directory.gate().evicted(), if !evicted => {
+                    evicted = true;
+                    self.tell(Event::TakenOver { consumer });
+                }
                 reason = self.connection.told_to_close(), if !stop_told => {
                     stop_told = true;
-                    self.session.handle(self.gateway.clock.now(), Event::Stopping { reason }, &mut self.out);
+                    self.session.handle(self.gateway.clock.now(), Event::ToldToClose { reason }, &mut self.out);
                 }
                 () = sleep_until(too_old), if too_old.is_some() => {
                     self.publisher.expire(self.gateway.clock.now(), &mut self.published);
@@ -251,22 +259,26 @@ impl Driver {
             if self.out.actions.is_empty() {
                 return;
             }
-            self.introduce();
+            self.note_peer();
             let actions = std::mem::take(&mut self.out.actions);
             self.request_all(actions);
+            self.introduce();
             self.pump();
         }
     }
 
     /// Notes who the peer is, until it has said its client id.
-    fn introduce(&mut self) {
-        {
-            let mut peer = self.connection.peer.lock();
-            if peer.client_id.is_empty() {
-                *peer = self.session.peer();
-            }
+    fn note_peer(&self) {
+        let mut peer = self.connection.peer.lock();
+        if peer.client_id.is_empty() {
+            *peer = self.session.peer();
         }
-        if self.presence == Presence::Granted {
+    }
+
+    /// Tells that the peer is there: once it was let in and, of several connections of a client, once the one before
+    /// has left.
+    fn introduce(&mut self) {
+        if self.presence == Presence::Granted && !self.directory.is_fenced() {
             self.presence = Presence::Told;
             announce_presence(&self.gateway, &self.connection, None);
         }
@@ -275,7 +287,7 @@ impl Driver {
     fn pump(&mut self) {
         self.send_pieces();
         if self.publisher.is_blocked() {
-            let taken_over = self.directory.gate().lock();
+            let taken_over = self.directory.gate().shut();
             let peer = self.connection.peer.lock();
             publisher::pump(&self.gateway, &mut self.publisher, &peer.client_id, *taken_over, &mut self.published);
         } else {
@@ -302,16 +314,18 @@ impl Driver {
     fn on_event(&mut self, event: SessionEvent) {
         if let SessionEvent::Fenced { remembered, .. } = event {
             self.directory.on_part(&self.gateway, remembered);
+            self.introduce();
             return;
         }
         let Some(event) = self.publisher.handle(event, &mut self.published) else { return self.pump() };
         match event {
             SessionEvent::Attached { consumer, result } => {
                 let mut result = self.consumers.attached(&self.gateway, consumer, result);
-                if let Ok(found) = &mut result
-                    && found.existed
-                {
-                    found.fingerprints = self.directory.take_fingerprints();
+                if let Ok(found) = &mut result {
+                    self.gateway.settle_will(&found.queue, found.existed);
+                    if found.existed {
+                        found.fingerprints = self.directory.take_fingerprints();
+                    }
                 }
                 self.tell(Event::Attached { consumer, result });
             }
@@ -346,7 +360,8 @@ impl Driver {
         }
         if granted {
             self.presence = Presence::Granted;
-            if !self.connection.peer.lock().client_id.is_empty() {
+            // Its first request introduces it, if there is none yet.
+            if !self.connection.peer.lock().client_id.is_empty() && self.out.actions.is_empty() {
                 self.introduce();
             }
         }
@@ -357,22 +372,20 @@ impl Driver {
         &mut self,
         writer: &mut (impl AsyncWrite + Unpin),
         unwritten: &mut WriteQueue,
-    ) -> Option<std::io::Error> {
+    ) -> std::io::Result<()> {
         let last_words = async {
             while !unwritten.is_empty() {
                 unwritten.write_some(writer).await?;
             }
             writer.shutdown().await
         };
-        match tokio::time::timeout(FAREWELL, last_words).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
-            Err(_) => Some(std::io::ErrorKind::TimedOut.into()),
-        }
+        // Who does not read them has been left already.
+        let _ = tokio::time::timeout(FAREWELL, last_words).await;
+        Ok(())
     }
 
     /// The connection is over: what it held goes back, its will is published unless it said goodbye.
-    fn end(mut self, lost: Option<std::io::Error>) {
+    fn leave(&mut self, lost: Option<&std::io::Error>) {
         let goodbye = self.close == Some(Close::Goodbye);
         let peer = self.session.peer();
         match (&self.close, lost) {
@@ -382,10 +395,13 @@ impl Driver {
                 tracing::info!(id = self.id.0, %remote, %client_id, ?close, "connection closed");
             }
             (None, error) => {
-                let error = error.map(|error| error.to_string()).unwrap_or_default();
+                let error = error.map(std::string::ToString::to_string).unwrap_or_default();
                 tracing::debug!(id = self.id.0, error, "connection lost");
             }
         }
+        self.session.leaving(&mut self.out);
+        let actions = std::mem::take(&mut self.out.actions);
+        self.request_all(actions);
         if let Some(will) = self.will.take().filter(|_| !goodbye) {
             self.publish_will(*will);
         }
@@ -404,10 +420,8 @@ impl Driver {
         self.publisher.end(&mut self.published);
         publisher::carry_out(&self.gateway, &mut self.published);
         publisher::count(&self.gateway, &mut self.published);
-        self.directory.end(&self.gateway);
-        self.gateway.directory.push(DirectoryCommand::Gone { session: self.id, failed: !goodbye });
+        self.directory.end(&self.gateway, !goodbye);
         self.gateway.close_session(self.id);
-        self.gateway.connections.remove(self.id);
     }
 }
 

@@ -1,6 +1,5 @@
 //! What all tasks share, and how they are started and stopped.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::journal_task::{self, JournalFigures};
 use crate::mailbox::Mailbox;
 use crate::pace::Paces;
 use crate::runners::{Seat, Wake};
+use crate::wills::Wills;
 
 /// The gateway's settings that the runtime and the core need.
 #[derive(Clone, Debug)]
@@ -151,8 +151,7 @@ pub struct Gateway {
     pub(crate) gates: Gates,
     /// Memory is short: queues keep little of it, until it is not.
     pub(crate) pressed: AtomicBool,
-    /// Wills that wait for their client to come back, by the name of its queue.
-    pub(crate) wills: Mutex<HashMap<Arc<str>, tokio::task::AbortHandle>>,
+    pub(crate) wills: Wills,
 }
 
 impl Gateway {
@@ -200,7 +199,7 @@ impl Gateway {
             failed: watch::Sender::new(None),
             gates: Gates::default(),
             pressed: AtomicBool::new(false),
-            wills: Mutex::new(HashMap::new()),
+            wills: Wills::default(),
             config,
         });
         releases.connect(&gateway);
@@ -355,6 +354,7 @@ impl Tasks {
         while gateway.connections.count() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        gateway.publish_last_wills(deadline).await;
         journal_task::finish(gateway, self.writer, deadline).await;
         self.owners.iter().for_each(JoinHandle::abort);
     }

@@ -28,6 +28,8 @@ pub enum HouseRequest {
     Move { shard: ShardId, queue: QueueId, seq: Seq, message: Box<Message>, told: Told },
     /// A will, or anything else that nobody waits for.
     Publish { message: Box<Message>, retain: bool },
+    /// Says when all that was asked before is published, and stored.
+    TellWhenDone(oneshot::Sender<()>),
     /// What may be lost: an event of `_LOG` and the like.
     Announce { message: Box<Message>, retain: bool },
 }
@@ -48,7 +50,7 @@ pub async fn run(gateway: Arc<Gateway>) {
     let mut origins: HashMap<Token, (ShardId, QueueId, Seq)> = HashMap::new();
     let mut moves: HashMap<Token, Told> = HashMap::new();
     let (mut requests, mut events, mut out) = (Vec::new(), Vec::new(), PublisherOut::default());
-    let mut last_token = 0;
+    let (mut last_token, mut asked) = (0, Vec::new());
     loop {
         tokio::select! {
             () = gateway.house.filled() => {}
@@ -77,6 +79,10 @@ pub async fn run(gateway: Arc<Gateway>) {
                     continue;
                 }
                 HouseRequest::Publish { message, retain } => (message, retain),
+                HouseRequest::TellWhenDone(told) => {
+                    asked.push(told);
+                    continue;
+                }
                 HouseRequest::Announce { message, retain } => {
                     announced.insert(token);
                     (message, retain)
@@ -112,6 +118,11 @@ pub async fn run(gateway: Arc<Gateway>) {
                 (Ok(_), Some((shard, queue, seq))) => gateway.control(shard, ShardCommand::Remove { queue, seq }),
                 (Ok(_), None) => {}
                 (Err(error), _) => tracing::error!(%error, "a dead letter or will could not be published"),
+            }
+        }
+        if publisher.load().0 == 0 {
+            for told in asked.drain(..) {
+                let _ = told.send(()); // who asked may be gone
             }
         }
     }

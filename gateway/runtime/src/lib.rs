@@ -20,6 +20,7 @@ mod publisher;
 mod queues;
 mod runners;
 mod well_known;
+mod wills;
 mod wire;
 
 pub use clock::Clock;

@@ -143,7 +143,7 @@ async fn upgrade(State(door): State<Door>, Extension(visitor): Extension<Visitor
         return (StatusCode::SERVICE_UNAVAILABLE, "connections_max is reached").into_response();
     };
     let protocol = match upgrade.subprotocol() {
-        Subprotocol::Mqtt => Protocol::Mqtt,
+        Subprotocol::Mqtt | Subprotocol::Mqtt31 => Protocol::Mqtt,
         Subprotocol::Amqp => Protocol::Amqp,
         Subprotocol::Stomp10 | Subprotocol::Stomp11 | Subprotocol::Stomp12 => Protocol::Stomp,
     };

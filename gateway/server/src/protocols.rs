@@ -50,6 +50,10 @@ impl Protocols {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
+    use evergate_model::{Address, Body, Message, Meta, Value, View};
+
     use super::*;
     use crate::config::Config;
     use crate::serve::protocol_settings;
@@ -62,5 +66,23 @@ mod tests {
         assert_eq!(MqttConfig { max_packet_bytes: mqtt.max_packet_bytes - room, ..mqtt }, MqttConfig::default());
         assert_eq!(amqp, AmqpConfig::default());
         assert_eq!(stomp, StompConfig::default());
+    }
+
+    /// What a responder is sent and sends back, in its own encoding.
+    type Compose = fn(Meta, &View<'_>) -> Message;
+
+    #[test]
+    fn ids_that_are_bytes_come_back_through_every_protocol() {
+        let (formats, meta) = (formats(), || Meta::new(Address::queue("q")));
+        let protocols: [Compose; 2] = [evergate_amqp10::compose, evergate_stomp::compose];
+        for id in [&b"\0\x01\xff"[..], b"\xc3( no text", b"text"] {
+            let mut view = View::new(Body::Binary(Cow::Borrowed(b"")));
+            view.correlation_id = Some(Value::Binary(id.into()));
+            for there in protocols.map(|compose| compose(meta(), &view)) {
+                for back in protocols.map(|compose| compose(meta(), &formats.view(&there))) {
+                    assert_eq!(formats.view(&back).correlation_id, view.correlation_id);
+                }
+            }
+        }
     }
 }

@@ -33,8 +33,8 @@ pub struct MqttConfig {
     /// Longest session expiry granted, in seconds; `u32::MAX`: sessions may be kept for ever. The
     /// persistent sessions of 3.1.1 are kept as long. Default `u32::MAX`.
     pub max_session_expiry_seconds: u32,
-    /// Longest keep-alive, in seconds, imposed on all clients, also on those that ask for none; 0: any.
-    /// Only MQTT 5 clients can be told. Default 0.
+    /// Longest keep-alive of MQTT 5 clients, in seconds, also of those that ask for none; 0: any. Others cannot be
+    /// told: theirs is as they ask. Default 0.
     pub max_keep_alive_seconds: u16,
 }
 

@@ -74,6 +74,8 @@ impl Format for MqttFormat {
     fn view<'a>(&self, message: &'a Message) -> View<'a> {
         let mut view = View::new(Body::Binary(Cow::Borrowed(&message.body)));
         let mut reader = Reader::new(properties(&message.head));
+        // User properties under names that MQTT has fields for.
+        let mut named = Vec::new();
         while !reader.is_empty() {
             let Ok((id, value)) = next_property(&mut reader) else { break };
             match (id, value) {
@@ -87,11 +89,24 @@ impl Format for MqttFormat {
                 (id::CORRELATION_DATA, RawValue::Binary(data)) => view.correlation_id = Some(correlation(data)),
                 (id::USER_PROPERTY, RawValue::Pair(name, text)) if !wishes::is_for_the_gateway(name, text) => {
                     let text = Cow::Borrowed(text);
-                    if !view.take_named(model_name(name), &text) {
+                    if matches!(name, "content-type" | "reply-to" | "correlation-id") {
+                        named.push((name, text));
+                    } else if !view.take_named(model_name(name), &text) {
                         view.application.push((Cow::Borrowed(name), Value::String(text)));
                     }
                 }
                 _ => {}
+            }
+        }
+        for (name, text) in named {
+            let has_field = match name {
+                "content-type" => view.content_type.is_some(),
+                "reply-to" => view.reply_to.is_some(),
+                _ => view.correlation_id.is_some(),
+            };
+            // The field counts; then it is a user property as any other.
+            if has_field || !view.take_named(name, &text) {
+                view.application.push((Cow::Borrowed(name), Value::String(text)));
             }
         }
         view

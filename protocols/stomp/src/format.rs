@@ -1,6 +1,7 @@
 //! STOMP's encoding of a message and the hub's view of it.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 use evergate_model::{Body, Encoding, Format, Message, Meta, Value, View};
@@ -9,6 +10,32 @@ use crate::codec::{self, Version, head_lines};
 
 /// How the publisher's own message id travels, since `message-id` is the broker's on a MESSAGE.
 pub(crate) const ORIGINAL_ID: &str = "original-message-id";
+
+/// Before the hexadecimal digits of an id that is not text, as JMS writes those of AMQP. It comes back as the same bytes:
+/// a responder that only knows text can answer a request of one that does not.
+const BINARY_ID: &str = "ID:AMQP_BINARY:";
+
+/// An id as a header.
+fn id_text<'a>(value: &'a Value<'_>) -> Cow<'a, str> {
+    let Value::Binary(bytes) = value else { return value.to_text() };
+    let mut text = String::with_capacity(BINARY_ID.len() + 2 * bytes.len());
+    text.push_str(BINARY_ID);
+    for byte in &**bytes {
+        let _ = write!(text, "{byte:02X}"); // writing to a String cannot fail
+    }
+    text.into()
+}
+
+/// The bytes of an id that is not text.
+fn binary_id(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix(BINARY_ID)?.as_bytes();
+    let number = |digit: u8| char::from(digit).to_digit(16).map(|number| number as u8);
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(number(*high)? << 4 | number(*low)?)).collect()
+}
 
 /// Headers that a delivery writes itself or that belong to one frame only: never part of a message's head.
 const RESERVED: [&str; 12] = [
@@ -65,6 +92,13 @@ impl Format for StompFormat {
                 }
             }
         }
+        for id in [&mut view.message_id, &mut view.correlation_id].into_iter().flatten() {
+            if let Value::String(text) = id
+                && let Some(bytes) = binary_id(text)
+            {
+                *id = Value::Binary(bytes.into());
+            }
+        }
         if let (Some(kind), Ok(text)) = (&view.content_type, std::str::from_utf8(&message.body))
             && is_text(kind)
         {
@@ -107,14 +141,19 @@ pub fn compose(meta: Meta, view: &View<'_>) -> Message {
 pub(crate) fn from_view(view: &View<'_>, body: &Bytes) -> (Bytes, Bytes) {
     let mut head = BytesMut::new();
     for (name, text) in view.homeless(|_| false) {
-        let name = if name == "message-id" { ORIGINAL_ID } else { name };
+        let (name, text) = match (name, &view.message_id, &view.correlation_id) {
+            ("message-id", Some(id), _) => (ORIGINAL_ID, id_text(id)),
+            ("correlation-id", _, Some(id)) => (name, id_text(id)),
+            _ => (name, text),
+        };
         codec::header(name, &text, Version::V1_2, &mut head);
     }
     if view.content_type.is_none() && matches!(view.body, Body::Text(_)) {
         codec::header("content-type", "text/plain;charset=utf-8", Version::V1_2, &mut head);
     }
     for (name, value) in &view.application {
-        if !name.is_empty() && !is_reserved(name) {
+        // Of repeated headers the first counts: a second one would only confuse.
+        if !name.is_empty() && !is_reserved(name) && !is_set(view, name) {
             codec::header(name, &value.to_text(), Version::V1_2, &mut head);
         }
     }

@@ -288,7 +288,7 @@ impl Connection {
             }
             Outcome::Accept => model.accepted(queue, &places, false),
             Outcome::Reject { .. } => places.iter().for_each(|(_, key)| model.rejected(queue, *key)),
-            Outcome::Release | Outcome::Unreadable | Outcome::Modify { .. } => {}
+            Outcome::Release | Outcome::Unsent | Outcome::Unreadable | Outcome::Modify { .. } => {}
         }
         if let Some(number) = mark {
             model.mark(queue, number, None);
@@ -409,6 +409,7 @@ impl Connection {
             | Event::Published { .. }
             | Event::Attached { .. }
             | Event::Overrun { .. }
+            | Event::ToldToClose { .. }
             | Event::Stopping { .. } => {}
         }
         Ok(None)

@@ -105,7 +105,7 @@ impl Model {
             match outcome {
                 Outcome::Accept => self.accepted(queue, &places, false),
                 Outcome::Reject { .. } => places.iter().for_each(|(_, key)| self.rejected(queue, *key)),
-                Outcome::Release | Outcome::Unreadable | Outcome::Modify { .. } => {}
+                Outcome::Release | Outcome::Unsent | Outcome::Unreadable | Outcome::Modify { .. } => {}
             }
         }
     }
@@ -144,7 +144,7 @@ impl Model {
             match outcome {
                 Outcome::Accept => self.accepted(queue, &places, true),
                 Outcome::Reject { .. } => places.iter().for_each(|(_, key)| self.rejected(queue, *key)),
-                Outcome::Release | Outcome::Unreadable | Outcome::Modify { .. } => {}
+                Outcome::Release | Outcome::Unsent | Outcome::Unreadable | Outcome::Modify { .. } => {}
             }
         }
         Ok(())

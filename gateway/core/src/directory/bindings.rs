@@ -67,13 +67,12 @@ impl Directory {
         if info.durable {
             self.records.push(storage::put_binding(id, &binding));
         }
-        match info.bindings.iter_mut().find(|other| other.filter == binding.filter) {
-            Some(other) => *other = binding,
-            None => {
-                let group = shared::noted_group(&info.name, &binding);
-                info.bindings.push(binding);
-                self.joins_for_good(group);
-            }
+        if let Some(other) = info.bindings.iter_mut().find(|other| other.filter == binding.filter) {
+            *other = binding;
+        } else {
+            let group = shared::noted_group(&info.name, &binding);
+            info.bindings.push(binding);
+            self.joins_for_good(group);
         }
     }
 

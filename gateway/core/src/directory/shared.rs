@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evergate_model::{Attach, AttachAccess, Binding, Lifetime, QueueId, SESSION_PREFIX, noted};
+use evergate_model::{Attach, AttachAccess, Binding, Filter, Lifetime, QueueId, SESSION_PREFIX, noted};
 
 use super::{Directory, Out, QueueInfo, storage};
 use crate::shard::ShardCommand;
@@ -15,10 +15,14 @@ pub(super) fn is_subscription(name: &str) -> bool {
 
 const GROUP_PREFIX: &str = "$share/";
 
-/// The group that a session of this name is in, by this one of its bindings.
+/// The queue of the group that a session of this name is in, by this one of its bindings.
 pub(super) fn noted_group(session: &str, binding: &Binding) -> Option<String> {
-    let is_note = session.starts_with(SESSION_PREFIX) && binding.filter.as_str().starts_with(GROUP_PREFIX);
-    is_note.then(|| noted(&binding.filter))
+    if !session.starts_with(SESSION_PREFIX) || !binding.filter.as_str().starts_with(GROUP_PREFIX) {
+        return None;
+    }
+    let text = noted(&binding.filter);
+    let (group, filter) = text.strip_prefix(GROUP_PREFIX)?.split_once('/')?;
+    Some(format!("{GROUP_PREFIX}{group}/{}", Filter::read(filter).ok()?))
 }
 
 /// Whether the newcomer is one of several with equal rights.
@@ -142,5 +146,23 @@ fn longer(one: Lifetime, other: Lifetime) -> Lifetime {
         (Some(first), Some(second)) if second > first => other,
         (Some(_), None) => other,
         _ => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evergate_model::note;
+
+    use super::*;
+
+    #[test]
+    fn a_note_names_the_queue_of_its_group_whatever_its_filter_is() {
+        for text in ["a/b", "a/+/#", "$glob/a/*", "$regex/a%[+#]/.*"] {
+            let filter = Filter::read(text).unwrap();
+            let binding = Binding::new(note(&format!("$share/g/{text}")).unwrap(), true);
+            assert_eq!(noted_group("$session/me", &binding), Some(format!("$share/g/{filter}")), "{text}");
+            assert_eq!(noted_group("$subscription/me/s", &binding), None);
+        }
+        assert_eq!(noted_group("$session/me", &Binding::new(Filter::new("a/b").unwrap(), true)), None);
     }
 }

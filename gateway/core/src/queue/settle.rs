@@ -53,6 +53,13 @@ impl Queue {
                 self.remove_at(place, out);
             }
             Outcome::Release => self.give_back(place, false, None, now, out),
+            Outcome::Unsent => {
+                let before = self.line.get_mut(place).is_some_and(|entry| entry.redelivered);
+                self.give_back(place, false, None, now, out);
+                if let Some(entry) = self.line.get_mut(place) {
+                    entry.redelivered = before;
+                }
+            }
             Outcome::Modify { failed, undeliverable_here } => {
                 self.give_back(place, *failed, undeliverable_here.then_some(key), now, out);
             }

@@ -38,15 +38,12 @@ impl Queue {
                 // Purged meanwhile.
                 continue;
             }
-            match self.consumers.get_mut(&key) {
-                Some(consumer) => {
-                    consumer.held.insert(place.seq, place.lane);
-                    self.unsettled += 1;
-                }
-                None => {
-                    self.group_is_settled(key, place);
-                    self.give_back(place, false, None, now, out);
-                }
+            if let Some(consumer) = self.consumers.get_mut(&key) {
+                consumer.held.insert(place.seq, place.lane);
+                self.unsettled += 1;
+            } else {
+                self.group_is_settled(key, place);
+                self.give_back(place, false, None, now, out);
             }
         }
     }

@@ -316,6 +316,7 @@ pub struct ConsumerWants {
 
 /// One of the queues that a publish goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct ShardTarget {
     /// Which.
     pub queue: QueueId,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::attach::{Attach, Binding, Lifetime, Retained};
-use crate::{ConsumerId, Filter, Message, Seq, Token, TransactionId};
+use crate::{Address, ConsumerId, Filter, Message, Seq, Token, TransactionId};
 
 /// A request to the gateway. Requests of one session take effect in order, for each destination.
 #[derive(Debug)]
@@ -16,6 +16,14 @@ pub enum Action {
     Authenticate(Credentials),
     /// Answered by `Event::Published`.
     Publish(Publish),
+    /// Whether it may publish to this address, for what it will publish later (a will). Answered by
+    /// `Event::Published`; nothing is.
+    MayPublish {
+        /// Where to.
+        to: Address,
+        /// Named in the answer.
+        token: Token,
+    },
     /// The next bytes of a body that is too large for memory. The first of a new number starts one. The message
     /// follows as a publish that names it in `Publish::large`; its answer tells, too, if a piece could not be kept.
     Piece {
@@ -100,7 +108,7 @@ pub enum Action {
         token: Token,
     },
     /// Sets (or clears) what is published if the connection ends without `Close::Goodbye`, or is told
-    /// to publish it anyway by a close that is not a goodbye.
+    /// to publish it anyway by a close that is not a goodbye. What the peer may not publish is not published.
     Will(Option<Box<Will>>),
 }
 
@@ -214,6 +222,8 @@ pub enum Outcome {
     Accept,
     /// Never looked at: back to its place, for anyone; not counted as a failure.
     Release,
+    /// The session never sent it: back to its place as if it had not been handed out.
+    Unsent,
     /// Unprocessable: to `_DMQ`, with the reason.
     Reject {
         /// The consumer's words, or empty.
@@ -238,7 +248,7 @@ pub struct Will {
     pub message: Message,
     /// Retain it.
     pub retain: bool,
-    /// Wait so long for the client to come back (to its queue) first.
+    /// Wait so long for the client to come back to its queue first, or until that is gone.
     pub delay: Duration,
     /// It expires so long after its publication.
     pub expiry: Option<Duration>,

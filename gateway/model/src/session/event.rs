@@ -176,6 +176,11 @@ pub enum Event {
         /// Whose queue.
         consumer: ConsumerId,
     },
+    /// An operator wants the connection closed: say goodbye in the protocol's words and close.
+    ToldToClose {
+        /// Text for the peer.
+        reason: Arc<str>,
+    },
     /// The gateway is stopping: say goodbye in the protocol's words and close.
     Stopping {
         /// Text for the peer.

@@ -48,6 +48,9 @@ pub trait Session: Send {
     fn handle(&mut self, now: Time, event: Event, out: &mut Output);
     /// `next_timeout()` has passed.
     fn timeout(&mut self, now: Time, out: &mut Output);
+    /// The connection is over, whoever ended it. Last requests: what it holds and has not sent goes back. Nothing is
+    /// written any more.
+    fn leaving(&mut self, _out: &mut Output) {}
     /// When to call `timeout` next.
     fn next_timeout(&self) -> Option<Time>;
     /// Who is on the line, for logs and the console.

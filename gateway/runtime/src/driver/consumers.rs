@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use evergate_core::{SessionId, ShardCommand, ShardId};
 use evergate_model::ahead::{CACHED, read};
-use evergate_model::{Action, AttachError, Attached, BODY_PREFIX, ConsumerId, Credit, IdMap, QueueId, Settle};
+use evergate_model::{
+    Action, AttachError, Attached, BODY_PREFIX, ConsumerId, Credit, IdMap, Lifetime, QueueId, QueueSpec,
+    SESSION_PREFIX, Settle,
+};
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
@@ -13,8 +16,8 @@ pub struct Consumers {
     session: SessionId,
     window_bytes: u64,
     all: IdMap<ConsumerId, State>,
-    /// The queue that was attached first: an MQTT session's own.
-    first_queue: Option<Arc<str>>,
+    /// The consumer that was attached first, and its queue: an MQTT session's own.
+    first: Option<(ConsumerId, Arc<str>, Lifetime)>,
     /// Consumers that were sent something since it was last looked after what is written, each once.
     served: Vec<ConsumerId>,
     /// Those that read the body of a large message; when their shard may be told that so many bytes more are
@@ -40,18 +43,12 @@ struct Place {
 
 impl Consumers {
     pub fn new(session: SessionId, window_bytes: u64) -> Self {
-        Self {
-            session,
-            window_bytes,
-            all: IdMap::default(),
-            first_queue: None,
-            served: Vec::new(),
-            bodies: IdMap::default(),
-        }
+        Self { session, window_bytes, all: IdMap::default(), first: None, served: Vec::new(), bodies: IdMap::default() }
     }
 
-    pub fn attaching(&mut self, consumer: ConsumerId, queue: &str) {
-        if queue.starts_with(BODY_PREFIX) {
+    pub fn attaching(&mut self, consumer: ConsumerId, queue: &QueueSpec) {
+        self.first.get_or_insert_with(|| (consumer, queue.name.clone(), queue.lifetime));
+        if queue.name.starts_with(BODY_PREFIX) {
             self.bodies.insert(consumer, None);
         }
         self.all.insert(consumer, State::Attaching(Vec::new()));
@@ -69,7 +66,6 @@ impl Consumers {
             self.bodies.remove(&consumer);
         }
         let (queue, shard, found) = result?;
-        self.first_queue.get_or_insert_with(|| found.queue.clone());
         let place = Place { queue, shard, delivered_bytes: 0, reported_bytes: 0, is_served: false };
         self.all.insert(consumer, State::Attached(place));
         if let Some(State::Attaching(actions)) = waited {
@@ -90,8 +86,19 @@ impl Consumers {
         !self.bodies.is_empty() && self.bodies.contains_key(&consumer)
     }
 
-    pub fn first_queue(&self) -> Option<Arc<str>> {
-        self.first_queue.clone()
+    /// A consumer detaches, and its queue lives another while now, perhaps.
+    pub fn detaching(&mut self, consumer: ConsumerId, lifetime: Option<Lifetime>) {
+        if let (Some((first, _, known)), Some(lifetime)) = (&mut self.first, lifetime)
+            && *first == consumer
+        {
+            *known = lifetime;
+        }
+    }
+
+    /// The queue of an MQTT session and how long it lives behind its connection; `None`: there is none.
+    pub fn session(&self) -> Option<(Arc<str>, Lifetime)> {
+        let session = self.first.as_ref().filter(|(_, name, _)| name.starts_with(SESSION_PREFIX))?;
+        Some((session.1.clone(), session.2))
     }
 
     /// Where a consumer's queue is.

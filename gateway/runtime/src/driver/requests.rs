@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use evergate_core::{DirectoryCommand, SessionEvent, Waiting};
 use evergate_model::{
-    ADMIN_NAME, Access, Action, Address, AttachAccess, AttachError, Event, Message, Publish, PublishError,
-    TransactionId, Will,
+    ADMIN_NAME, Access, Action, Address, AddressKind, AttachAccess, AttachError, Event, Lifetime, Message, Publish,
+    PublishError, TransactionId, Will,
 };
 
 use super::Driver;
 use crate::gateway::Gateway;
-use crate::house::HouseRequest;
 use crate::publisher;
 
 impl Driver {
@@ -18,6 +17,10 @@ impl Driver {
         let session = self.id;
         match action {
             Action::Publish(publish) => self.publish(publish),
+            Action::MayPublish { to, token } => {
+                let result = self.check_address(&to).map(|()| 0);
+                self.tell(Event::Published { token, result });
+            }
             Action::Piece { body, bytes } => self.add_to_body(body, &bytes),
             Action::Abandon { body } => self.publisher.abandon_body(body),
             Action::Credit(credit) => {
@@ -42,17 +45,15 @@ impl Driver {
                 self.mailbox.push(SessionEvent::Attached { consumer, result });
             }
             Action::Attach(attach) => {
-                self.consumers.attaching(attach.consumer, &attach.queue.name);
-                if let Some(will) = self.gateway.wills.lock().remove(&attach.queue.name) {
-                    will.abort();
-                }
+                self.consumers.attaching(attach.consumer, &attach.queue);
                 let window_bytes = self.gateway.config.delivery_window_bytes;
                 if attach.access == AttachAccess::TakeOver {
-                    self.directory.fence(&self.gateway, &attach.queue.name);
+                    self.directory.fence(&self.gateway, &attach.queue.name, attach.consumer);
                 }
                 self.directory.push(&self.gateway, DirectoryCommand::Attach { session, attach, window_bytes });
             }
             Action::Detach { consumer, delete, lifetime } => {
+                self.consumers.detaching(consumer, if delete { Some(Lifetime::Attached) } else { lifetime });
                 let command = DirectoryCommand::Detach { session, consumer, delete, lifetime };
                 self.directory.push(&self.gateway, command);
             }
@@ -134,35 +135,43 @@ impl Driver {
         }
     }
 
-    fn check(&self, message: &Message, retain: bool) -> Result<(), PublishError> {
+    /// Whether the peer may publish this. Every message of a client that goes in is checked here, its will too.
+    pub(super) fn check(&self, message: &Message, retain: bool) -> Result<(), PublishError> {
         let limit_bytes = self.gateway.config.message_bytes_max;
         let in_memory = (message.head.len() + message.body.len()) as u64;
         // Retained messages are held in memory.
         if in_memory > limit_bytes || (retain && message.meta.large().is_some()) {
             return Err(PublishError::TooLarge { limit_bytes });
         }
-        if message.meta.address.is_reserved() && !self.is_request(message) {
-            return Err(PublishError::Reserved);
-        }
-        Ok(())
+        self.check_address(&message.meta.address)
     }
 
-    /// The connection was lost: its will is published, if what it says could have been published by the client itself.
-    pub(super) fn publish_will(&mut self, mut will: Will) {
-        if let Err(why) = self.check(&will.message, will.retain) {
-            let (client_id, address) = (self.connection.peer.lock().client_id.clone(), &will.message.meta.address);
-            tracing::warn!(id = self.id.0, %client_id, %address, %why, "will not published");
+    /// The connection ended without a goodbye.
+    pub(super) fn publish_will(&self, mut will: Will) {
+        if let Err(error) = self.check(&will.message, will.retain) {
+            let (client_id, to) = (self.connection.peer.lock().client_id.clone(), &will.message.meta.address);
+            tracing::warn!(id = self.id.0, %client_id, %to, %error, "a will was refused");
             self.gateway.count_refused();
             return;
         }
         direct(&mut will.message, &mut will.retain);
-        self.gateway.publish_will(will, self.consumers.first_queue());
+        self.gateway.publish_will(will, self.consumers.session());
     }
 
-    /// Whether it is a request to the administration, of somebody who may make one.
-    fn is_request(&self, message: &Message) -> bool {
-        &*message.meta.address.name == ADMIN_NAME
-            && self.authenticator.may_administrate(&self.connection.peer.lock().user)
+    fn check_address(&self, to: &Address) -> Result<(), PublishError> {
+        if to.is_reserved() && !self.is_for_requests(to) {
+            return Err(PublishError::Reserved);
+        }
+        // What is in the queue of a session or a subscription comes through its bindings alone.
+        if to.kind == AddressKind::Queue && Address::is_private_queue(&to.name) {
+            return Err(PublishError::NotFound);
+        }
+        Ok(())
+    }
+
+    /// Whether requests to the administration go there, and the peer may make some.
+    fn is_for_requests(&self, to: &Address) -> bool {
+        &*to.name == ADMIN_NAME && self.authenticator.may_administrate(&self.connection.peer.lock().user)
     }
 }
 
@@ -182,25 +191,5 @@ impl Gateway {
         message.meta.ingress = self.clock.now();
         message.permit = Some(self.take_memory(message.size_bytes()));
         Arc::new(message)
-    }
-
-    /// Publishes a will, now or when its client has not come back to `queue` in time. [MQTT-3.1.3-9]
-    pub(crate) fn publish_will(self: &Arc<Self>, will: Will, queue: Option<Arc<str>>) {
-        let Will { mut message, retain, delay, expiry } = will;
-        // Its time begins with its publication (MQTT 5, 3.1.3.2.4).
-        message.meta.expires_at = expiry.map(|expiry| self.clock.now().after(delay).after(expiry));
-        let request = HouseRequest::Publish { message: Box::new(message), retain };
-        let Some(queue) = queue.filter(|_| !delay.is_zero()) else {
-            self.house.push(request);
-            return;
-        };
-        let (gateway, name) = (self.clone(), queue.clone());
-        let mut wills = self.wills.lock();
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            gateway.wills.lock().remove(&name);
-            gateway.house.push(request);
-        });
-        wills.insert(queue, task.abort_handle());
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_core::{DirectoryCommand, SessionEvent, ShardCommand, ShardId};
 use evergate_model::{
-    Address, Attach, AttachAccess, ConsumerId, Delivery, Event, Formats, Lifetime, Message, Meta, QueueId, QueueSpec,
-    Value,
+    Address, AddressKind, Attach, AttachAccess, ConsumerId, Delivery, Event, Formats, Lifetime, Message, Meta, QueueId,
+    QueueSpec, Value,
 };
 use tokio::sync::oneshot;
 
@@ -91,11 +91,12 @@ where
     gateway.house.push(HouseRequest::Publish { message: Box::new(reply), retain: false });
 }
 
-/// Where a reply goes: an address of ours, not one of the gateway's own names.
+/// Where a reply goes: an address of ours, not one of the gateway's own names, nor the queue of a session.
 fn reply_address(text: &str) -> Option<Address> {
     let (kind, name) = Address::parse(text)?;
     let address = Address { kind, name: name.into() };
-    (Address::check_topic(name).is_ok() && !address.is_reserved()).then_some(address)
+    let is_private = kind == AddressKind::Queue && Address::is_private_queue(name);
+    (Address::check_topic(name).is_ok() && !address.is_reserved() && !is_private).then_some(address)
 }
 
 #[cfg(test)]
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn a_reply_goes_to_no_name_of_the_gateways_own() {
         assert_eq!(reply_address("/queue/mine"), Some(Address::queue("mine")));
-        for text in ["mine", "/queue/_DMQ", "/topic/$SYS/x", "/topic/a/+", "/queue/"] {
+        for text in ["mine", "/queue/_DMQ", "/queue/$session/c", "/topic/$SYS/x", "/topic/a/+", "/queue/"] {
             assert_eq!(reply_address(text), None, "{text}");
         }
     }

@@ -96,7 +96,7 @@ impl AmqpSession {
                 let error = AmqpError::new(crate::error::RESOURCE_LIMIT_EXCEEDED, what);
                 self.close(&error, Close::Gateway(what.into()), out);
             }
-            Event::Stopping { reason } => {
+            Event::ToldToClose { reason } | Event::Stopping { reason } => {
                 let error = AmqpError::new(FORCED, reason.to_string());
                 self.close(&error, Close::Gateway(reason.to_string()), out);
             }

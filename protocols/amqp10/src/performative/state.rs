@@ -128,7 +128,7 @@ fn reason(fields: &mut Fields<'_>) -> Result<String, DecodeError> {
 pub(crate) fn put_outcome(buf: &mut BytesMut, outcome: &Outcome, error: Option<&AmqpError>) {
     match outcome {
         Outcome::Accept => put_empty(buf, code::ACCEPTED),
-        Outcome::Release => put_empty(buf, code::RELEASED),
+        Outcome::Release | Outcome::Unsent => put_empty(buf, code::RELEASED),
         Outcome::Reject { .. } | Outcome::Unreadable => {
             ListWriter::described(buf, code::REJECTED).option(error, put_error).close();
         }

@@ -84,6 +84,25 @@ fn what_mqtt_has_no_place_for_travels_as_user_properties_and_comes_back() {
 }
 
 #[test]
+fn a_field_counts_more_than_a_user_property_of_its_name_wherever_that_stands() {
+    let fields = b"\x03\0\x04text\x08\0\x01r\x09\0\x04mine";
+    let mut pairs = BytesMut::new();
+    for name in ["reply-to", "correlation-id", "content-type"] {
+        put_pair(&mut pairs, name, "/queue/other");
+    }
+    for head in [[&fields[..], &pairs[..]].concat(), [&pairs[..], &fields[..]].concat()] {
+        let message = Message::new(Meta::new(Address::topic("a")), Encoding::Mqtt5, head.into(), Bytes::new());
+        let view = MqttFormat.view(&message);
+        assert_eq!((view.reply_to.as_deref(), view.content_type.as_deref()), (Some("/topic/r"), Some("text")));
+        assert_eq!(view.correlation_id, Some(Value::text("mine")));
+        assert_eq!(view.application.len(), 3, "they are user properties as any other");
+    }
+    let message = Message::new(Meta::new(Address::topic("a")), Encoding::Mqtt5, pairs.freeze(), Bytes::new());
+    let view = MqttFormat.view(&message);
+    assert_eq!((view.reply_to.as_deref(), view.application.len()), (Some("/queue/other"), 0));
+}
+
+#[test]
 fn a_property_longer_than_mqtt_can_write_is_left_out() {
     for (length, there) in [(65_535, true), (65_536, false)] {
         let mut view = View::new(Body::Binary(b"".as_slice().into()));

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    Access, Action, Attach, AttachAccess, AttachError, Attached, Close, Credentials, Lifetime, Output, QueueSpec, Time,
-    Will,
+    Access, Action, Address, Attach, AttachAccess, AttachError, Attached, Close, Credentials, Lifetime, Output,
+    PublishError, QueueSpec, Time, Will,
 };
 
+use super::inbound::address;
 use super::resend::Taken;
 use super::{ClientLimits, MqttSession, OWN, PACKET_BYTES_MAX, State};
 use crate::codec::{
@@ -54,6 +55,10 @@ impl MqttSession {
         if connect.properties.text(id::AUTHENTICATION_METHOD).is_some() {
             let what = "enhanced authentication is not available";
             return self.refuse(ReasonCode::BAD_AUTHENTICATION_METHOD, what, out); // [MQTT-4.12.0-1]
+        }
+        if connect.properties.0.iter().any(|property| property.id == id::AUTHENTICATION_DATA) {
+            let what = "authentication data without an authentication method";
+            return self.refuse(ReasonCode::PROTOCOL_ERROR, what, out); // MQTT 5, 3.1.2.11.10
         }
         if connect.client_id.is_empty() && !connect.clean_start && !self.is_v5() {
             let what = "a persistent session needs a client identifier";
@@ -105,6 +110,26 @@ impl MqttSession {
                 return self.refuse_connect(reason, "name or password refused", Close::Unauthorized, out);
             }
         }
+        match connect.will.as_ref().map(|will| address(&will.topic)).filter(Address::is_reserved) {
+            None => self.attach_session(connect, out),
+            Some(to) => {
+                let token = self.token();
+                out.actions.push(Action::MayPublish { to, token });
+                self.state = State::AskingForWill(connect);
+            }
+        }
+    }
+
+    /// Whether the client may publish its will, which goes to one of the gateway's own names.
+    pub(super) fn will_checked(&mut self, result: Result<u32, PublishError>, out: &mut Output) {
+        let State::AskingForWill(connect) = std::mem::replace(&mut self.state, State::Silent) else { return };
+        match result {
+            Ok(_) => self.attach_session(connect, out),
+            Err(error) => self.refuse(ReasonCode::NOT_AUTHORIZED, &format!("the will: {error}"), out),
+        }
+    }
+
+    fn attach_session(&mut self, connect: Box<Connect>, out: &mut Output) {
         let queue = QueueSpec {
             name: format!("$session/{}", self.identity.client_id).into(),
             durable: self.identity.is_persistent(),
@@ -137,6 +162,8 @@ impl MqttSession {
         let resumed = attached.existed && !connect.clean_start; // [MQTT-3.2.2-2], [MQTT-3.2.2-3]
         let keep_alive = match (connect.keep_alive, self.config.max_keep_alive_seconds) {
             (asked, 0) => asked,
+            // It cannot be told: it keeps to what it asked for. [MQTT-3.1.2-24] of 3.1.1
+            (asked, _) if connect.version != Version::V5 => asked,
             (0, most) => most,
             (asked, most) => asked.min(most),
         };
@@ -156,7 +183,7 @@ impl MqttSession {
             self.heard(now);
         }
         if let Some(will) = connect.will {
-            let will = self.will(now, will);
+            let will = Self::will(now, will);
             out.actions.push(Action::Will(Some(Box::new(will))));
         }
         self.open_own_consumer(out);
@@ -197,9 +224,8 @@ impl MqttSession {
         properties
     }
 
-    /// The will ends its wait with the session, if that is earlier. [MQTT-3.1.3-9]
-    fn will(&self, now: Time, mut will: LastWill) -> Will {
-        let delay = will.properties.will_delay.min(self.identity.session_expiry);
+    fn will(now: Time, mut will: LastWill) -> Will {
+        let delay = will.properties.will_delay;
         // The interval counts from the will's publication, which nobody knows yet.
         let expiry = will.properties.expiry.take().map(|seconds| Duration::from_secs(u64::from(seconds)));
         let LastWill { topic, qos, retain, properties, payload } = will;

@@ -34,6 +34,14 @@ pub(super) struct Inbound {
     pub(super) resends: Taken,
 }
 
+/// Where what is published to `topic` goes.
+pub(super) fn address(topic: &str) -> Address {
+    match topic.strip_prefix(QUEUE_PREFIX) {
+        Some(name) => Address::queue(name),
+        None => Address::topic(topic),
+    }
+}
+
 /// The message of a PUBLISH or a will.
 pub(super) fn message(
     now: Time,
@@ -43,11 +51,7 @@ pub(super) fn message(
     properties: MessageProperties,
     payload: Bytes,
 ) -> Message {
-    let address = match topic.strip_prefix(QUEUE_PREFIX) {
-        Some(name) => Address::queue(name),
-        None => Address::topic(topic),
-    };
-    let mut meta = Meta::new(address);
+    let mut meta = Meta::new(address(topic));
     meta.durable = qos != Qos::AtMostOnce;
     format::read_wishes(now, &properties.head, &mut meta);
     meta.expires_at = properties.expiry.map(|seconds| Time(now.0.saturating_add(u64::from(seconds) * 1000)));

@@ -7,6 +7,7 @@
 //! - `told`: what the gateway tells of a delivery
 //! - `subscribe`: SUBSCRIBE and UNSUBSCRIBE
 //! - `consuming`: what the user properties of a SUBSCRIBE ask for
+//! - `started`: deliveries in flight whose subscription changes
 //! - `resend`: QoS 1 publishes that come again
 //! - `replies`: answers in the order of the client's packets
 
@@ -17,6 +18,7 @@ mod inbound;
 mod outbound;
 mod replies;
 mod resend;
+mod started;
 mod subscribe;
 mod subscription;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use connect::Identity;
 use inbound::Inbound;
 use outbound::{Consumer, Flight};
 use replies::{Replies, Reply};
+use started::Started;
 use subscription::Subscriptions;
 
 /// The message that a PUBLISH becomes, for the tests of the format.
@@ -87,6 +90,7 @@ pub struct MqttSession {
     detaching: IdMap<ConsumerId, Option<Token>>,
     next_consumer: u32,
     in_flight: IdMap<u16, Flight>,
+    started: Started,
     next_shared_id: u16,
 }
 
@@ -97,6 +101,8 @@ enum State {
     /// CONNECT has not come.
     Silent,
     Authenticating(Box<Connect>),
+    /// Its will goes to one of the gateway's own names: may it?
+    AskingForWill(Box<Connect>),
     Attaching(Box<Connect>),
     Online,
     Closed,
@@ -138,6 +144,7 @@ impl MqttSession {
             detaching: IdMap::default(),
             next_consumer: 1,
             in_flight: IdMap::default(),
+            started: Started::default(),
             next_shared_id: outbound::SHARED_ID_MIN,
         }
     }
@@ -161,7 +168,7 @@ impl MqttSession {
 
     /// Whether the next packet has to wait for an answer of the gateway.
     fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Authenticating(_) | State::Attaching(_))
+        matches!(self.state, State::Authenticating(_) | State::AskingForWill(_) | State::Attaching(_))
             || self.replies.len() >= self.config.max_pending_requests.max(1)
     }
 
@@ -231,6 +238,7 @@ impl MqttSession {
                 Reply::Ack { kind, packet_id, reason, text } => {
                     self.ack_leaves(kind, packet_id, reason, text.as_deref(), out);
                 }
+                Reply::Nothing => {}
                 Reply::Suback { packet_id, codes, text } => self.suback(packet_id, codes, text, out),
                 Reply::Unsuback { packet_id, codes } => {
                     let properties = Properties::default();
@@ -282,6 +290,17 @@ impl MqttSession {
             }
         }
         self.close(close, out);
+    }
+
+    /// The gateway wants no more of this connection.
+    fn sent_away(&mut self, code: ReasonCode, reason: &str, out: &mut Output) {
+        let close = Close::Gateway(reason.to_owned());
+        match self.state {
+            State::Authenticating(_) | State::AskingForWill(_) | State::Attaching(_) => {
+                self.refuse_connect(ReasonCode::SERVER_UNAVAILABLE, reason, close, out);
+            }
+            State::New | State::Silent | State::Online | State::Closed => self.part(code, reason, close, out),
+        }
     }
 
     fn refuse_packet(&mut self, error: DecodeError, out: &mut Output) {
@@ -338,6 +357,9 @@ impl Session for MqttSession {
             Event::Authenticated(access) => self.authenticated(access, out),
             Event::Attached { consumer, result } if consumer == OWN => self.session_attached(now, result, out),
             Event::Attached { consumer, result } => self.consumer_attached(consumer, result, out),
+            Event::Published { result, .. } if matches!(self.state, State::AskingForWill(_)) => {
+                self.will_checked(result, out);
+            }
             Event::Published { token, result } => self.published(token, result, out),
             Event::Deliver(delivery) => self.deliver(now, delivery, out),
             Event::Done(token) => self.replies.answer(token, None, None),
@@ -368,20 +390,11 @@ impl Session for MqttSession {
                 // MQTT has no other way to say that a subscription is no more.
                 if let Some(source) = self.forget_consumer(consumer).and_then(|consumer| consumer.shared) {
                     let what = format!("the queue of the subscription {} was deleted", source.text);
-                    self.part(ReasonCode::ADMINISTRATIVE_ACTION, &what, Close::Gateway(what.clone().into()), out);
+                    self.part(ReasonCode::ADMINISTRATIVE_ACTION, &what, Close::Gateway(what.clone()), out);
                 }
             }
-            Event::Stopping { reason } => {
-                let close = Close::Gateway(reason.to_string());
-                match self.state {
-                    State::Authenticating(_) | State::Attaching(_) => {
-                        self.refuse_connect(ReasonCode::SERVER_UNAVAILABLE, &reason, close, out);
-                    }
-                    State::New | State::Silent | State::Online | State::Closed => {
-                        self.part(ReasonCode::SERVER_SHUTTING_DOWN, &reason, close, out);
-                    }
-                }
-            }
+            Event::ToldToClose { reason } => self.sent_away(ReasonCode::ADMINISTRATIVE_ACTION, &reason, out),
+            Event::Stopping { reason } => self.sent_away(ReasonCode::SERVER_SHUTTING_DOWN, &reason, out),
         }
         self.flush(out);
         if !self.held.is_empty() && !self.is_waiting() {
@@ -402,6 +415,11 @@ impl Session for MqttSession {
         }
         // [MQTT-3.1.2-22]; a connection without CONNECT is closed without a word.
         self.part(ReasonCode::KEEP_ALIVE_TIMEOUT, "no packet for 1.5 times the keep-alive", Close::Silent, out);
+    }
+
+    fn leaving(&mut self, out: &mut Output) {
+        self.give_back_unsent(out);
+        self.detach_leaving(out);
     }
 
     fn next_timeout(&self) -> Option<Time> {

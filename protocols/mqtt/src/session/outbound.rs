@@ -23,8 +23,9 @@ use crate::format::{self, Flags, QUEUE_PREFIX};
 const OWN_IDS: u64 = 32_767;
 /// Other consumers' ids begin here.
 pub(super) const SHARED_ID_MIN: u16 = 32_768;
-/// Marks from here on are packet ids that wait for PUBCOMP; below, QoS 2 ids taken from the client.
-const RELEASE_MARK: u32 = 0x1_0000;
+/// Marks from here on are packet ids that wait for PUBCOMP; below, QoS 2 ids taken from the client. See `started` for
+/// those beyond.
+pub(super) const RELEASE_MARK: u32 = 0x1_0000;
 /// Deliveries of QoS 0 that may come beyond the client's receive maximum.
 const QOS0_HEADROOM: u64 = 16;
 
@@ -41,6 +42,9 @@ pub(super) struct Consumer {
     granted: u64,
     /// Deliveries that wait for a packet id or for the client's receive maximum.
     held: VecDeque<Delivery>,
+    /// It was unsubscribed from: it gets nothing more, and detaches when this many deliveries that were sent are
+    /// acknowledged.
+    leaving: Option<usize>,
 }
 
 /// A `$queue/` or `$share/` subscription.
@@ -58,7 +62,7 @@ pub(super) struct SharedSource {
 impl Consumer {
     /// The session's own queue.
     fn own() -> Self {
-        Self { shared: None, asked: Asked::default(), done: 0, granted: 0, held: VecDeque::new() }
+        Self { shared: None, asked: Asked::default(), done: 0, granted: 0, held: VecDeque::new(), leaving: None }
     }
 
     pub(super) fn of(source: SharedSource) -> Self {
@@ -112,11 +116,11 @@ pub(super) struct Flight {
     pub(super) consumer: ConsumerId,
     /// `None`: settled on an earlier connection; only PUBCOMP is missing.
     seq: Option<Seq>,
-    stage: Stage,
+    pub(super) stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Puback,
     Pubrec,
     /// PUBREC came; PUBREL leaves after the commit.
@@ -146,7 +150,7 @@ impl MqttSession {
     /// Raises a consumer's credit once a good part of its window is free.
     pub(super) fn grant(&mut self, id: ConsumerId, out: &mut Output) {
         let window = self.window(id);
-        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        let Some(consumer) = self.consumers.get_mut(&id).filter(|consumer| consumer.leaving.is_none()) else { return };
         let limit = consumer.done + window;
         if limit - consumer.granted >= (window / 4).max(1) {
             consumer.granted = limit;
@@ -158,6 +162,9 @@ impl MqttSession {
         let id = delivery.consumer;
         // A delivery may cross our Detach: it goes back to its queue by itself.
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        if consumer.leaving.is_some() {
+            return out.actions.push(unsent(&delivery)); // it crossed the end of the credit
+        }
         if !consumer.held.is_empty() {
             return consumer.held.push_back(delivery);
         }
@@ -205,10 +212,16 @@ impl MqttSession {
 
     fn try_deliver(&mut self, now: Time, delivery: Delivery, out: &mut Output) -> Sent {
         let message = Arc::clone(&delivery.message);
-        let Some(wanted) = self.wanted(&delivery) else {
-            // Unsubscribed in the meantime.
-            self.settle(&delivery, Outcome::Accept, out);
-            return Sent::Yes;
+        let started = self.started(&delivery, out);
+        let wanted = match (self.wanted(&delivery), started) {
+            (Some(wanted), Some(qos)) => Wanted { qos, ..wanted },
+            (Some(wanted), None) => wanted,
+            (None, Some(qos)) => Wanted { qos, retain_as_published: false, subscription_ids: Vec::new() },
+            (None, None) => {
+                // Unsubscribed in the meantime.
+                self.settle(&delivery, Outcome::Accept, out);
+                return Sent::Yes;
+            }
         };
         if message.is_expired(now) {
             // Not sent. [MQTT-3.3.2-5] What others use too goes back, for the queue to do what its policy says.
@@ -284,7 +297,7 @@ impl MqttSession {
             return None;
         }
         if delivery.consumer == OWN {
-            let id = (1 + delivery.seq.0 % OWN_IDS) as u16;
+            let id = own_id(delivery.seq);
             return (!self.in_flight.contains_key(&id)).then_some(id);
         }
         // Fewer are in flight than there are ids, so this ends.
@@ -296,6 +309,45 @@ impl MqttSession {
             }
         }
         None
+    }
+
+    /// The connection is over: what waited for the client's receive maximum or for a packet id was not sent. It must
+    /// not count as a failed delivery, nor have DUP when it is.
+    pub(super) fn give_back_unsent(&mut self, out: &mut Output) {
+        for consumer in self.consumers.values_mut() {
+            out.actions.extend(consumer.held.drain(..).map(|delivery| unsent(&delivery)));
+        }
+    }
+
+    /// A subscription of a queue or a group ends, and what was sent is still the client's to acknowledge. [MQTT-3.10.4-3]
+    /// Returns whether the consumer has detached; else it does with the last acknowledgement.
+    pub(super) fn retire_consumer(&mut self, id: ConsumerId, out: &mut Output) -> bool {
+        let in_flight = self.in_flight.values().filter(|flight| flight.consumer == id).count();
+        let Some(consumer) = self.consumers.get_mut(&id).filter(|_| in_flight > 0) else {
+            self.detach_consumer(id, out);
+            return true;
+        };
+        consumer.leaving = Some(in_flight);
+        if let Some(source) = &consumer.shared {
+            self.sources.remove(&source.text);
+        }
+        out.actions.push(Action::Credit(Credit { consumer: id, limit: 0, drain: false }));
+        out.actions.extend(consumer.held.drain(..).map(|delivery| unsent(&delivery)));
+        false
+    }
+
+    fn detach_consumer(&mut self, id: ConsumerId, out: &mut Output) {
+        self.forget_consumer(id);
+        self.detaching.insert(id, None);
+        out.actions.push(Action::Detach { consumer: id, delete: false, lifetime: None });
+    }
+
+    /// The connection is over: what was unsubscribed from is left for good.
+    pub(super) fn detach_leaving(&mut self, out: &mut Output) {
+        let leaving = self.consumers.iter().filter(|(_, consumer)| consumer.leaving.is_some()).map(|(id, _)| *id);
+        for id in leaving.collect::<Vec<_>>() {
+            self.detach_consumer(id, out);
+        }
     }
 
     fn settle(&mut self, delivery: &Delivery, outcome: Outcome, out: &mut Output) {
@@ -312,8 +364,14 @@ impl MqttSession {
 
     /// One delivery of `consumer` is over.
     fn finish(&mut self, id: ConsumerId, out: &mut Output) {
-        if let Some(consumer) = self.consumers.get_mut(&id) {
-            consumer.done += 1;
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        consumer.done += 1;
+        if let Some(in_flight) = &mut consumer.leaving {
+            *in_flight -= 1;
+            if *in_flight == 0 {
+                self.detach_consumer(id, out);
+            }
+        } else {
             self.grant(id, out);
         }
     }
@@ -321,6 +379,7 @@ impl MqttSession {
     /// Ends a flight that the client has acknowledged to the end.
     fn land(&mut self, now: Time, packet_id: u16, flight: Flight, out: &mut Output) {
         self.in_flight.remove(&packet_id);
+        self.forget_started(packet_id, out);
         if flight.seq.is_some() {
             self.finish(flight.consumer, out);
         }
@@ -403,7 +462,7 @@ impl MqttSession {
     pub(super) fn restore_marks(&mut self, marks: &[u32], out: &mut Output) {
         for &mark in marks {
             let Ok(packet_id) = u16::try_from(mark % RELEASE_MARK) else { continue };
-            if packet_id == 0 {
+            if packet_id == 0 || self.restore_started(mark) {
                 continue;
             }
             if mark < RELEASE_MARK {
@@ -419,11 +478,21 @@ impl MqttSession {
     /// The consumer is gone; what it held goes back to its queue by itself.
     pub(super) fn forget_consumer(&mut self, id: ConsumerId) -> Option<Box<Consumer>> {
         let consumer = self.consumers.remove(&id)?;
-        if let Some(source) = &consumer.shared {
+        // The client may have subscribed again meanwhile.
+        if let Some(source) = consumer.shared.as_ref().filter(|source| self.sources.get(&source.text) == Some(&id)) {
             self.sources.remove(&source.text);
         }
         Some(consumer)
     }
+}
+
+/// The packet id of what stands there in the session's own queue.
+pub(super) fn own_id(seq: Seq) -> u16 {
+    (1 + seq.0 % OWN_IDS) as u16
+}
+
+fn unsent(delivery: &Delivery) -> Action {
+    Action::Settle(Settle::new(delivery.consumer, delivery.seq, delivery.seq, Outcome::Unsent))
 }
 
 fn release(packet_id: u16, reason: ReasonCode) -> Reply {

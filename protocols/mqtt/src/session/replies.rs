@@ -28,6 +28,8 @@ pub(super) enum Reply {
         packet_id: u16,
         codes: Vec<ReasonCode>,
     },
+    /// What follows has to wait.
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,7 @@ impl Replies {
                     *place = code;
                 }
             }
+            Reply::Nothing => {}
         }
     }
 

@@ -27,6 +27,11 @@ impl MqttSession {
         }
         let subscription_id = subscribe.properties.number(id::SUBSCRIPTION_ID).unwrap_or(0);
         let wishes = Wishes::read(&subscribe.properties);
+        if let Ok(wishes) = &wishes
+            && subscribe.filters.iter().any(|filter| self.asks_otherwise(filter, wishes))
+        {
+            self.keep_started(out);
+        }
         let slots: Vec<Token> = subscribe.filters.iter().map(|_| self.token()).collect();
         let granted = |filter: &SubscribeFilter| ReasonCode(filter.qos as u8);
         let codes = subscribe.filters.iter().map(granted).collect();
@@ -41,6 +46,16 @@ impl MqttSession {
             if let Err(Refused { reason, text }) = done {
                 self.replies.answer(slot, Some(reason), text);
             }
+        }
+    }
+
+    /// Whether it changes what a subscription makes of deliveries.
+    fn asks_otherwise(&self, filter: &SubscribeFilter, wishes: &Wishes) -> bool {
+        match Target::parse(&filter.filter, self.config.max_topic_levels) {
+            Ok(Target::Topics(topics)) => {
+                self.subscriptions.asks_otherwise(&topics, filter.qos, wishes.selector.as_ref())
+            }
+            Ok(Target::Shared(..) | Target::Queue(_)) | Err(_) => false,
         }
     }
 
@@ -61,7 +76,7 @@ impl MqttSession {
             Target::Topics(filter) => self.subscriptions.contains(filter),
             Target::Shared(..) | Target::Queue(_) => self.source_named(&filter.filter).is_some(),
         };
-        let count = self.subscriptions.len() + self.consumers.len() - 1; // without the session's own
+        let count = self.subscriptions.len() + self.sources.len();
         if !known && count >= self.config.max_subscriptions {
             return Err(ReasonCode::QUOTA_EXCEEDED.into());
         }
@@ -225,6 +240,13 @@ impl MqttSession {
     }
 
     pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe, out: &mut Output) {
+        let ends = |text: &String| match Target::parse(text, self.config.max_topic_levels) {
+            Ok(Target::Topics(filter)) => self.subscriptions.contains(&filter),
+            Ok(Target::Shared(..) | Target::Queue(_)) | Err(_) => false,
+        };
+        if unsubscribe.filters.iter().any(ends) {
+            self.keep_started(out);
+        }
         let slots: Vec<Token> = unsubscribe.filters.iter().map(|_| self.token()).collect();
         let codes = vec![ReasonCode::SUCCESS; slots.len()];
         let reply = Reply::Unsuback { packet_id: unsubscribe.packet_id, codes };
@@ -254,21 +276,20 @@ impl MqttSession {
 
     fn unsubscribe_source(&mut self, text: &str, slot: Token, out: &mut Output) -> Result<(), ReasonCode> {
         let id = self.source_named(text).ok_or(ReasonCode::NO_SUBSCRIPTION_EXISTED)?;
-        let source = self.forget_consumer(id).and_then(|consumer| consumer.shared);
+        let source = self.consumers.get_mut(&id).and_then(|consumer| consumer.shared.as_mut());
         let source = source.ok_or(ReasonCode::NO_SUBSCRIPTION_EXISTED)?;
-        if let Some(subscribing) = source.slot {
-            self.replies.answer(subscribing, None, None);
-        }
+        let subscribing = source.slot.take();
+        subscribing.into_iter().for_each(|subscribing| self.replies.answer(subscribing, None, None));
         // The group's queue goes when no session notes it any more.
-        out.actions.push(Action::Detach { consumer: id, delete: false, lifetime: None });
+        let has_detached = self.retire_consumer(id, out);
         match note(text) {
             Some(filter) if self.identity.is_persistent() => {
-                self.detaching.insert(id, None);
                 out.actions.push(Action::Unbind { consumer: OWN, filter, token: slot });
             }
-            _ => {
+            _ if has_detached => {
                 self.detaching.insert(id, Some(slot));
             }
+            _ => self.replies.answer(slot, None, None),
         }
         Ok(())
     }

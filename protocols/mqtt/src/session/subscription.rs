@@ -209,6 +209,12 @@ impl Subscriptions {
         self.plain.contains_key(filter.as_str()) || self.wild.contains_key(filter)
     }
 
+    /// Whether there is such a subscription with another QoS or selector.
+    pub(super) fn asks_otherwise(&self, filter: &Filter, qos: Qos, selector: Option<&Selector>) -> bool {
+        let known = self.plain.get(filter.as_str()).or_else(|| self.wild.get(filter));
+        known.is_some_and(|known| known.options.qos != qos || known.selector.as_ref() != selector)
+    }
+
     pub(super) fn insert(&mut self, filter: Filter, options: Options, selector: Option<Selector>) {
         let subscribed = Subscribed { options, selector };
         if filter.is_wild() {

@@ -5,6 +5,7 @@ mod consuming;
 mod deliver;
 mod gateway;
 mod hostile;
+mod in_flight;
 mod mqtt31;
 mod publish;
 mod resend;

@@ -8,7 +8,7 @@ use super::{Phase, StompSession};
 impl StompSession {
     pub(super) fn on_event(&mut self, now: Time, event: Event, out: &mut Output) -> Result<(), Fault> {
         let Some(event) = self.on_reader_event(event, out) else { return Ok(()) };
-        if self.phase == Phase::Failing && !matches!(event, Event::Stopping { .. }) {
+        if self.phase == Phase::Failing && !matches!(event, Event::ToldToClose { .. } | Event::Stopping { .. }) {
             return Ok(());
         }
         match event {
@@ -59,7 +59,9 @@ impl StompSession {
                 let what = "the client does not keep up with what it subscribed to";
                 Err(Fault::refused(what).with_close(Close::Gateway(what.into())))
             }
-            Event::Stopping { reason } => Err(Fault::refused(&*reason).with_close(Close::Gateway(reason.to_string()))),
+            Event::ToldToClose { reason } | Event::Stopping { reason } => {
+                Err(Fault::refused(&*reason).with_close(Close::Gateway(reason.to_string())))
+            }
             // Never asked for.
             Event::Authenticated(_) | Event::Unbound { .. } => Ok(()),
         }

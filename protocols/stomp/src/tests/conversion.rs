@@ -76,6 +76,35 @@ fn a_view_becomes_headers_and_comes_back_as_itself() {
 }
 
 #[test]
+fn an_application_property_does_not_repeat_the_header_of_a_field() {
+    let mut view = View::new(Body::Binary(Cow::Borrowed(b"")));
+    view.reply_to = Some("/queue/mine".into());
+    view.application = vec![("reply-to".into(), Value::text("/queue/other")), ("subject".into(), Value::text("s"))];
+    let (head, _) = from_view(&view, &Bytes::new());
+    assert_eq!(&head[..], b"reply-to:/queue/mine\nsubject:s\n");
+}
+
+#[test]
+fn binary_ids_are_marked_and_come_back_as_the_same_bytes() {
+    let mut view = View::new(Body::Binary(Cow::Borrowed(b"")));
+    view.message_id = Some(Value::Binary(b"mine"[..].into()));
+    view.correlation_id = Some(Value::Binary(b"\0\x01\xff"[..].into()));
+    let (head, body) = from_view(&view, &Bytes::new());
+    assert_eq!(
+        &head[..],
+        b"original-message-id:ID\\cAMQP_BINARY\\c6D696E65\ncorrelation-id:ID\\cAMQP_BINARY\\c0001FF\n"
+    );
+    let message = Message::new(Meta::new(Address::queue("q")), Encoding::Stomp, head, body);
+    let back = StompFormat.view(&message);
+    assert_eq!((back.message_id, back.correlation_id), (view.message_id, view.correlation_id));
+    for text in ["ID:AMQP_BINARY:0", "ID:AMQP_BINARY:0g", "AMQP_BINARY:00", "ID:AMQP_BINARY:+1"] {
+        let head = format!("correlation-id:{}\n", text.replace(':', "\\c"));
+        let message = Message::new(Meta::new(Address::queue("q")), Encoding::Stomp, head.into(), Bytes::new());
+        assert_eq!(StompFormat.view(&message).correlation_id, Some(Value::text(text)), "text that only looks like it");
+    }
+}
+
+#[test]
 fn older_versions_get_the_head_in_their_own_escapes() {
     for (version, line) in
         [("1.2", "k:a\\r\\n\\c\n"), ("1.1", "k:a\u{fffd}\\n\\c\n"), ("1.0", "k:a\u{fffd}\u{fffd}:\n")]

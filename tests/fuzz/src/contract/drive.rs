@@ -108,12 +108,13 @@ impl<'a, S: Session> Driver<'a, S> {
         while self.answer() {}
     }
 
-    /// Tells it what the peer's bytes have to wait for: whether it may come in, and with MQTT, the queue
-    /// of its session.
+    /// Tells it what the peer's bytes have to wait for: whether it may come in, and with MQTT, whether it may have
+    /// its will, and the queue of its session.
     fn answer_gates(&mut self) {
         let mqtt = self.session.peer().protocol.starts_with("MQTT");
         while match self.gateway.events.front() {
             Some(Event::Authenticated(_)) => true,
+            Some(Event::Published { .. }) => mqtt && self.gateway.consumers().next().is_none(),
             Some(Event::Attached { consumer: ConsumerId(0), .. }) => mqtt,
             _ => false,
         } && self.answer()

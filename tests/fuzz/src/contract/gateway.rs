@@ -109,6 +109,12 @@ impl<'a> Gateway<'a> {
         match action {
             Action::Authenticate(_) => self.authenticate(),
             Action::Publish(publish) => self.publish(publish),
+            Action::MayPublish { to, token } => {
+                assert!(to.is_reserved(), "anybody may publish to {to}");
+                self.name(token);
+                let result = if self.choices.next().is_multiple_of(2) { Ok(0) } else { Err(PublishError::Reserved) };
+                self.events.push_back(Event::Published { token, result });
+            }
             // The publish that may follow is what is answered.
             Action::Piece { .. } | Action::Abandon { .. } => {}
             Action::Attach(attach) => self.attach(attach),
@@ -368,7 +374,7 @@ impl<'a> Gateway<'a> {
                 let Some(message) = consumer.held.remove(&seq) else { continue };
                 match settle.outcome {
                     Outcome::Accept | Outcome::Reject { .. } | Outcome::Unreadable => {}
-                    Outcome::Release | Outcome::Modify { .. } => queue.backlog.push_front((seq, message)),
+                    Outcome::Release | Outcome::Unsent | Outcome::Modify { .. } => queue.backlog.push_front((seq, message)),
                 }
             }
             queue.marks.extend(settle.mark);

@@ -136,6 +136,7 @@ async fn the_first_subprotocol_of_the_client_that_we_speak_is_chosen() {
         ("soap, v10.stomp, mqtt", Subprotocol::Stomp10),
         ("v11.stomp", Subprotocol::Stomp11),
         ("amqp,mqtt", Subprotocol::Amqp),
+        ("mqttv3.1", Subprotocol::Mqtt31),
     ] {
         let (_client, server) = pair(offered).await;
         assert_eq!(server.subprotocol(), chosen, "{offered}");

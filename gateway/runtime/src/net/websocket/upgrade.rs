@@ -22,6 +22,8 @@ use super::{SENT_BYTES_MAX, WebSocket};
 pub enum Subprotocol {
     /// `mqtt`
     Mqtt,
+    /// `mqttv3.1`, as clients of MQTT 3.1 say
+    Mqtt31,
     /// `amqp`
     Amqp,
     /// `v12.stomp`
@@ -33,12 +35,13 @@ pub enum Subprotocol {
 }
 
 impl Subprotocol {
-    const ALL: [Self; 5] = [Self::Mqtt, Self::Amqp, Self::Stomp12, Self::Stomp11, Self::Stomp10];
+    const ALL: [Self; 6] = [Self::Mqtt, Self::Mqtt31, Self::Amqp, Self::Stomp12, Self::Stomp11, Self::Stomp10];
 
     /// Its registered name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mqtt => "mqtt",
+            Self::Mqtt31 => "mqttv3.1",
             Self::Amqp => "amqp",
             Self::Stomp12 => "v12.stomp",
             Self::Stomp11 => "v11.stomp",
@@ -73,7 +76,7 @@ pub enum UpgradeRefused {
     #[error("the Sec-WebSocket-Key is missing or broken\n")]
     Key,
     /// None of ours among those offered.
-    #[error("offer one of the subprotocols mqtt, v12.stomp, v11.stomp, v10.stomp, amqp\n")]
+    #[error("offer one of the subprotocols mqtt, mqttv3.1, v12.stomp, v11.stomp, v10.stomp, amqp\n")]
     Subprotocol,
 }
 

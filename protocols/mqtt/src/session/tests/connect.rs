@@ -1,9 +1,10 @@
-use evergate_model::{Access, Action, AttachAccess, Attached, Close, ConsumerId, Event, Lifetime, Time};
+use evergate_model::{Access, Action, AttachAccess, Attached, Close, ConsumerId, Event, Lifetime, PublishError, Time};
 
 use super::gateway::{Peer, connect, publish, stored};
 use crate::MqttConfig;
 use crate::codec::{
-    Connack, Disconnect, LastWill, MessageProperties, Packet, Properties, PropertyValue, Qos, ReasonCode, Version, id,
+    Connack, Connect, Disconnect, LastWill, MessageProperties, Packet, Properties, PropertyValue, Qos, ReasonCode,
+    Version, id,
 };
 
 fn connack(peer: &mut Peer) -> Connack {
@@ -199,6 +200,36 @@ fn mqtt_3_1_2_22_silence_of_one_and_a_half_keep_alives_closes() {
 }
 
 #[test]
+fn only_who_can_be_told_has_another_keep_alive_than_it_asked_for() {
+    let config = || MqttConfig { max_keep_alive_seconds: 10, ..MqttConfig::default() };
+    for (version, asked, silence_seconds) in
+        [(Version::V5, 60, Some(15)), (Version::V5, 0, Some(15)), (Version::V4, 60, Some(90)), (Version::V4, 0, None)]
+    {
+        let packet = Connect { keep_alive: asked, ..connect(version) };
+        let peer = Peer::resumed(packet, config(), Attached::default());
+        let deadline = evergate_model::Session::next_timeout(&peer.session);
+        assert_eq!(deadline, silence_seconds.map(|seconds: u64| Time(1000 + seconds * 1000)), "{version:?} {asked}");
+    }
+}
+
+#[test]
+fn authentication_data_without_a_method_is_a_protocol_error() {
+    let mut peer = Peer::new(Version::V5, MqttConfig::default());
+    let mut packet = connect(Version::V5);
+    packet.properties.add(id::AUTHENTICATION_DATA, PropertyValue::Binary(bytes::Bytes::from_static(b"x")));
+    peer.send(&Packet::Connect(Box::new(packet)));
+    assert_eq!(connack(&mut peer).reason, ReasonCode::PROTOCOL_ERROR);
+}
+
+#[test]
+fn an_operator_who_closes_a_connection_is_named() {
+    let mut peer = Peer::online(Version::V5);
+    peer.event(Event::ToldToClose { reason: "closed by an operator".into() });
+    assert_eq!(peer.disconnect_reason(), Some(ReasonCode::ADMINISTRATIVE_ACTION));
+    assert!(matches!(peer.closed, Some(Close::Gateway(_))));
+}
+
+#[test]
 fn a_client_that_waits_for_the_gateway_is_not_silent() {
     let mut peer = Peer::online(Version::V5);
     peer.publish(Qos::AtLeastOnce, 1);
@@ -212,8 +243,37 @@ fn will(qos: Qos) -> LastWill {
 }
 
 #[test]
-fn mqtt_3_1_3_9_the_will_waits_no_longer_than_the_session_lives() {
-    for (expiry, delay) in [(0, 0), (10, 10), (3600, 30)] {
+fn a_will_to_a_reserved_name_is_taken_only_of_who_may_publish_there() {
+    for (topic, asked) in [("w", false), ("$queue/w", false), ("$queue/_ADMIN", true), ("_LOG/x", true)] {
+        for (version, code) in [(Version::V4, 5), (Version::V5, 0x87)] {
+            for allowed in [true, false] {
+                let mut peer = Peer::new(version, MqttConfig::default());
+                let mut packet = connect(version);
+                packet.will = Some(LastWill { topic: topic.into(), ..will(Qos::AtLeastOnce) });
+                peer.send(&Packet::Connect(Box::new(packet)));
+                peer.event(granted());
+                let token = peer.take_actions().into_iter().find_map(|action| match action {
+                    Action::MayPublish { to, token } if to.is_reserved() => Some(token),
+                    _ => None,
+                });
+                assert_eq!(token.is_some(), asked, "{topic}");
+                let Some(token) = token else { break };
+                let result = if allowed { Ok(0) } else { Err(PublishError::Reserved) };
+                peer.event(Event::Published { token, result });
+                let attaches = peer.take_actions().iter().any(|action| matches!(action, Action::Attach(_)));
+                assert_eq!((attaches, peer.closed.is_some()), (allowed, !allowed));
+                if !allowed {
+                    assert_eq!(connack(&mut peer).reason, ReasonCode(code));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_will_is_handed_over_with_its_delay_and_its_expiry() {
+    // The gateway ends the wait with the session, if that is earlier: a DISCONNECT may still change its expiry.
+    for expiry in [0, 10, 3600] {
         let mut peer = Peer::new(Version::V5, MqttConfig::default());
         let mut packet = connect(Version::V5);
         packet.will = Some(will(Qos::AtLeastOnce));
@@ -226,7 +286,7 @@ fn mqtt_3_1_3_9_the_will_waits_no_longer_than_the_session_lives() {
             _ => None,
         });
         let will = will.expect("a will");
-        assert_eq!(will.delay.as_secs(), delay);
+        assert_eq!(will.delay.as_secs(), 30);
         // Its time begins with its publication. (3.1.3.2.4)
         assert_eq!((will.expiry.map(|expiry| expiry.as_secs()), will.message.meta.expires_at), (Some(60), None));
         assert_eq!((will.retain, will.message.meta.durable, &will.message.body[..]), (true, true, &b"\0bye"[..]));

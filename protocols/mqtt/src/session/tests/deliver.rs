@@ -158,6 +158,20 @@ fn mqtt_3_3_4_9_the_client_s_receive_maximum_holds_deliveries_back_in_order() {
 }
 
 #[test]
+fn what_waits_behind_the_receive_maximum_goes_back_unsent_when_the_connection_ends() {
+    let mut peer = narrow(2);
+    for seq in 1..=5 {
+        peer.deliver(0, seq, &message("a", Qos::AtLeastOnce));
+    }
+    peer.take_actions();
+    let mut out = evergate_model::Output::default();
+    evergate_model::Session::leaving(&mut peer.session, &mut out);
+    peer.actions.append(&mut out.actions);
+    let given_back: Vec<_> = settles(&mut peer).into_iter().map(|settle| (settle.first.0, settle.outcome)).collect();
+    assert_eq!(given_back, [(3, Outcome::Unsent), (4, Outcome::Unsent), (5, Outcome::Unsent)]);
+}
+
+#[test]
 fn a_delivery_whose_packet_id_is_in_use_waits_for_it() {
     let mut peer = subscriber(Version::V5, Qos::AtLeastOnce);
     peer.deliver(0, 1, &message("first", Qos::AtLeastOnce));
