@@ -1,9 +1,20 @@
 //! Whether the system lets this process have as many connections as it is to serve.
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 /// Open files beside connections: the journal's, listeners, the event file, the runtime's own.
 const OTHERS: u64 = 64;
 
-/// What to say if the soft limit is too low for so many connections.
+/// Lets this process have as many open files as the system grants it: the usual soft limit is meant for programs that
+/// use `select`.
+pub fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If that is refused, the warning says what is missing.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// What to say if the limit is too low for so many connections.
 pub fn warning(connections_max: u64) -> Option<String> {
     // Elsewhere than on Linux nothing is said.
     warning_for(connections_max, &std::fs::read_to_string("/proc/self/limits").ok()?)

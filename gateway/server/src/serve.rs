@@ -64,6 +64,7 @@ async fn start(checked: Checked, events: Receiver<Event>) -> Result<Running, Str
     let started = Instant::now();
     let Checked { config, listeners, tls, accounts, queues, warnings } = checked;
     let connections = u64::from(config.limits.connections_max) + HTTP_CONNECTIONS_MAX as u64;
+    descriptors::raise_limit();
     for warning in warnings.into_iter().chain(descriptors::warning(connections)) {
         tracing::warn!("{warning}");
     }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
 
+/// A client asks whether it may encrypt: its length and a code.
+const ENCRYPT: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
 /// Listens until it is dropped.
 pub struct Proxy {
     port: u16,
@@ -76,7 +79,12 @@ async fn serve(mut client: TcpStream, server: (String, u16), state: Arc<State>) 
     let mut piece = vec![0; 64 * 1024];
     let is_refused = state.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
     if is_refused.is_ok() {
-        let _ = client.read(&mut piece).await;
+        let length = client.read(&mut piece).await.unwrap_or_default();
+        if piece[..length] == ENCRYPT {
+            // As a server without TLS: the client goes on in clear.
+            let _ = client.write_all(b"N").await;
+            let _ = client.read(&mut piece).await;
+        }
         let fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0";
         let mut answer = vec![b'E'];
         answer.extend((fields.len() as u32 + 4).to_be_bytes());
