@@ -17,6 +17,12 @@ use evergate_model::{
     TransactionId,
 };
 
+/// An operator looks at the first nine.
+fn look(bench: &mut Bench, reserve: Reserve) {
+    let (from, answer) = (PeekFrom::Place(Seq(1)), (SessionId(9), Token(7)));
+    bench.apply(ShardCommand::Peek { queue: Q, from, count: 9, selector: None, reserve, answer });
+}
+
 fn reserve(bench: &mut Bench, chosen: &[u64]) -> Vec<u64> {
     let reserve = Reserve::Chosen(chosen.iter().copied().map(Seq).collect());
     let from = PeekFrom::Place(Seq(chosen[0]));
@@ -105,15 +111,7 @@ fn who_looks_at_a_queue_that_is_deleted_is_answered() {
     (0..4).for_each(|_| bench.publish(true));
     bench.commit();
     bench.effects.clear();
-    let (reserve, answer) = (Reserve::Nothing, (SessionId(9), Token(7)));
-    bench.apply(ShardCommand::Peek {
-        queue: Q,
-        from: PeekFrom::Place(Seq(1)),
-        count: 9,
-        selector: None,
-        reserve,
-        answer,
-    });
+    look(&mut bench, Reserve::Nothing);
     assert!(bench.told().is_empty(), "some of it must be read back first");
     bench.apply(ShardCommand::Delete { queue: Q });
     assert!(bench.told()[0].starts_with("Peeked"));
@@ -160,15 +158,7 @@ fn a_look_that_is_over_in_one_lane_passes_what_is_given_back_there() {
     bench.consumer(1, 1);
     assert_eq!(bench.delivered(), [(1, 2)]);
     bench.apply(ShardCommand::Pressure(true));
-    let (reserve, answer) = (Reserve::Chosen([Seq(1)].into()), (SessionId(9), Token(7)));
-    bench.apply(ShardCommand::Peek {
-        queue: Q,
-        from: PeekFrom::Place(Seq(1)),
-        count: 9,
-        selector: None,
-        reserve,
-        answer,
-    });
+    look(&mut bench, Reserve::Chosen([Seq(1)].into()));
     assert_eq!(bench.loads(), [(1, 1)]);
     // Behind all that was chosen, while what was chosen is still being read.
     bench.detach(1, false);

@@ -73,8 +73,9 @@ impl Directory {
         for binding in &info.bindings {
             routes.bind(binding, info.target(id));
         }
-        let groups: Vec<_> = info.bindings.iter().map(|binding| shared::noted_group(&name, binding)).collect();
-        groups.into_iter().for_each(|group| self.joins_for_good(group));
+        for binding in &info.bindings {
+            self.joins_for_good(shared::noted_group(&name, binding));
+        }
         self.names.insert(name, id);
         self.queues.insert(id, info);
         match lifetime {

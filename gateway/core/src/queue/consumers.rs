@@ -97,18 +97,24 @@ impl Queue {
     /// Removes a consumer; what it holds goes back. `failed`: it vanished, so each counts as a failed delivery.
     /// Returns when it is told that it was attached.
     pub fn detach(&mut self, key: ConsumerKey, failed: bool, now: Time, out: &mut Out<'_>) -> Option<Position> {
-        let consumer = self.consumers.remove(&key)?;
+        let mut consumer = self.consumers.remove(&key)?;
         self.leave_class(&consumer);
         self.choose_active();
         if let Some(rare) = self.rare.made() {
             rare.unpinning.remove(&key);
         }
-        self.leave_groups(key, consumer.pinned, &consumer.held);
-        self.unsettled -= consumer.held.len() as u64;
-        for (&seq, &lane) in consumer.held.iter() {
+        self.let_go(&mut consumer, failed, now, out);
+        Some(consumer.attached)
+    }
+
+    /// The groups of a consumer that was taken out of the line are free, and what it holds goes back.
+    fn let_go(&mut self, consumer: &mut Consumer, failed: bool, now: Time, out: &mut Out<'_>) {
+        let (held, pinned) = (std::mem::take(&mut consumer.held), std::mem::take(&mut consumer.pinned));
+        self.leave_groups(consumer.key, pinned, &held);
+        self.unsettled -= held.len() as u64;
+        for (&seq, &lane) in held.iter() {
             self.give_back(Place { lane, seq }, failed, None, now, out);
         }
-        Some(consumer.attached)
     }
 
     /// The queue is a stream now, or no longer. Its consumers begin anew as those of such a queue do; what they held
@@ -120,12 +126,7 @@ impl Queue {
             let Some(mut consumer) = self.consumers.remove(&key) else { continue };
             let selector = self.classes.get(&consumer.class).and_then(|class| class.selector.clone());
             self.leave_class(&consumer);
-            let (held, pinned) = (std::mem::take(&mut consumer.held), std::mem::take(&mut consumer.pinned));
-            self.leave_groups(key, pinned, &held);
-            self.unsettled -= held.len() as u64;
-            for (&seq, &lane) in held.iter() {
-                self.give_back(Place { lane, seq }, false, None, now, out);
-            }
+            self.let_go(&mut consumer, false, now, out);
             consumer.copies = self.is_stream();
             consumer.class = self.class_for(&ConsumerWants { selector, ..ConsumerWants::default() }, consumer.copies);
             (consumer.is_listed, consumer.buckets) = (false, 0);

@@ -90,20 +90,24 @@ impl Queue {
         let Some(window) = self.dedup_window() else { return false };
         self.forget_identities(&window, now, out);
         let Some(identity) = self.identity(message, &window) else { return false };
-        self.rare.get().dedup.as_ref().is_some_and(|dedup| dedup.seen.contains(&identity))
+        self.has_seen(&identity)
+    }
+
+    fn has_seen(&self, identity: &str) -> bool {
+        self.rare.get().dedup.as_ref().is_some_and(|dedup| dedup.seen.contains(identity))
     }
 
     /// Whether a message with its identity came, as far as that can be told without a look at the time.
     pub(super) fn may_be_duplicate(&self, message: &Message) -> bool {
-        let (Some(window), Some(dedup)) = (self.dedup_window(), &self.rare.get().dedup) else { return false };
-        self.identity(message, &window).is_some_and(|identity| dedup.seen.contains(&identity))
+        let Some(window) = self.dedup_window() else { return false };
+        self.identity(message, &window).is_some_and(|identity| self.has_seen(&identity))
     }
 
     /// A message came: from now on a second one is a duplicate.
     pub(super) fn remember(&mut self, message: &Message, place: Place, stored: bool, now: Time, out: &mut Out<'_>) {
         let Some(window) = self.dedup_window() else { return };
         let Some(text) = self.identity(message, &window) else { return };
-        if self.rare.get().dedup.as_ref().is_some_and(|dedup| dedup.seen.contains(&text)) {
+        if self.has_seen(&text) {
             // It was here before, and comes back.
             return;
         }

@@ -63,14 +63,11 @@ impl Queue {
     pub fn stop_leaving(&mut self, seq: Seq, now: Time, out: &mut Out<'_>) {
         let Some(place) = self.line.place_of(seq) else { return };
         let Some(entry) = self.line.get(place).filter(|entry| entry.state == State::Leaving) else { return };
-        let (was_redelivered, until) = (entry.redelivered, entry.message.meta.deliver_at().filter(|at| *at > now));
+        let until = entry.message.meta.deliver_at().filter(|at| *at > now);
         let rare = self.rare.make();
         rare.leaving -= 1;
         rare.leaving_bytes -= entry.message.all_bytes();
-        self.give_back(place, false, None, now, out);
-        if let Some(entry) = self.line.get_mut(place) {
-            entry.redelivered = was_redelivered;
-        }
+        self.give_back_unseen(place, now, out);
         if let Some(until) = until {
             if let Some(entry) = self.line.get_mut(place) {
                 entry.state = State::Waiting(until);

@@ -53,13 +53,7 @@ impl Queue {
                 self.remove_at(place, out);
             }
             Outcome::Release => self.give_back(place, false, None, now, out),
-            Outcome::Unsent => {
-                let before = self.line.get_mut(place).is_some_and(|entry| entry.redelivered);
-                self.give_back(place, false, None, now, out);
-                if let Some(entry) = self.line.get_mut(place) {
-                    entry.redelivered = before;
-                }
-            }
+            Outcome::Unsent => self.give_back_unseen(place, now, out),
             Outcome::Modify { failed, undeliverable_here } => {
                 self.give_back(place, *failed, undeliverable_here.then_some(key), now, out);
             }
@@ -78,6 +72,15 @@ impl Queue {
             entry.failed_count += 1;
         }
         self.dead_letter(place, reason, now, out);
+    }
+
+    /// Puts an entry back that nobody was sent meanwhile: it is no redelivery for that.
+    pub(super) fn give_back_unseen(&mut self, place: Place, now: Time, out: &mut Out<'_>) {
+        let before = self.line.get(place).is_some_and(|entry| entry.redelivered);
+        self.give_back(place, false, None, now, out);
+        if let Some(entry) = self.line.get_mut(place) {
+            entry.redelivered = before;
+        }
     }
 
     /// Puts an entry back to its place, unless its time is up or it was handed out too often.

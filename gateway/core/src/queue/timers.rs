@@ -125,7 +125,9 @@ impl Queue {
         if self.evicts() && self.is_over() {
             self.timers.insert((Time(0), NOWHERE));
         }
-        self.renew_expiry(now);
+        if self.settings.time_to_live.is_some() {
+            self.renew_expiry(now);
+        }
     }
 
     /// What has expired takes room, and keeps the queue from being idle: of what a restart found, some may have, and it
