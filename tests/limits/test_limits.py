@@ -1,5 +1,6 @@
 """Who causes it waits, never the others: full queues, stalled consumers, a stalled and a dead journal, short memory."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -191,8 +192,18 @@ def postgres():
     server.remove()
 
 
-def children(pid):
-    return [int(child) for child in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+@contextlib.contextmanager
+def stalled(postgres):
+    """For so long it answers nothing."""
+    pid = postgres.process.pid
+    processes = [int(child) for child in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
 
 
 def test_a_stalled_journal_holds_up_durable_messages_and_nothing_else(start, postgres):
@@ -200,18 +211,12 @@ def test_a_stalled_journal_holds_up_durable_messages_and_nothing_else(start, pos
     client = connect(gateway)
     subscribe(client, "t/#", qos=1)
     until(publish(client, "$queue/q").is_published, "a first confirm")
-    stopped = children(postgres.process.pid)
-    for child in stopped:
-        os.kill(child, signal.SIGSTOP)
-    try:
+    with stalled(postgres):
         waiting = publish(client, "$queue/q")
         for number in range(50):
             publish(client, "t/transient", str(number).encode(), qos=0)
         until(lambda: len(client.received) == 50, "transient messages while the journal stalls")
         stays(lambda: not waiting.is_published(), 2)
-    finally:
-        for child in stopped:
-            os.kill(child, signal.SIGCONT)
     until(waiting.is_published, "the confirm, once the journal goes on")
 
 
@@ -232,19 +237,13 @@ def test_while_the_journal_does_not_answer_the_gateway_is_not_ready(start, postg
     gateway = start(journal=postgres.url)
     client = connect(gateway)
     until(publish(client, "$queue/q").is_published, "a first confirm")
-    stopped = children(postgres.process.pid)
-    for child in stopped:
-        os.kill(child, signal.SIGSTOP)
-    try:
+    with stalled(postgres):
         waiting = publish(client, "$queue/q")
         until(lambda: not gateway.is_ready(), "it is no longer ready")
         status, reason = gateway.get("/health/ready")
         assert status == 503 and "PostgreSQL" in reason and "has not answered" in reason
         metrics = gateway.get("/metrics")[1]
         assert "evergate_ready 0" in metrics and "evergate_journal_pending_records 0" not in metrics
-    finally:
-        for child in stopped:
-            os.kill(child, signal.SIGCONT)
     until(gateway.is_ready, "it is ready again")
     until(waiting.is_published, "the confirm")
     assert "evergate_ready 1" in gateway.get("/metrics")[1]

@@ -49,6 +49,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// What the log keeps of the disk when it begins anew. It begins so at half of that, about.
+    fn log_bytes_max(&self) -> i64 {
+        2 * i64::from(self.checkpoint_pages) * i64::from(self.page_bytes)
+    }
+}
+
 /// Where each live place is. The writer changes it, readers look up.
 type SharedIndex = Arc<Mutex<Index>>;
 

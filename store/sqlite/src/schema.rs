@@ -35,6 +35,8 @@ pub fn open_writer(path: &Path, options: Options) -> Result<Connection, JournalE
         connection.pragma_update(None, "synchronous", "FULL")?;
         // Another thread's.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // What the log grew to while it could not begin anew, as during a backup, is given back after it.
+        connection.pragma_update_and_check(None, "journal_size_limit", options.log_bytes_max(), |_| Ok(()))?;
         connection.pragma_update(None, "cache_size", -16 * 1024)?;
         connection.set_prepared_statement_cache_capacity(32);
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

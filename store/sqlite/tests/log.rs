@@ -1,9 +1,10 @@
 //! The write-ahead log: moved to the file while commits go on, and begun anew.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use evergate_journal::{Batch, Journal, Record};
+use evergate_journal::{Batch, Journal, Record, Recovered};
 use evergate_model::{Address, Encoding, Message, MessageId, Meta, QueueId, Seq};
 use evergate_sqlite::{FILE_NAME, Options, SqliteJournal};
 
@@ -24,25 +25,56 @@ fn publish(number: u64) -> Batch {
     batch
 }
 
+async fn open(directory: &Path) -> (SqliteJournal, Recovered) {
+    let options = Options { checkpoint_pages: PAGES, page_bytes: PAGE_BYTES as u32, ..Options::default() };
+    let mut journal = SqliteJournal::open(directory, options).unwrap();
+    let found = journal.recover().await.unwrap();
+    (journal, found)
+}
+
+fn log_bytes(directory: &Path) -> u64 {
+    std::fs::metadata(directory.join(format!("{FILE_NAME}-wal"))).map_or(0, |log| log.len())
+}
+
 #[tokio::test]
 async fn under_a_writer_that_never_pauses_the_log_stays_bounded_and_all_of_it_reaches_the_file() {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options { checkpoint_pages: PAGES, page_bytes: PAGE_BYTES as u32, ..Options::default() };
-    let mut journal = SqliteJournal::open(directory.path(), options).unwrap();
-    journal.recover().await.unwrap();
-    let log = directory.path().join(format!("{FILE_NAME}-wal"));
+    let (mut journal, _) = open(directory.path()).await;
     let mut longest = 0;
     for number in 1..=2500 {
         journal.commit(&publish(number)).await.unwrap();
-        longest = longest.max(std::fs::metadata(&log).map_or(0, |log| log.len()));
+        longest = longest.max(log_bytes(directory.path()));
     }
     // 330 MB were written. Eight times the length at which it is to begin anew, and a commit more.
     let bound = (u64::from(PAGES) * 8 + 200) * (PAGE_BYTES + 24);
     assert!(longest < bound, "{longest} bytes");
     Box::new(journal).close().await.unwrap();
-    assert_eq!(std::fs::metadata(&log).map_or(0, |log| log.len()), 0);
+    assert_eq!(log_bytes(directory.path()), 0);
 
-    let mut journal = SqliteJournal::open(directory.path(), options).unwrap();
-    let found = journal.recover().await.unwrap();
+    let (_, found) = open(directory.path()).await;
     assert_eq!(found.queues[0].live.iter().map(|range| range.count).sum::<u64>(), 10);
+}
+
+#[tokio::test]
+async fn what_the_log_grew_to_beside_a_backup_is_given_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(directory.path()).await;
+    journal.commit(&publish(1)).await.unwrap();
+    let backup = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    backup.execute_batch("BEGIN; SELECT * FROM pack").unwrap();
+    let usual = 2 * u64::from(PAGES) * PAGE_BYTES;
+    let mut number = 1;
+    while log_bytes(directory.path()) < 2 * usual {
+        number += 1;
+        journal.commit(&publish(number)).await.unwrap();
+    }
+    backup.execute_batch("COMMIT").unwrap();
+    for _ in 0..2500 {
+        number += 1;
+        journal.commit(&publish(number)).await.unwrap();
+        if log_bytes(directory.path()) <= usual {
+            return;
+        }
+    }
+    panic!("{} bytes", log_bytes(directory.path()));
 }

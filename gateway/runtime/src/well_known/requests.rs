@@ -21,8 +21,9 @@ const CONSUMER: ConsumerId = ConsumerId(0);
 /// Writes a reply: its address, the correlation id to carry, and the JSON.
 pub type Compose = fn(Meta, Option<&Value<'_>>, &str) -> Message;
 
-/// Serves requests sent to `name`, which are directed to this queue from its topic as well, until the gateway ends. Each is handed to `answer` and its
-/// result sent to the request's reply address. `ready` is told once nobody else can take the name.
+/// Serves requests sent to `name`, which are directed to this queue from its topic as well, until the gateway ends.
+/// Each is handed to `answer` and its result sent to the request's reply address. `ready` is told once nobody else can
+/// take the name.
 pub async fn serve_requests<F, A>(
     gateway: Arc<Gateway>,
     name: &'static str,
