@@ -122,7 +122,7 @@ def test_a_full_queue_that_refuses_is_an_error_with_the_receipt(strict_client):
         send(strict_client, address, str(number))
     strict_client.connection.send(address.canonical, "too much", headers={"receipt": "mine", "persistent": "true"})
     error = strict_client.errors.get(timeout=5)
-    assert error.headers["message"].endswith("small/1 is full, and its policy is to refuse messages then")
+    assert error.headers["message"].endswith("small/1 is full: it holds as much as its policy allows")
     assert error.headers["receipt-id"] == "mine"
     assert strict_client.disconnected.wait(5)
 

@@ -12,20 +12,20 @@ use crate::lane::Place;
 impl Queue {
     /// It holds as much as it may.
     fn has_no_room(&self) -> bool {
-        self.would_be_over(1)
+        self.would_be_over(1, 1)
     }
 
-    /// Whether it would hold more than it may, with so many messages, and bytes, more.
-    fn would_be_over(&self, more: u64) -> bool {
+    /// Whether it would hold more than it may, with so many messages and bytes more.
+    pub(super) fn would_be_over(&self, messages: u64, bytes: u64) -> bool {
         let settings = &self.settings;
         let waiting = self.line.count - self.rare.get().leaving;
-        let bytes = self.bytes() - self.rare.get().leaving_bytes;
-        waiting + more > settings.messages_max || bytes + more > self.bytes_max()
+        let waiting_bytes = self.bytes() - self.rare.get().leaving_bytes;
+        waiting + messages > settings.messages_max || waiting_bytes + bytes > self.bytes_max()
     }
 
     /// It holds more than it may: the limit is another one, or several messages came at once.
     pub(super) fn is_over(&self) -> bool {
-        self.would_be_over(0)
+        self.would_be_over(0, 0)
     }
 
     /// Whether what is oldest goes when there is no room.
@@ -94,8 +94,8 @@ impl Queue {
     /// Drops what is oldest and held by nobody, until there is room for so many messages more.
     pub(super) fn trim(&mut self, more: u64, now: Time, out: &mut Out<'_>) {
         self.trimming = false;
-        while self.would_be_over(more) || self.has_no_memory() {
-            let has_room = !self.would_be_over(more);
+        while self.would_be_over(more, more) || self.has_no_memory() {
+            let has_room = !self.would_be_over(more, more);
             match self.oldest(now) {
                 // What is stored leaves memory without being dropped.
                 Look::Ready(place, _) if has_room && self.has_stored(place) => return,

@@ -24,11 +24,10 @@ impl Queue {
 
     /// Whether so many messages more, of so many bytes, would not be refused.
     pub fn has_room_for(&self, messages: u64, bytes: u64) -> bool {
-        let (settings, line) = (&self.settings, &self.line);
-        settings.on_full != OnFull::Reject
+        self.settings.on_full != OnFull::Reject
             // Those that may be thrown away make room.
             || !self.rare.get().discardable.is_empty()
-            || (line.count - self.rare.get().leaving + messages <= settings.messages_max && self.bytes() + bytes <= self.bytes_max())
+            || !self.would_be_over(messages, bytes)
     }
 
     /// Puts deliveries back into the consumer's hands, or to their places in the queue if it has left.

@@ -30,7 +30,7 @@ pub enum PublishError {
     Unavailable,
     /// A limit of the gateway (number of queues, …) says no; text for the peer.
     Limit(String),
-    /// The destination is full and its policy is to refuse.
+    /// The destination is full, and who sends cannot wait: by its policy, or since he moves messages.
     Full {
         /// Its name.
         destination: Arc<str>,
@@ -96,7 +96,7 @@ impl fmt::Display for PublishError {
             Self::Unavailable => f.write_str("the gateway cannot store messages now"),
             Self::Limit(text) => f.write_str(&shortened(text)),
             Self::Full { destination } => {
-                write!(f, "{} is full, and its policy is to refuse messages then", shortened(destination))
+                write!(f, "{} is full: it holds as much as its policy allows", shortened(destination))
             }
             Self::NotFound => f.write_str("there is no such destination, and its policy does not create it"),
             Self::Transaction(error) => error.fmt(f),
@@ -213,7 +213,7 @@ pub struct Attached {
 /// Why `Attach` failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttachError {
-    /// There is a consumer, and one of the two wants to be alone.
+    /// There is a consumer, and one of the two wants to be alone, or they want different messages.
     InUse,
     /// No such queue, and it may not be created.
     NotFound,
@@ -228,7 +228,7 @@ pub enum AttachError {
 impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse => f.write_str("another consumer has it for itself"),
+            Self::InUse => f.write_str("another consumer has it for itself, or with another topic or selector"),
             Self::NotFound => f.write_str("there is no such destination"),
             Self::Denied => f.write_str("not allowed"),
             Self::Limit(text) => f.write_str(&shortened(text)),

@@ -50,7 +50,7 @@ fn an_error_names_the_receipt_of_the_frame_that_failed() {
 #[test]
 fn why_a_message_was_not_taken_is_said() {
     let table = [
-        (PublishError::Full { destination: "q".into() }, "q is full, and its policy is to refuse messages then"),
+        (PublishError::Full { destination: "q".into() }, "q is full: it holds as much as its policy allows"),
         (PublishError::NotFound, "there is no such destination, and its policy does not create it"),
         (PublishError::TooLarge { limit_bytes: 7 }, "the message is larger than the limit of 7 bytes"),
     ];

@@ -116,7 +116,10 @@ fn a_refused_attach_says_why() {
     let mut peer = Peer::online(Version::V5);
     let consumer = attach(&mut peer, "$queue/q", &[]).consumer;
     peer.event(Event::Attached { consumer, result: Err(AttachError::InUse) });
-    assert_eq!(suback(&mut peer), (0x83, Some("another consumer has it for itself".into())));
+    assert_eq!(
+        suback(&mut peer),
+        (0x83, Some("another consumer has it for itself, or with another topic or selector".into()))
+    );
 }
 
 #[test]
