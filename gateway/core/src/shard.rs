@@ -16,8 +16,8 @@ use std::sync::Arc;
 use evergate_journal::Record;
 use evergate_model::ahead::AHEAD;
 use evergate_model::{
-    AttachError, Attached, Event, Formats, IdMap, LargeBody, Mark, Message, Outcome, PublishError, QueueId, Seq,
-    Settle, Time, Token,
+    AttachError, Attached, Event, Formats, IdMap, LargeBody, Mark, Message, Outcome, PublishError, QueueId, Settle,
+    Time, Token,
 };
 
 use self::ahead::Reach;
@@ -72,8 +72,6 @@ pub struct Shard {
     retired: BTreeSet<QueueId>,
     /// Publishes that wait for that, in order.
     held: VecDeque<ShardCommand>,
-    /// Consumers that asked for a drain which the journal or their window holds up, and before which place.
-    draining: Vec<(QueueId, ConsumerKey, Seq)>,
     transactions: transaction::Transactions,
     fingerprints: Fingerprints,
     records: Vec<Record>,
@@ -101,7 +99,6 @@ impl Shard {
             timeouts: BTreeSet::new(),
             retired: BTreeSet::new(),
             held: VecDeque::new(),
-            draining: Vec::new(),
             transactions: transaction::Transactions::default(),
             records: Vec::new(),
             released: Vec::new(),
@@ -150,10 +147,12 @@ impl Shard {
             ShardCommand::Durable(position) => self.committed(now, position, log, effects),
             ShardCommand::Credit { queue, session, consumer, limit, drain } => {
                 let key = ConsumerKey { session, consumer };
-                self.with_queue(now, queue, log, effects, |queue, _| queue.credit(key, limit));
-                if drain && let Some(found) = self.queues.get(&queue) {
-                    self.draining.push((queue, key, found.next_seq()));
-                }
+                self.with_queue(now, queue, log, effects, |queue, _| {
+                    queue.credit(key, limit);
+                    if drain {
+                        queue.drain(key);
+                    }
+                });
             }
             ShardCommand::Window { queue, session, consumer, limit_bytes } => {
                 let key = ConsumerKey { session, consumer };
@@ -250,9 +249,6 @@ impl Shard {
                     found.loaded(now, queue, messages, complete_to, out);
                 });
             }
-        }
-        if !self.draining.is_empty() {
-            self.answer_drains(now, log, effects);
         }
     }
 
@@ -556,24 +552,6 @@ impl Shard {
         } else {
             effects.push(ShardEffect::Tell(session, event));
         }
-    }
-
-    /// Answers the drains that nothing holds up any more.
-    fn answer_drains(&mut self, now: Time, log: &mut Vec<Logged>, effects: &mut Vec<ShardEffect>) {
-        let Self { queues, records, later, released, .. } = self;
-        self.draining.retain(|(id, key, before)| {
-            let Some(queue) = queues.get_mut(id) else { return false };
-            let mut out = Out { records, effects, later, released };
-            if queue.has_more_for(*key, *before, now, &mut out) {
-                return true;
-            }
-            let Some(delivered) = queue.drained(*key) else { return false };
-            let event = Event::Drained { consumer: key.consumer, delivered };
-            effects.push(ShardEffect::Tell(key.session, SessionEvent::Event(event)));
-            false
-        });
-        self.log(None, log);
-        self.read_later(effects);
     }
 }
 

@@ -145,6 +145,18 @@ fn a_drain_waits_for_the_window_and_for_what_must_be_read_back() {
 }
 
 #[test]
+fn drains_that_follow_before_the_answer_are_answered_with_it() {
+    let mut bench = Bench::new(LIMITS);
+    bench.consumer_with(1, 0, false, SIZE);
+    (0..3).for_each(|_| bench.publish(false));
+    bench.told();
+    (0..5).for_each(|_| bench.credit(1, 10, true));
+    assert_eq!(bench.told(), [""; 0]);
+    bench.window(1, 1 << 20);
+    assert_eq!(bench.told(), ["Drained { consumer: ConsumerId(1), delivered: 3 }"]);
+}
+
+#[test]
 fn publishers_wait_from_the_limit_until_a_quarter_is_free() {
     let mut bench = Bench::with(LIMITS, QueueSettings { messages_max: 8, ..QueueSettings::default() });
     (0..7).for_each(|_| bench.publish(false));

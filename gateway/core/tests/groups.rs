@@ -5,10 +5,10 @@ mod common;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Bench, LIMITS, NOW, Plainly, Q, settle};
-use evergate_core::{Group, SessionId, ShardCommand};
+use common::{Bench, LIMITS, NOW, Plainly, Q, SIZE, settle};
+use evergate_core::{Group, QueueLimits, SessionId, ShardCommand};
 use evergate_model::{
-    Address, Consumers, Encoding, Message, MessageId, Meta, Outcome, QueueSettings, Selector, TransactionId,
+    Address, Consumers, Encoding, Message, MessageId, Meta, Outcome, QueueSettings, Selector, Seq, TransactionId,
 };
 
 fn grouped(number: u64, group: &str, property: &str) -> Arc<Message> {
@@ -298,6 +298,34 @@ fn a_thousand_messages_that_wait_for_a_group_hold_up_the_line_and_no_more_are_lo
     bench.settle(settle(1, 1, 1, Outcome::Accept));
     let expected: Vec<_> = (2..=1100).filter(|number| *number != 1000).map(|number| (2, number)).collect();
     assert_eq!(bench.delivered(), expected);
+}
+
+#[test]
+fn what_is_for_a_consumer_of_another_class_does_not_wait_in_memory() {
+    let durable = |number| {
+        let mut message = grouped(number, "g", "b");
+        Arc::get_mut(&mut message).unwrap().meta.durable = true;
+        message
+    };
+    let limits = QueueLimits { resident_bytes_max: 5 * SIZE, ..LIMITS };
+    let mut bench = Bench::reading(&Plainly, limits, QueueSettings::default());
+    bench.attach(1, 1, |_| ());
+    (1..=100).for_each(|number| bench.publish_message(durable(number)));
+    bench.commit();
+    assert_eq!(bench.deliveries().len(), 1);
+    bench.attach(2, 5000, |wants| wants.selector = selector("b"));
+    let mut reads = 0;
+    while let Some(&(first, last)) = bench.loads().first() {
+        reads += 1;
+        let complete_to = last.min(first + 9);
+        let messages = (first..=complete_to).map(|number| (Seq(number), durable(number))).collect();
+        bench.apply(ShardCommand::Loaded { queue: Q, messages, complete_to: Seq(complete_to) });
+        assert!(bench.stats().resident_bytes < 20 * SIZE, "{:?}", bench.stats());
+    }
+    assert!(reads >= 9, "{reads}");
+    // Its owner leaves: now they are for the other, from the first.
+    bench.detach(1, false);
+    assert_eq!(bench.delivered()[..2], [(2, 1), (2, 2)]);
 }
 
 #[test]

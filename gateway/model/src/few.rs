@@ -4,7 +4,7 @@
 //! one more pointer to follow, and memory to ask for and give back with every message.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{RangeFrom, RangeInclusive};
 
 /// An ordered map. A tree from its second entry on, until it is empty.
 #[derive(Clone, Debug)]
@@ -116,6 +116,15 @@ impl<K: Ord, V> FewMap<K, V> {
         }
     }
 
+    /// The entries in `range`, ascending.
+    pub fn range_from(&self, range: RangeFrom<&K>) -> impl Iterator<Item = (&K, &V)> {
+        let (one, many) = match self {
+            Self::One(one) => (one.as_ref().filter(|(key, _)| key >= range.start), None),
+            Self::Many(all) => (None, Some(all.range::<K, _>(range))),
+        };
+        one.map(|(key, value)| (key, value)).into_iter().chain(many.into_iter().flatten())
+    }
+
     /// All entries, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         let (one, many) = match self {
@@ -187,6 +196,11 @@ impl<T: Ord> FewSet<T> {
     /// The lowest.
     pub fn first(&self) -> Option<&T> {
         self.iter().next()
+    }
+
+    /// Those that are not below `first`, ascending.
+    pub fn range_from(&self, first: &T) -> impl Iterator<Item = &T> {
+        self.0.range_from(first..).map(|(value, ())| value)
     }
 
     /// All, ascending.

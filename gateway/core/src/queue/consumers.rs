@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use evergate_model::few::FewMap;
-use evergate_model::{Seq, StreamStart, Time};
+use evergate_model::{Event, Seq, StreamStart, Time};
 
 use super::class::{Class, ClassId, Mode};
 use super::dispatch::Found;
 use super::{Out, Queue};
 use crate::bug::Bug;
 use crate::consumer::{Consumer, ConsumerKey};
-use crate::effect::Position;
+use crate::effect::{Position, SessionEvent, ShardEffect};
 use crate::lane::{Lane, Place};
 use crate::shard::ConsumerWants;
 
@@ -102,6 +102,7 @@ impl Queue {
         self.choose_active();
         if let Some(rare) = self.rare.made() {
             rare.unpinning.remove(&key);
+            rare.drains.remove(&key);
         }
         self.let_go(&mut consumer, failed, now, out);
         Some(consumer.attached)
@@ -190,9 +191,33 @@ impl Queue {
         }
     }
 
+    /// A consumer is told, once there is nothing more for it of what stands here now, and loses what credit is left.
+    pub fn drain(&mut self, key: ConsumerKey) {
+        if self.consumers.contains_key(&key) {
+            self.rare.make().drains.insert(key, self.next_seq);
+        }
+    }
+
+    /// Answers the drains that nothing holds up any more.
+    pub(super) fn answer_drains(&mut self, now: Time, out: &mut Out<'_>) {
+        let Some(rare) = self.rare.made() else { return };
+        let mut drains = std::mem::take(&mut rare.drains);
+        drains.retain(|key, before| {
+            if self.has_more_for(*key, *before, now, out) {
+                return true;
+            }
+            if let Some(delivered) = self.drained(*key) {
+                let event = Event::Drained { consumer: key.consumer, delivered };
+                out.effects.push(ShardEffect::Tell(key.session, SessionEvent::Event(event)));
+            }
+            false
+        });
+        self.rare.make().drains = drains;
+    }
+
     /// Whether a consumer with credit will be sent something that stands before `before`, once it is
     /// committed, read back, or fits into the consumer's window.
-    pub fn has_more_for(&mut self, key: ConsumerKey, before: Seq, now: Time, out: &mut Out<'_>) -> bool {
+    fn has_more_for(&mut self, key: ConsumerKey, before: Seq, now: Time, out: &mut Out<'_>) -> bool {
         let Some(consumer) = self.consumers.get(&key) else { return false };
         if consumer.delivered >= consumer.limit || !self.is_served(consumer) {
             return false;
@@ -208,7 +233,7 @@ impl Queue {
     }
 
     /// Ends a drain: unused credit is gone. Returns the deliveries made since it attached.
-    pub fn drained(&mut self, key: ConsumerKey) -> Option<u64> {
+    fn drained(&mut self, key: ConsumerKey) -> Option<u64> {
         let consumer = self.consumers.get_mut(&key)?;
         consumer.limit = consumer.limit.min(consumer.delivered);
         let delivered = consumer.delivered;

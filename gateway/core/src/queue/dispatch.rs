@@ -2,7 +2,7 @@
 
 use evergate_model::{Delivery, Dispatch, Event, Seq, Time};
 
-use super::class::ClassId;
+use super::class::{ClassId, Rank};
 use super::entry::State;
 use super::groups::Recipient;
 use super::line::Paged;
@@ -40,13 +40,15 @@ impl Queue {
             self.hand_out_pinned(now, out);
         }
         self.round += 1;
-        while let Some(id) = self.next_class() {
+        let mut first = None;
+        while let Some(id) = self.next_class(&mut first) {
             match self.find(id, now, out) {
                 Found::Ready(place, only) => {
                     self.hand_out(id, place, only, out);
                     if self.has_moved_group() {
                         // Others may find something of what they had skipped.
                         self.classes.values_mut().for_each(|class| class.dry_in = 0);
+                        first = None;
                     }
                 }
                 found => {
@@ -67,6 +69,9 @@ impl Queue {
             self.read_due(out);
         }
         self.read_urgent(out);
+        if !self.rare.get().drains.is_empty() {
+            self.answer_drains(now, out);
+        }
     }
 
     /// Whether what is stored is handed out once it is committed, and not before.
@@ -82,13 +87,21 @@ impl Queue {
             || self.trimming
             || !self.rare.get().due.is_empty()
             || !self.rare.get().peeks.is_empty()
+            || !self.rare.get().drains.is_empty()
     }
 
-    /// The class whose turn it is, of those that may still find something.
-    fn next_class(&mut self) -> Option<ClassId> {
-        let favoured = self.favoured_class();
-        let may_find = |id: &ClassId| self.classes.get(id).is_some_and(|class| class.dry_in != self.round);
-        favoured.or_else(|| self.turns.iter().map(|(_, id)| *id).find(may_find))
+    /// The class whose turn it is, of those that may still find something. `first`: it is this one or behind it. Who is
+    /// served goes back in the line, so that each is passed once in a round.
+    fn next_class(&mut self, first: &mut Option<(Rank, ClassId)>) -> Option<ClassId> {
+        if let Some(favoured) = self.favoured_class() {
+            return Some(favoured);
+        }
+        let may_find = |(_, id): &&(Rank, ClassId)| self.classes.get(id).is_some_and(|it| it.dry_in != self.round);
+        *first = match first {
+            None => self.turns.iter().find(may_find).copied(),
+            Some(first) => self.turns.range_from(first).find(may_find).copied(),
+        };
+        first.map(|(_, id)| id)
     }
 
     /// What a class gets next: of the highest priority; of equals the oldest.

@@ -100,10 +100,7 @@ impl Queue {
             if !wants {
                 return self.claim(id, number, key, place);
             }
-            self.pass(id, place);
-            if let Some(class) = self.classes.get_mut(&id) {
-                class.skip(place);
-            }
+            self.skip(id, place);
             return Recipient::Elsewhere;
         }
         if owner.is_listed && owner.pinned.is_empty() {
@@ -157,14 +154,20 @@ impl Queue {
     /// Looked at again when the bucket has changed hands.
     fn wait_for_bucket(&mut self, id: ClassId, place: Place) -> Recipient {
         match self.classes.get_mut(&id) {
-            Some(class) if class.waits() < PINNED_MAX => {
-                class.add_waiting();
-                class.skip(place);
-            }
+            Some(class) if class.waits() < PINNED_MAX => class.add_waiting(),
             _ => return Recipient::Blocked,
         }
-        self.pass(id, place);
+        self.skip(id, place);
         Recipient::Elsewhere
+    }
+
+    /// The class goes past a place that is another's for now, and that need not wait in memory.
+    fn skip(&mut self, id: ClassId, place: Place) {
+        self.pass(id, place);
+        self.classes.get_mut(&id).into_iter().for_each(|class| class.skip(place));
+        if self.is_over_memory() {
+            self.page_out(place);
+        }
     }
 
     /// What waits beside the line for credit does not keep a bucket: it stands in the line again.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evergate_model::Time;
+use evergate_model::{Seq, Time};
 
 use super::admin::Peek;
 use super::away::Returning;
@@ -50,6 +50,8 @@ pub struct Rare {
     /// How often messages failed that may not fail for ever.
     pub failures: Failures,
     pub peeks: Vec<Peek>,
+    /// Consumers that asked for a drain which the journal or their window holds up, and before which place.
+    pub drains: BTreeMap<ConsumerKey, Seq>,
     pub marks: BTreeSet<u32>,
     /// Which messages have a body that is not in memory.
     pub bodies: Bodies,
@@ -85,6 +87,7 @@ impl Rare {
             unpinning: BTreeSet::new(),
             failures: BTreeMap::new(),
             peeks: Vec::new(),
+            drains: BTreeMap::new(),
             marks: BTreeSet::new(),
             bodies: Bodies::new(),
             dedup: None,

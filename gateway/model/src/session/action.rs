@@ -185,7 +185,8 @@ pub struct Credit {
     /// How many deliveries in all since it attached: AMQP's delivery-count plus link-credit.
     /// `u64::MAX`: no limit. It starts at 0.
     pub limit: u64,
-    /// Answer with `Event::Drained` when there is nothing more to send now.
+    /// Answer with `Event::Drained` when there is nothing more to send now. One that comes before the answer has its
+    /// answer with it.
     pub drain: bool,
 }
 

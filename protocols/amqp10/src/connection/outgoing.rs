@@ -58,8 +58,10 @@ pub(super) struct Outgoing {
     pub drain: bool,
     /// That was not answered.
     pub drain_asked: bool,
-    /// Drains that the gateway has not answered; the last answer counts.
-    drains: u32,
+    /// The gateway was asked for a drain, and has not answered.
+    is_draining: bool,
+    /// The client asked once more meanwhile, for what has come since.
+    drains_again: bool,
     pub drained: bool,
 }
 
@@ -88,7 +90,8 @@ impl Outgoing {
             unsettled: 0,
             drain: false,
             drain_asked: false,
-            drains: 0,
+            is_draining: false,
+            drains_again: false,
             drained: false,
         }
     }
@@ -122,6 +125,7 @@ impl Outgoing {
         self.limit = (counted + u64::from(credit)).max(self.sent);
         self.drain = flow.drain;
         self.drain_asked = flow.drain && self.limit > self.sent;
+        self.drains_again = self.drain_asked && self.is_draining;
         self.drained = false;
         self.give_back(out);
         if self.answer.is_none() {
@@ -132,12 +136,13 @@ impl Outgoing {
     /// Tells the gateway how much this link may be sent.
     pub fn issue_credit(&mut self, context: &Context, out: &mut Output) {
         let wanted = self.wanted(context);
-        if wanted == self.issued && !self.drain_asked {
+        let drain = self.drain_asked && !self.is_draining;
+        if wanted == self.issued && !drain {
             return;
         }
         self.issued = wanted;
-        self.drains += u32::from(self.drain_asked);
-        let credit = Credit { consumer: self.id.consumer(), limit: wanted, drain: self.drain_asked };
+        self.is_draining |= drain;
+        let credit = Credit { consumer: self.id.consumer(), limit: wanted, drain };
         out.actions.push(Action::Credit(credit));
     }
 
@@ -217,13 +222,10 @@ impl Channel {
     /// answer (2.6.7), and gives credit for more when it has settled some.
     pub(super) fn drained(&mut self, now: Time, place: Place, delivered: u64, context: &mut Context, out: &mut Output) {
         let Some(link) = self.outgoing(place) else { return };
-        link.drains = link.drains.saturating_sub(1);
-        if link.drains > 0 {
-            return;
-        }
+        link.is_draining = false;
         // The gateway took the unused credit away.
         link.issued = link.issued.min(delivered);
-        if !link.drain_asked {
+        if !link.drain_asked || std::mem::take(&mut link.drains_again) {
             // The client changed its mind meanwhile: it is owed what it gave since.
             return link.issue_credit(context, out);
         }

@@ -366,6 +366,20 @@ fn credit_given_while_a_drain_is_on_its_way_is_not_lost() {
 }
 
 #[test]
+fn one_drain_is_under_way_however_often_the_client_asks() {
+    let (mut client, consumer) = receiver(AmqpConfig::default(), &orders());
+    (0..5).for_each(|_| client.send(0, &flow(0, 0, 10, true)));
+    assert_eq!(credits(&mut client), [(10, true)]);
+    // It asked once more meanwhile: for what has come since.
+    client.event(Event::Drained { consumer, delivered: 0 });
+    assert_eq!((client.replies().len(), credits(&mut client)), (0, vec![(10, true)]));
+    client.event(delivery(consumer, 1, b"x"));
+    client.event(Event::Drained { consumer, delivered: 1 });
+    let codes: Vec<u8> = client.replies().iter().map(|reply| reply.code).collect();
+    assert_eq!(codes, [code::TRANSFER, code::FLOW]);
+}
+
+#[test]
 fn a_drain_is_answered_where_unsettled_deliveries_are_bounded() {
     let config = AmqpConfig { unsettled_per_link_max: 2, ..AmqpConfig::default() };
     let (mut client, consumer) = receiver(config, &orders());
