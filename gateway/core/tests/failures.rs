@@ -5,15 +5,17 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{NOW, Names, OUTCOMES, message, settle, shard_config};
+use bytes::Bytes;
+use common::{LIMITS, NOW, Names, OUTCOMES, message, settle, shard_config};
 use evergate_core::{
-    ConsumerWants, DirectoryConfig, DirectoryLimits, Logged, Position, RecoveredCore, SessionEvent, SessionId,
-    ShardCommand, ShardEffect, ShardTarget, recover,
+    ConsumerWants, DirectoryConfig, DirectoryLimits, Logged, Position, QueueLimits, RecoveredCore, SessionEvent,
+    SessionId, ShardCommand, ShardConfig, ShardEffect, ShardTarget, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
 use evergate_model::{
-    Attached, ConsumerId, Delivery, Event, Outcome, Policy, QueueId, QueueSettings, Redelivery, Time, Token,
+    Address, Attached, ConsumerId, Delivery, Encoding, Event, Message, MessageId, Meta, Outcome, Policy, QueueId,
+    QueueSettings, Redelivery, Seq, Time, Token,
 };
 
 const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: false };
@@ -31,10 +33,15 @@ struct Node {
     queue: QueueId,
     logged: u64,
     now: Time,
+    limits: QueueLimits,
 }
 
 impl Node {
     fn new() -> Self {
+        Self::with(LIMITS)
+    }
+
+    fn with(limits: QueueLimits) -> Self {
         let journal = MemoryJournal::new();
         let mut names = Names::with(config());
         names.ensure("q");
@@ -43,16 +50,16 @@ impl Node {
             let id = (*table == Table::Queue).then(|| key.parse().ok()).flatten()?;
             Some(QueueId(id))
         });
-        Self { core: start(&journal, NOW), journal, queue: queue.unwrap(), logged: 0, now: NOW }
+        Self { core: start(&journal, NOW, limits), journal, queue: queue.unwrap(), logged: 0, now: NOW, limits }
     }
 
     fn restart(&mut self) {
-        self.core = start(&self.journal, self.now);
+        self.core = start(&self.journal, self.now, self.limits);
         self.logged = 0;
     }
 
     /// Applies a command, commits what it logs and reads what it asks for, until nothing more happens. Returns the
-    /// deliveries, and the counts that dead letters carry.
+    /// deliveries, and the counts and reasons that dead letters carry.
     fn apply(&mut self, command: ShardCommand) -> (Vec<Delivery>, Vec<String>) {
         let (mut deliveries, mut letters) = (Vec::new(), Vec::new());
         let mut commands = vec![command];
@@ -73,8 +80,11 @@ impl Node {
                         commands.push(ShardCommand::Loaded { queue, messages, complete_to });
                     }
                     ShardEffect::DeadLetter { message, .. } => {
-                        let count = message.annotations.iter().find(|note| &*note.name == "dead-letter-count");
-                        letters.extend(count.map(|note| note.value.to_string()));
+                        let note = |name| message.annotations.iter().find(|note| &*note.name == name);
+                        let (count, reason) = (note("dead-letter-count"), note("dead-letter-reason"));
+                        letters.extend(
+                            count.zip(reason).map(|(count, reason)| format!("{} {}", count.value, reason.value)),
+                        );
                     }
                     _ => {}
                 }
@@ -84,9 +94,13 @@ impl Node {
     }
 
     fn publish(&mut self, number: u64) {
+        self.publish_message(message(number, true));
+    }
+
+    fn publish_message(&mut self, message: Arc<Message>) {
         let targets =
             vec![ShardTarget { queue: self.queue, durable: true, at_most_once: false, retained: false, moved: false }];
-        let (answer, message) = (Some((SessionId(9), Token(1))), message(number, true));
+        let answer = Some((SessionId(9), Token(1)));
         self.apply(ShardCommand::Publish { answer, message, targets, mark: None, group: None, may_be_refused: true });
     }
 
@@ -110,8 +124,9 @@ impl Node {
     }
 }
 
-fn start(journal: &MemoryJournal, now: Time) -> RecoveredCore {
-    let mut core = recover(now, journal.recover_now(), 1, shard_config(), config()).unwrap();
+fn start(journal: &MemoryJournal, now: Time, limits: QueueLimits) -> RecoveredCore {
+    let shards = ShardConfig { limits, ..shard_config() };
+    let mut core = recover(now, journal.recover_now(), 1, shards, config()).unwrap();
     write(journal, core.records.drain(..).map(|record: Record| Logged { record: Some(record), group: None }));
     core
 }
@@ -130,7 +145,7 @@ fn a_message_that_kills_its_consumers_does_not_begin_anew_with_a_restart() {
         let deliveries = node.consume();
         assert_eq!(deliveries.iter().map(|it| it.failed_count).collect::<Vec<_>>(), [failed]);
         let letters = node.settle(&deliveries[0], FAILED);
-        assert_eq!(letters, if failed == 2 { vec!["3"] } else { Vec::new() });
+        assert_eq!(letters, if failed == 2 { vec!["3 deliveries"] } else { Vec::new() });
         node.restart();
     }
 }
@@ -171,5 +186,60 @@ fn a_pause_before_a_redelivery_goes_on_over_a_restart() {
         assert_eq!(deliveries.iter().map(|it| it.failed_count).collect::<Vec<_>>(), [1], "{deliveries_max:?}");
         node.settle(&deliveries[0], Outcome::Accept);
         assert_eq!(node.rows(), 0);
+    }
+}
+
+#[test]
+fn what_was_refused_goes_to_the_dead_letters_though_the_node_dies_before_it_has_arrived() {
+    let thrice = |node: &mut Node| {
+        for _ in 0..2 {
+            let deliveries = node.consume();
+            node.settle(&deliveries[0], FAILED);
+            node.restart();
+        }
+    };
+    let cases: [(fn(&mut Node), Outcome, &str); 3] = [
+        (|_| (), Outcome::Reject { reason: "".into() }, "1 rejected"),
+        (|_| (), Outcome::Reject { reason: "out of range - 7".into() }, "1 out of range - 7"),
+        (thrice, FAILED, "3 deliveries"),
+    ];
+    for (prepare, outcome, letter) in cases {
+        let mut node = Node::new();
+        (1..=3).for_each(|number| node.publish(number));
+        prepare(&mut node);
+        let deliveries = node.consume();
+        assert_eq!(node.settle(&deliveries[0], outcome), [letter]);
+        for _ in 0..2 {
+            // Nobody looks at the queue.
+            node.restart();
+            assert_eq!(node.apply(ShardCommand::Tick).1, [letter]);
+        }
+        node.restart();
+        let deliveries = node.consume();
+        assert_eq!(deliveries.iter().map(|it| it.message.meta.id.0).collect::<Vec<_>>(), [2], "{letter}");
+        // It has arrived.
+        let queue = node.queue;
+        node.apply(ShardCommand::Remove { queue, seq: Seq(1) });
+        assert_eq!(node.rows(), 0);
+    }
+}
+
+#[test]
+fn a_word_on_what_is_not_in_memory_is_kept_before_that_is_read() {
+    for (outcome, failed_count) in [(FAILED, Some(1)), (Outcome::Reject { reason: "no".into() }, None)] {
+        let mut node = Node::with(QueueLimits { resident_bytes_max: 1, ..LIMITS });
+        let mut meta = Meta::new(Address::queue("q"));
+        (meta.id, meta.durable) = (MessageId(1), true);
+        node.publish_message(Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::from_static(b"body"))));
+        let deliveries = node.consume();
+        let (queue, session) = (node.queue, SessionId(1));
+        let (mut log, mut effects) = (Vec::new(), Vec::new());
+        let settle = settle(1, deliveries[0].seq.0, deliveries[0].seq.0, outcome);
+        node.core.shards[0].apply(node.now, ShardCommand::Settle { queue, session, settle }, &mut log, &mut effects);
+        assert!(effects.iter().any(|effect| matches!(effect, ShardEffect::Load { .. })), "{effects:?}");
+        write(&node.journal, log);
+        node.restart();
+        node.apply(ShardCommand::Tick);
+        assert_eq!(node.consume().first().map(|it| it.failed_count), failed_count);
     }
 }

@@ -539,7 +539,7 @@ impl Client {
                     around.model.mark(queue, number, Some(false));
                 }
             }
-            Told::Answered(Pending::Accept { queue, mark, .. }) => {
+            Told::Answered(Pending::Settle { queue, mark, .. }) => {
                 if let Some(number) = mark {
                     around.model.mark(queue, number, Some(true));
                 }

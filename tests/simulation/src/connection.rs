@@ -67,10 +67,11 @@ pub enum Pending {
     Fence,
     Bind,
     Clear(u32),
-    Accept {
+    Settle {
         consumer: ConsumerId,
         queue: QueueId,
         places: Vec<(Seq, Key)>,
+        outcome: Outcome,
         mark: Option<u32>,
     },
     Begin,
@@ -124,8 +125,8 @@ impl Connection {
     pub fn close(self, node: &mut Node, model: &mut Model) -> Publisher {
         node.mailboxes.remove(&self.session);
         for pending in self.pending.into_values() {
-            if let Pending::Accept { queue, places, .. } = pending {
-                model.accepted(queue, &places, false);
+            if let Pending::Settle { queue, places, outcome, .. } = pending {
+                model.settled(queue, &places, &outcome, false);
             }
         }
         self.publisher
@@ -282,13 +283,12 @@ impl Connection {
         let places: Vec<_> = state.held.iter().copied().filter(|(seq, _)| concerned(*seq)).collect();
         state.held.retain(|(seq, _)| !concerned(*seq));
         let mut token = None;
-        match &outcome {
-            Outcome::Accept if confirm => {
-                token = Some(self.token(Pending::Accept { consumer, queue, places, mark }));
-            }
-            Outcome::Accept => model.accepted(queue, &places, false),
-            Outcome::Reject { .. } => places.iter().for_each(|(_, key)| model.rejected(queue, *key)),
-            Outcome::Release | Outcome::Unsent | Outcome::Unreadable | Outcome::Modify { .. } => {}
+        // Before the answer to a rejection it may be in `_DMQ` already.
+        if !confirm || matches!(outcome, Outcome::Reject { .. }) {
+            model.settled(queue, &places, &outcome, false);
+        }
+        if confirm {
+            token = Some(self.token(Pending::Settle { consumer, queue, places, outcome: outcome.clone(), mark }));
         }
         if let Some(number) = mark {
             model.mark(queue, number, None);
@@ -397,8 +397,8 @@ impl Connection {
             Event::Begun { .. } | Event::Committed { .. } => return Err("the publisher should have taken it".into()),
             Event::Done(token) | Event::Unbound { token, .. } => {
                 let pending = self.pending.remove(&token).ok_or_else(|| format!("{token:?} was answered twice"))?;
-                if let Pending::Accept { queue, places, .. } = &pending {
-                    model.accepted(*queue, places, true);
+                if let Pending::Settle { queue, places, outcome, .. } = &pending {
+                    model.settled(*queue, places, outcome, true);
                 }
                 return Ok(Some(Told::Answered(pending)));
             }
@@ -441,14 +441,14 @@ impl Connection {
             match pending {
                 // Held back by a full queue, or addressed to a consumer that was taken away.
                 Pending::Publish(_) | Pending::Commit(_) => {}
-                Pending::Accept { consumer, .. } if !self.consumers.contains_key(consumer) => {}
+                Pending::Settle { consumer, .. } if !self.consumers.contains_key(consumer) => {}
                 Pending::Begin
                 | Pending::Held
                 | Pending::Rollback(_)
                 | Pending::Fence
                 | Pending::Bind
                 | Pending::Clear(_)
-                | Pending::Accept { .. } => {
+                | Pending::Settle { .. } => {
                     return Err(format!("{pending:?} was never answered"));
                 }
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use evergate_core::{ConsumerWants, SessionId};
 use evergate_model::{
-    Address, AddressKind, BODY_PREFIX, ConsumerId, Delivery, Dispatch, Filter, QueueId, QueueSettings, Seq, Settle,
-    Time, TransactionId,
+    Address, AddressKind, BODY_PREFIX, ConsumerId, Delivery, Dispatch, Filter, Outcome, QueueId, QueueSettings, Seq,
+    Settle, Time, TransactionId,
 };
 
 use crate::bound::Interest;
@@ -102,7 +102,7 @@ pub struct Queue {
     /// A consumer took it, or may have.
     pub taken: HashSet<Key>,
     rejected: HashSet<Key>,
-    /// Places whose acceptance was confirmed.
+    /// Places of which it was confirmed that they were accepted or rejected.
     done: HashSet<Seq>,
 }
 
@@ -282,7 +282,10 @@ impl Model {
             return Err(format!("{key:?} was handed out by {} before its commit", queue.name));
         }
         if queue.done.contains(&seq) {
-            return Err(format!("{key:?} came back to {} after its acceptance was confirmed", queue.name));
+            return Err(format!(
+                "{key:?} came back to {} after a consumer's last word on it was confirmed",
+                queue.name
+            ));
         }
         if is_settled {
             queue.taken.insert(key);
@@ -292,21 +295,19 @@ impl Model {
         queue.handed_out(key, sent, moved, (behind, selector), delivery, self.starts)
     }
 
-    /// A consumer's acceptance was confirmed, or it is not known whether it got through.
-    pub fn accepted(&mut self, id: QueueId, places: &[(Seq, Key)], confirmed: bool) {
+    /// A consumer's word was confirmed, or it is not known whether it got through.
+    pub fn settled(&mut self, id: QueueId, places: &[(Seq, Key)], outcome: &Outcome, confirmed: bool) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         for (seq, key) in places {
-            queue.taken.insert(*key);
+            match outcome {
+                Outcome::Accept => queue.taken.insert(*key),
+                Outcome::Reject { .. } => queue.rejected.insert(*key),
+                Outcome::Release | Outcome::Unsent | Outcome::Unreadable | Outcome::Modify { .. } => return,
+            };
             // An outcome that is told after a restart may be of another message, whose place was used again.
             if confirmed && queue.places.get(seq) == Some(key) {
                 queue.done.insert(*seq);
             }
-        }
-    }
-
-    pub fn rejected(&mut self, id: QueueId, key: Key) {
-        if let Some(queue) = self.queues.get_mut(&id) {
-            queue.rejected.insert(key);
         }
     }
 

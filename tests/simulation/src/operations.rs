@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use evergate_core::{ManageReply, ManageRequest};
-use evergate_model::{Policy, QueueId, Seq, TransactionId};
+use evergate_model::{Outcome, Policy, QueueId, Seq, TransactionId};
 
 use crate::definitions::Definitions;
 use crate::key::Key;
@@ -175,7 +175,7 @@ impl Model {
                 queue.places.insert(*seq, *key);
             }
         }
-        self.accepted(queue, places, true);
+        self.settled(queue, places, &Outcome::Accept, true);
     }
 
     /// A message goes from a place to a queue of that name, if the transaction commits.
@@ -209,7 +209,7 @@ impl Model {
             if durable || is_fresh {
                 self.are_gone(from, &[(seq, key)]);
             } else {
-                self.accepted(from, &[(seq, key)], false);
+                self.settled(from, &[(seq, key)], &Outcome::Accept, false);
             }
             let target = target.and_then(|target| self.queues.get_mut(&target));
             if let Some(queue) = target.filter(|queue| !queue.is_gone() && !queue.more.purged.contains(&key)) {

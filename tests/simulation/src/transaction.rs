@@ -102,11 +102,7 @@ impl Model {
         let Some(transaction) = self.transactions.all.get_mut(&id) else { return };
         transaction.left_open = true;
         for Settled { queue, places, outcome } in transaction.settled.clone() {
-            match outcome {
-                Outcome::Accept => self.accepted(queue, &places, false),
-                Outcome::Reject { .. } => places.iter().for_each(|(_, key)| self.rejected(queue, *key)),
-                Outcome::Release | Outcome::Unsent | Outcome::Unreadable | Outcome::Modify { .. } => {}
-            }
+            self.settled(queue, &places, &outcome, false);
         }
     }
 
@@ -141,11 +137,7 @@ impl Model {
                 // The others are forgotten, and their places used again.
                 places.retain(|(_, key)| self.sent.get(key).is_some_and(|sent| sent.durable));
             }
-            match outcome {
-                Outcome::Accept => self.accepted(queue, &places, true),
-                Outcome::Reject { .. } => places.iter().for_each(|(_, key)| self.rejected(queue, *key)),
-                Outcome::Release | Outcome::Unsent | Outcome::Unreadable | Outcome::Modify { .. } => {}
-            }
+            self.settled(queue, &places, &outcome, true);
         }
         Ok(())
     }

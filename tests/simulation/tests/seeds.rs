@@ -65,7 +65,7 @@ fn a_delivery_before_the_commit_is_found() {
 
 #[test]
 fn a_forgotten_settle_is_found() {
-    is_found(Fault::ForgetSettle, "after its acceptance was confirmed");
+    is_found(Fault::ForgetSettle, "last word on it was confirmed");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use evergate_journal::index::LIVE_RANGE_MESSAGES_MAX;
 use evergate_model::{Message, OVERHEAD_BYTES, Seq, Time};
 
 use super::entry::{Entry, State};
+use super::failures::Failed;
 use super::line::Paged;
 use super::{Out, Queue};
 use crate::consumer::ConsumerKey;
@@ -20,8 +21,8 @@ use crate::lane::{Lane, Place};
 /// What becomes of an entry once its body is there.
 #[derive(Clone, Debug)]
 pub enum Return {
-    /// It goes back to its place: whether the delivery failed, and who does not want it again.
-    GivenBack { failed: bool, refused_by: Option<ConsumerKey> },
+    /// It goes back to its place: what follows if the delivery failed, and who does not want it again.
+    GivenBack { failed: Option<Failed>, refused_by: Option<ConsumerKey> },
     /// It goes to `_DMQ`, for this reason.
     Rejected { reason: Arc<str> },
 }
@@ -96,7 +97,7 @@ impl Queue {
         let redelivery = &self.settings.redelivery;
         let changes_by_itself = match &then {
             Return::GivenBack { failed, .. } => {
-                *failed && (redelivery.deliveries_max.is_some() || !redelivery.delay.is_zero())
+                failed.is_some() && (redelivery.deliveries_max.is_some() || !redelivery.delay.is_zero())
             }
             Return::Rejected { .. } => true,
         };
@@ -163,8 +164,10 @@ impl Queue {
             self.line.restore_body(place, message);
             self.rare.make().returning.urgent.remove(&place);
             match self.rare.make().returning.all.remove(&place) {
-                Some(Return::GivenBack { failed, refused_by }) => self.give_back(place, failed, refused_by, now, out),
-                Some(Return::Rejected { reason }) => self.reject(place, &reason, now, out),
+                Some(Return::GivenBack { failed, refused_by }) => {
+                    self.put_back(place, failed.as_ref(), refused_by, now, out);
+                }
+                Some(Return::Rejected { reason }) => self.dead_letter(place, &reason, now, out),
                 None => {}
             }
         }

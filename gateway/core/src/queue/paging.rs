@@ -159,6 +159,10 @@ impl Queue {
             let (is_waiting, is_expired) = (matches!(entry.state, State::Waiting(_)), entry.is_expired(now));
             self.watch(place, &entry);
             self.line.push(place, entry);
+            if let Some(reason) = failed.verdict {
+                self.dead_letter(place, &reason, now, out);
+                continue;
+            }
             let stays_out = is_waiting || (!was_scheduled && self.is_over_memory());
             if was_due && !is_expired && stays_out {
                 self.page_out(place);

@@ -1,10 +1,12 @@
 //! What consumers say of their deliveries.
 
+use std::sync::Arc;
+
 use evergate_model::{Outcome, Seq, Time};
 
 use super::away::Return;
 use super::entry::State;
-use super::failures::Failed;
+use super::failures::{Failed, TOO_MANY_DELIVERIES};
 use super::{Out, Queue};
 use crate::consumer::ConsumerKey;
 use crate::lane::Place;
@@ -58,20 +60,21 @@ impl Queue {
                 self.give_back(place, *failed, undeliverable_here.then_some(key), now, out);
             }
             Outcome::Unreadable => self.set_aside(key, place, now, out),
-            Outcome::Reject { reason } => {
-                let reason = if reason.is_empty() { "rejected" } else { reason };
-                if !self.waits_for_body(place, Return::Rejected { reason: reason.into() }) {
-                    self.reject(place, reason, now, out);
-                }
-            }
+            Outcome::Reject { reason } if reason.is_empty() => self.reject(place, "rejected", now, out),
+            Outcome::Reject { reason } => self.reject(place, reason, now, out),
         }
     }
 
+    /// It goes to `_DMQ`. That is so from now on, though it takes a while.
     pub(super) fn reject(&mut self, place: Place, reason: &str, now: Time, out: &mut Out<'_>) {
-        if let Some(entry) = self.line.get_mut(place) {
-            entry.failed_count += 1;
+        let reason: Arc<str> = reason.into();
+        if self.is_for_letters {
+            return self.dead_letter(place, &reason, now, out);
         }
-        self.dead_letter(place, reason, now, out);
+        self.condemn(place, &reason, out);
+        if !self.waits_for_body(place, Return::Rejected { reason: reason.clone() }) {
+            self.dead_letter(place, &reason, now, out);
+        }
     }
 
     /// Puts an entry back that nobody was sent meanwhile: it is no redelivery for that.
@@ -92,40 +95,41 @@ impl Queue {
         now: Time,
         out: &mut Out<'_>,
     ) {
-        if self.waits_for_body(place, Return::GivenBack { failed, refused_by }) {
-            return;
+        let failed = failed.then(|| self.count_failure(place, now, out));
+        if !self.waits_for_body(place, Return::GivenBack { failed: failed.clone(), refused_by }) {
+            self.put_back(place, failed.as_ref(), refused_by, now, out);
         }
+    }
+
+    /// The rest of that, once its body is there.
+    pub(super) fn put_back(
+        &mut self,
+        place: Place,
+        failed: Option<&Failed>,
+        refused_by: Option<ConsumerKey>,
+        now: Time,
+        out: &mut Out<'_>,
+    ) {
         let Some(entry) = self.line.get_mut(place) else { return };
         entry.state = State::Ready;
         entry.redelivered = true;
-        entry.failed_count += u32::from(failed);
         if let Some(key) = refused_by {
             // Those that left are forgotten, or the list would grow with every reconnect.
             entry.refused_by.retain(|other| self.consumers.contains_key(other));
             entry.refused_by.push(key);
         }
-        let (failed_count, replaced) = (entry.failed_count, entry.replaced);
-        let is_stored = entry.stored;
+        let replaced = entry.replaced;
         let (is_expired, expires_at) = (entry.is_expired(now), entry.expires_at);
         if let Some(key) = refused_by {
             self.seclude(key);
-        }
-        let redelivery = &self.settings.redelivery;
-        // Who gives up on a dead letter leaves it to the next: there is nowhere to send it.
-        let is_last =
-            !self.is_for_letters && failed && redelivery.deliveries_max.is_some_and(|max| failed_count >= max);
-        let pause = if failed { redelivery.pause(failed_count) } else { std::time::Duration::ZERO };
-        let until = (!pause.is_zero()).then(|| now.after(pause));
-        if failed && is_stored {
-            self.note_failure(place, Failed { count: failed_count, until }, out);
         }
         if replaced {
             self.remove_at(place, out);
         } else if is_expired {
             self.expire(place, now, out);
-        } else if is_last {
-            self.is_unwanted(place, self.settings.on_failure, "deliveries", now, out);
-        } else if let Some(until) = until {
+        } else if failed.is_some_and(|failed| self.is_last(failed.count)) {
+            self.is_unwanted(place, self.settings.on_failure, TOO_MANY_DELIVERIES, now, out);
+        } else if let Some(until) = failed.and_then(|failed| failed.until) {
             if let Some(entry) = self.line.get_mut(place) {
                 entry.state = State::Waiting(until);
             }

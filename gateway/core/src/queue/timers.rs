@@ -120,9 +120,11 @@ impl Queue {
         self.watch_range(woke, wakes);
     }
 
-    /// A restart found it, and all that is known of it is told. If it holds too much, a first tick lets that go.
+    /// A restart found it, and all that is known of it is told. If it holds too much, or something that is to go to
+    /// `_DMQ`, a first tick lets that go.
     pub fn open(&mut self, now: Time) {
-        if self.evicts() && self.is_over() {
+        let is_any_condemned = self.look_for_condemned();
+        if is_any_condemned || (self.evicts() && self.is_over()) {
             self.timers.insert((Time(0), NOWHERE));
         }
         if self.settings.time_to_live.is_some() {

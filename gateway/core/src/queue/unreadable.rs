@@ -2,7 +2,6 @@
 
 use evergate_model::{Seq, Time};
 
-use super::away::Return;
 use super::{Out, Queue};
 use crate::consumer::ConsumerKey;
 use crate::effect::{Notice, NoticeKind, ShardEffect};
@@ -18,7 +17,7 @@ impl Queue {
         if self.is_for_letters {
             // There is nowhere to send it; it stays for operators to see.
             self.give_back(place, true, Some(key), now, out);
-        } else if !self.waits_for_body(place, Return::Rejected { reason: REASON.into() }) {
+        } else {
             self.reject(place, REASON, now, out);
         }
     }
