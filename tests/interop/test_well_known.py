@@ -8,7 +8,8 @@ import time
 import pytest
 
 from interop.clients.paho import Paho
-from interop.messages import Address
+from interop.clients.stomp_py import StompPy
+from interop.messages import Address, Sent
 from lib.gateway import Gateway
 
 _names = itertools.count(1)
@@ -93,6 +94,24 @@ def test_sys_topics_are_retained_and_follow_what_happens():
             assert time.monotonic() < deadline
         for client in [*others, watcher]:
             client.close()
+
+
+def test_sys_counts_a_large_message_once_and_no_queue_of_the_gateways_own():
+    environment = {"EVERGATE__MQTT__SYS_INTERVAL_SECONDS": "1", "EVERGATE__LIMITS__MESSAGE_BYTES_MAX": "64 KiB"}
+    with Gateway(environment=environment) as gateway:
+        publisher = StompPy(gateway)
+        publisher.publish(Address("queue", "films"), Sent(b"x" * 300_000))
+        watcher = Paho(gateway, 5)
+        watcher.subscribe(topic("$SYS/broker/#"))
+        # The message; its queue, and the watcher's session.
+        wanted, figures = {"messages/stored": b"1", "queues/count": b"2"}, {}
+        deadline = time.monotonic() + 10
+        while not (figures.items() >= wanted.items() and 300_000 <= int(figures["store/messages/bytes"]) < 301_000):
+            assert time.monotonic() < deadline, figures
+            raw = watcher.receive_raw(5)
+            figures[raw.topic.removeprefix("$SYS/broker/")] = raw.payload
+        publisher.close()
+        watcher.close()
 
 
 @pytest.mark.parametrize("name", ["_LOG/info", "_PRESENCE/x"])

@@ -1,5 +1,5 @@
-//! What the administration can do, by name: `queue.list`, `policy.put`. The same registry serves requests by message
-//! (`_ADMIN`) and, later, HTTP. Each subsystem registers its own.
+//! What the administration can do, by name: `queue.list`, `policy.put`. The registry serves requests by message
+//! (`_ADMIN`). Each subsystem registers its own.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -68,7 +68,7 @@ pub enum SessionEvent {
         /// Where the queue lives and what was found, or why not.
         result: Result<(QueueId, ShardId, Attached), AttachError>,
     },
-    /// A shard's answer to a fence: all that was published before has reached it.
+    /// A shard's answer to a fence: all that was published before is committed.
     Fenced {
         /// Whose answer.
         token: Token,

@@ -34,7 +34,8 @@ use std::sync::Arc;
 use evergate_journal::{Record, RecoveredQueue};
 use evergate_model::few::{FewMap, FewSet};
 use evergate_model::{
-    BODY_PREFIX, Consumers, Formats, LargeBody, Message, QueueId, QueueKind, QueueSettings, Seq, Time,
+    BODY_PREFIX, Consumers, DEAD_LETTER_QUEUE, Formats, LargeBody, Message, QueueId, QueueKind, QueueSettings, Seq,
+    Time,
 };
 
 pub use admin::{PeekFrom, Peeked, PeekedState, Reserve};
@@ -43,7 +44,6 @@ use class::{Class, ClassId, Mode, Rank};
 pub use dedup::{DedupRow, in_order};
 use entry::{Entry, State};
 pub use failures::FailureRow;
-pub use letter::DEAD_LETTER_QUEUE;
 use line::Line;
 use rare::Rarely;
 

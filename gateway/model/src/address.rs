@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use crate::large::BODY_PREFIX;
 
-/// Names that begin with this are the gateway's own (`_DMQ`, `_LOG`); clients cannot publish to them.
+/// Names that begin with this are the gateway's own ([`DEAD_LETTER_QUEUE`], `_LOG`); clients cannot publish to them.
 pub const RESERVED_PREFIX: char = '_';
 
 /// Requests to the administration go here: the one reserved name that some clients may publish to.
 pub const ADMIN_NAME: &str = "_ADMIN";
+
+/// Dead letters are sent here; clients consume it and cannot publish to it.
+pub const DEAD_LETTER_QUEUE: &str = "_DMQ";
 
 /// The gateway's figures, which MQTT tools look for here; clients cannot publish to them either.
 pub const SYSTEM_PREFIX: &str = "$SYS/";
@@ -19,6 +22,12 @@ pub const TEMPORARY_PREFIX: &str = "$temporary/";
 
 /// Before the client id: the queue of an MQTT session.
 pub const SESSION_PREFIX: &str = "$session/";
+
+/// Before the client id and the name: the queue of a subscription that outlives its consumer.
+pub const SUBSCRIPTION_PREFIX: &str = "$subscription/";
+
+/// Before the group and the filter: the queue of a subscription that several share.
+pub const SHARED_PREFIX: &str = "$share/";
 
 /// Queue or topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@
 
 mod address;
 pub mod ahead;
+pub mod dead_letter;
 pub mod few;
 mod filter;
 mod format;
@@ -21,7 +22,8 @@ mod size;
 mod value;
 
 pub use address::{
-    ADMIN_NAME, Address, AddressError, AddressKind, RESERVED_PREFIX, SESSION_PREFIX, SYSTEM_PREFIX, TEMPORARY_PREFIX,
+    ADMIN_NAME, Address, AddressError, AddressKind, DEAD_LETTER_QUEUE, RESERVED_PREFIX, SESSION_PREFIX, SHARED_PREFIX,
+    SUBSCRIPTION_PREFIX, SYSTEM_PREFIX, TEMPORARY_PREFIX,
 };
 pub use filter::{Filter, FilterError};
 pub use format::{Body, ContentReader, Encoding, Format, Formats, View};

@@ -91,7 +91,7 @@ impl Meta {
 /// What the broker adds. Never mixed with the publisher's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Annotation {
-    /// `dead-letter-reason`, `original-destination`, …
+    /// As in [`crate::dead_letter`].
     pub name: Arc<str>,
     /// Text.
     pub value: Arc<str>,

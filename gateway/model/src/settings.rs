@@ -104,7 +104,7 @@ pub struct Redelivery {
     pub delay: Duration,
     /// Each further pause is so many percent of the one before; 100: all are equal.
     pub factor_percent: u32,
-    /// No pause is longer. Zero: no bound but the factor's own.
+    /// No pause is longer. Zero: a day.
     pub delay_max: Duration,
 }
 
@@ -412,5 +412,7 @@ mod tests {
         let redelivery = Redelivery { deliveries_max: None, delay: secs(1), factor_percent: 200, delay_max: secs(5) };
         let pauses: Vec<_> = (1..=5).map(|failed| redelivery.pause(failed).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 5, 5]);
+        let unsaid = Redelivery { delay_max: Duration::ZERO, ..redelivery };
+        assert_eq!((unsaid.pause(17).as_secs(), unsaid.pause(18).as_secs()), (1 << 16, 86_400));
     }
 }

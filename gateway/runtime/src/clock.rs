@@ -1,4 +1,4 @@
-//! The one place where the time of day is read.
+//! The time that sessions and core are handed, and that messages carry.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

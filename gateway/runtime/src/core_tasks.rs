@@ -1,4 +1,4 @@
-//! The tasks that own the directory and the shards.
+//! The task of the directory, the turns of the shards, and what their effects are carried to.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ use crate::wire::WriteQueue;
 
 /// How long a closing connection may take to read its last words.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How often a publish that waits for memory looks again.
+/// How often a publish that waits looks again: nobody tells when memory has room.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
 const READ_BYTES: usize = 64 << 10;
 /// A session that holds back the senders of large bodies is read on until so many windows of them await their commit:

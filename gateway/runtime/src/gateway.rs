@@ -9,7 +9,7 @@ use evergate_core::{
     SessionId, ShardCommand, ShardConfig, ShardId, StreamId, TransactionLimits,
 };
 use evergate_journal::{Batch, Journal, JournalReader};
-use evergate_model::{Formats, IdMap, MemoryBudget, MessageId};
+use evergate_model::{ADMIN_NAME, BODY_PREFIX, Formats, IdMap, MemoryBudget, MessageId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -75,7 +75,7 @@ pub struct Totals {
     pub rejected: AtomicU64,
     /// Deliveries handed to sessions.
     pub delivered: AtomicU64,
-    /// Transient messages not queued because a subscription was full.
+    /// Messages accepted and then given up without a dead letter.
     pub dropped: AtomicU64,
     /// Messages sent to `_DMQ`.
     pub dead_lettered: AtomicU64,
@@ -93,7 +93,7 @@ pub struct Totals {
     pub transactions_beyond_limit: AtomicU64,
 }
 
-/// What a shard's task is sent.
+/// What a shard is sent, but for publishes.
 pub enum ToShard {
     /// For the core.
     Command(ShardCommand),
@@ -272,7 +272,7 @@ impl Gateway {
         }
     }
 
-    /// The figures of all queues.
+    /// The figures of all queues, the gateway's own among them.
     pub async fn queue_stats(&self) -> Vec<(Arc<str>, QueueStats)> {
         let mut all = Vec::new();
         for control in &self.controls {
@@ -282,6 +282,13 @@ impl Gateway {
             // A shard that does not answer has ended: the gateway is stopping.
             all.extend(answered.await.unwrap_or_default());
         }
+        all
+    }
+
+    /// The figures of the queues that clients know: neither those that hold requests, nor the pieces of large bodies.
+    pub async fn destination_stats(&self) -> Vec<(Arc<str>, QueueStats)> {
+        let mut all = self.queue_stats().await;
+        all.retain(|(name, _)| **name != *ADMIN_NAME && !name.starts_with(BODY_PREFIX));
         all
     }
 

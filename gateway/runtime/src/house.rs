@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::gateway::Gateway;
 use crate::publisher;
 
-/// How often it looks whether memory has room again.
+/// How often what waits looks again: nobody tells when memory has room.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Who is told whether a message arrived.

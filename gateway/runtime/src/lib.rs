@@ -1,8 +1,8 @@
 //! tokio around the core: listeners, the session driver, the tasks that own directory, shards and journal.
 //!
-//! A connection is one task ([`drive`]); so are the directory, each shard, and the journal's writer. They
-//! talk through unbounded queues whose content is bounded by what fills them: the publish window of each
-//! connection, the credit of each consumer, and the memory budget over all.
+//! A connection is one task ([`drive`]); so are the directory and the journal's writer. Runners take the shards in turn.
+//! They talk through queues without a bound of their own: what fills them is bounded by the publish window of each
+//! connection, the credit of each consumer, the requests that a session may have open, and the memory budget over all.
 
 mod clock;
 mod connections;

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Unbounded: who pushes is bounded by windows and credit.
+/// Without a bound of its own: who pushes is bounded by windows, credit, and requests that may be open.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     // parking_lot Mutex: never held across await.

@@ -9,7 +9,7 @@ use evergate_admin::{
     ConnectionRow, ConnectionState, DestinationKind, DestinationRow, JournalTotals, Memory, Node, Observe, Snapshot,
     Totals,
 };
-use evergate_model::{ADMIN_NAME, BODY_PREFIX};
+use evergate_model::SESSION_PREFIX;
 use evergate_runtime::Gateway;
 use evergate_runtime::net::ConnectionLimit;
 use parking_lot::Mutex;
@@ -44,11 +44,9 @@ impl Observer {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let stats = self.gateway.queue_stats().await;
+            let stats = self.gateway.destination_stats().await;
             let rows: Vec<DestinationRow> = stats
                 .into_iter()
-                // They hold requests, and pieces of messages that stand elsewhere.
-                .filter(|(name, _)| **name != *ADMIN_NAME && !name.starts_with(BODY_PREFIX))
                 .map(|(name, stats)| DestinationRow {
                     kind: kind_of(&name),
                     name: name.to_string(),
@@ -86,7 +84,7 @@ impl Destinations {
 }
 
 fn kind_of(name: &str) -> DestinationKind {
-    if name.starts_with("$session/") {
+    if name.starts_with(SESSION_PREFIX) {
         DestinationKind::Session
     } else if name.starts_with('$') {
         DestinationKind::Subscription

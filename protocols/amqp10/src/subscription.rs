@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evergate_model::{Attached, Filter, Lifetime, Selector};
+use evergate_model::{Attached, Filter, Lifetime, SHARED_PREFIX, SUBSCRIPTION_PREFIX, Selector};
 
 use crate::error::{AmqpError, INVALID_FIELD};
 use crate::terminus::Terminus;
@@ -37,7 +37,7 @@ pub(crate) fn describe_lifetime(source: &mut Terminus, queue: &Attached) {
 /// The queue of a subscription that outlives its links: of one container, or of all (`None`). The container's
 /// part is escaped, so that no two pairs of container and name have the same queue, and no container that of all.
 pub(crate) fn subscription_queue(container_id: Option<&str>, name: &str) -> String {
-    format!("$subscription/{}/{name}", container_id.map_or_else(|| "|".to_owned(), escape))
+    format!("{SUBSCRIPTION_PREFIX}{}/{name}", container_id.map_or_else(|| "|".to_owned(), escape))
 }
 
 /// The queue of a shared subscription that ends with its last consumer. MQTT clients share it by the same name,
@@ -50,7 +50,7 @@ pub(crate) fn shared_queue(
 ) -> String {
     let container = container_id.map(|id| format!("{}%7C", escape(id))).unwrap_or_default();
     let selector = selector.map(|selector| format!("?{}", escape(selector.as_str()))).unwrap_or_default();
-    format!("$share/{container}{}{selector}/{filter}", escape(name))
+    format!("{SHARED_PREFIX}{container}{}{selector}/{filter}", escape(name))
 }
 
 /// A subscription's name in the name of its link: JMS clients add a suffix after `|`, so that several consumers

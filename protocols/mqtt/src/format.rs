@@ -15,7 +15,7 @@ use crate::codec::{Qos, RawValue, Reader, id, next_property, put_text};
 pub(crate) use wishes::read_wishes;
 
 /// How MQTT writes the address of a queue.
-pub(crate) const QUEUE_PREFIX: &str = "$queue/";
+pub const QUEUE_PREFIX: &str = "$queue/";
 
 /// The priority of a message that says none.
 const USUAL_PRIORITY: u8 = 4;

@@ -9,5 +9,5 @@ mod format;
 mod session;
 
 pub use config::MqttConfig;
-pub use format::MqttFormat;
+pub use format::{MqttFormat, QUEUE_PREFIX};
 pub use session::MqttSession;

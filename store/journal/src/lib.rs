@@ -107,7 +107,7 @@ pub enum Table {
     Binding = 2,
     /// Retained messages by topic.
     Retained = 3,
-    /// Counters that must not go back (starts of the node, next queue id).
+    /// Counters that must not go back: how often the node started.
     Counter = 4,
     /// Policies that operators added.
     Policy = 5,
@@ -118,7 +118,8 @@ pub enum Table {
     Dedup = 7,
     /// Messages whose body is not in memory, and where it is. By queue id and place.
     Body = 8,
-    /// How often messages were handed out in vain, on queues that limit it. By queue id and place.
+    /// How often messages were handed out in vain, and until when they wait: on queues that limit it or make a pause. By
+    /// queue id and place.
     Failure = 9,
     /// What sessions published with QoS 1 of MQTT: one row a shard and commit. By shard and number of the first.
     /// Written by [`Record::Fingerprint`].
@@ -191,7 +192,7 @@ pub struct Loaded {
     pub complete_to: Seq,
 }
 
-/// Why the journal cannot go on. Every variant is terminal for the node.
+/// Why the journal cannot go on. Terminal for the node, but for [`Self::Damaged`]: the core knows what was to be read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It could not be opened or recovered; the text says what to do.

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, BODY_PREFIX, Binding, Consumers, Event, Lifetime, QueueId,
-    QueueKind, QueueSpec, TEMPORARY_PREFIX,
+    ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, BODY_PREFIX, Binding, Consumers, DEAD_LETTER_QUEUE, Event,
+    Lifetime, QueueId, QueueKind, QueueSpec, TEMPORARY_PREFIX,
 };
 
 use super::{Directory, Holder, Out, QueueInfo, storage};
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, SessionEvent, SessionId};
-use crate::queue::DEAD_LETTER_QUEUE;
 use crate::shard::{ConsumerWants, ShardCommand};
 
 impl Directory {

@@ -104,7 +104,7 @@ pub enum DirectoryCommand {
         /// Named in the answer.
         token: Token,
     },
-    /// Answered by one `Fenced` a shard, when all that was published before has reached it.
+    /// Answered by one `Fenced` a shard, when all that was published before is committed.
     Fence {
         /// Who asks.
         session: SessionId,

@@ -3,26 +3,26 @@
 
 use std::time::Duration;
 
-use evergate_model::{Attach, AttachAccess, Binding, Filter, Lifetime, QueueId, SESSION_PREFIX, noted};
+use evergate_model::{
+    Attach, AttachAccess, Binding, Filter, Lifetime, QueueId, SESSION_PREFIX, SHARED_PREFIX, SUBSCRIPTION_PREFIX, noted,
+};
 
 use super::{Directory, Out, QueueInfo, storage};
 use crate::shard::ShardCommand;
 
 /// Whether it is the queue of a subscription that has a name: of one client, or of a group.
 pub(super) fn is_subscription(name: &str) -> bool {
-    name.starts_with("$subscription/") || name.starts_with(GROUP_PREFIX)
+    name.starts_with(SUBSCRIPTION_PREFIX) || name.starts_with(SHARED_PREFIX)
 }
-
-const GROUP_PREFIX: &str = "$share/";
 
 /// The queue of the group that a session of this name is in, by this one of its bindings.
 pub(super) fn noted_group(session: &str, binding: &Binding) -> Option<String> {
-    if !session.starts_with(SESSION_PREFIX) || !binding.filter.as_str().starts_with(GROUP_PREFIX) {
+    if !session.starts_with(SESSION_PREFIX) || !binding.filter.as_str().starts_with(SHARED_PREFIX) {
         return None;
     }
     let text = noted(&binding.filter);
-    let (group, filter) = text.strip_prefix(GROUP_PREFIX)?.split_once('/')?;
-    Some(format!("{GROUP_PREFIX}{group}/{}", Filter::read(filter).ok()?))
+    let (group, filter) = text.strip_prefix(SHARED_PREFIX)?.split_once('/')?;
+    Some(format!("{SHARED_PREFIX}{group}/{}", Filter::read(filter).ok()?))
 }
 
 /// Whether the newcomer is one of several with equal rights.
@@ -109,7 +109,7 @@ impl Directory {
 
     /// Whether it is the queue of a group that sessions share.
     pub(super) fn is_group(&self, id: QueueId) -> bool {
-        self.queues.get(&id).is_some_and(|info| info.name.starts_with(GROUP_PREFIX))
+        self.queues.get(&id).is_some_and(|info| info.name.starts_with(SHARED_PREFIX))
     }
 
     /// Whether it is the queue of a group that some session is in, whose client may be away.

@@ -20,7 +20,7 @@ pub struct Peeked {
     pub seq: Seq,
     /// The message.
     pub message: Arc<Message>,
-    /// Failed deliveries, as far as this node's memory goes.
+    /// Failed deliveries: since the node started, or over restarts where they are limited or there is a pause.
     pub failed_count: u32,
     /// Where it is on its way.
     pub state: PeekedState,
@@ -35,7 +35,7 @@ pub enum PeekedState {
     Scheduled(Time),
     /// A consumer has it.
     Held,
-    /// On its way to `_DMQ`.
+    /// On its way elsewhere: to `_DMQ`, or where an operator moves it.
     Leaving,
 }
 

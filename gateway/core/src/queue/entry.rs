@@ -38,7 +38,7 @@ pub enum State {
     Waiting(Time),
     /// A consumer has it.
     Held,
-    /// On its way to `_DMQ`.
+    /// On its way elsewhere: to `_DMQ`, or where an operator moves it.
     Leaving,
 }
 

@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use evergate_model::{Address, Annotation, Message, MessageId, QueueId, Seq, Time};
+use evergate_model::dead_letter::{COUNT, FIRST_TIME, LAST_TIME, ORIGIN, PREFIX, QUEUE, REASON};
+use evergate_model::{Address, Annotation, DEAD_LETTER_QUEUE, Message, MessageId, QueueId, Seq, Time};
 
 use super::entry::{Entry, State};
 use super::{Out, Queue};
 use crate::effect::ShardEffect;
 use crate::lane::Place;
-
-/// Where they go.
-pub const DEAD_LETTER_QUEUE: &str = "_DMQ";
-
-const FIRST_TIME: &str = "dead-letter-first-time";
-const PREFIX: &str = "dead-letter-";
 
 impl Queue {
     /// Sends a message to `_DMQ`. It stays here until it has arrived there. There is no second such queue:
@@ -83,12 +78,12 @@ fn dead_letter(entry: &Entry, (queue, place): (QueueId, Place), from: &Arc<str>,
     let now_text: Arc<str> = now.0.to_string().into();
     let first = before(FIRST_TIME).map_or_else(|| now_text.clone(), |note| note.value.clone());
     let notes = [
-        ("dead-letter-origin", entry.message.meta.address.to_string().into()),
-        ("dead-letter-queue", from.clone()),
-        ("dead-letter-reason", reason.into()),
-        ("dead-letter-count", entry.failed_count.to_string().into()),
+        (ORIGIN, entry.message.meta.address.to_string().into()),
+        (QUEUE, from.clone()),
+        (REASON, reason.into()),
+        (COUNT, entry.failed_count.to_string().into()),
         (FIRST_TIME, first),
-        ("dead-letter-last-time", now_text),
+        (LAST_TIME, now_text),
     ];
     let notes = notes.into_iter().map(|(name, value)| Annotation { name: name.into(), value });
     let mut message = entry.message.readdressed(Address::queue(DEAD_LETTER_QUEUE), notes);

@@ -10,7 +10,7 @@ use super::{Out, Queue};
 use crate::effect::ShardEffect;
 use crate::lane::{Lane, Place};
 
-/// While so many messages are on their way to `_DMQ`, no more are read back for their time.
+/// While so many messages are on their way elsewhere, no more are read back for their time.
 const LEAVING_MAX: u64 = 4096;
 /// What of a large body is kept in memory.
 const BODY_RESIDENT_BYTES_MAX: u64 = 1 << 20;

@@ -61,7 +61,7 @@ pub struct Rare {
     /// On a stream: when the oldest message goes.
     pub ages_next: Option<Time>,
     pub counts: RareCounts,
-    /// Messages on their way to `_DMQ`, and their bytes.
+    /// Messages on their way elsewhere, and their bytes.
     pub leaving: u64,
     pub leaving_bytes: u64,
 }

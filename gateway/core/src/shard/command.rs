@@ -115,7 +115,7 @@ pub enum ShardCommand {
         /// The queues that refuse messages when they are full.
         queues: Vec<QueueId>,
     },
-    /// Answered with `Fenced` when all that was published before is committed, or lost.
+    /// Answered with `Fenced` when all that was published before is committed.
     Fence {
         /// Who asks.
         session: SessionId,

@@ -91,7 +91,7 @@ impl Default for Listen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// MQTT 3.1.1 and 5.
+    /// MQTT 5, 3.1.1 and 3.1.
     Mqtt,
     /// AMQP.
     Amqp,

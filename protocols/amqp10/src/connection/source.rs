@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Address, Attach as Request, AttachAccess, Binding, Filter, Lifetime, QueueSpec, Retained, Standing, Value,
+    Address, Attach as Request, AttachAccess, Binding, Filter, Lifetime, QueueSpec, Retained, Standing,
+    TEMPORARY_PREFIX, Value,
 };
 
 use super::context::{Context, LinkId};
@@ -142,7 +143,7 @@ fn describe_topic(
 
 /// Unique in the gateway; beginning with `$`, so that `#` does not match it.
 pub(super) fn temporary_topic(context: &Context, link: LinkId) -> Address {
-    Address::topic(format!("$temporary/{:x}/{}", context.conn_id, link.0))
+    Address::topic(format!("{TEMPORARY_PREFIX}{:x}/{}", context.conn_id, link.0))
 }
 
 /// Takes the link's properties that mean something here.

@@ -1,7 +1,7 @@
 //! Message annotations that only the gateway may write.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::Value;
+use evergate_model::{Value, dead_letter};
 
 use super::sections::{MESSAGE_ANNOTATIONS, Sections, map};
 use crate::codec::{DecodeError, Item, MapWriter, Reader, put_descriptor};
@@ -12,13 +12,14 @@ pub(super) const STREAM_OFFSET: &str = "x-stream-offset";
 /// A message that was there before the subscription.
 pub(super) const RETAINED: &str = "x-opt-retained";
 
-/// Why a message is in `_DMQ`, and since when.
-const DEAD_LETTER: &str = "x-opt-dead-letter-";
+/// Before the name of what the gateway notes.
+pub(super) const PREFIX: &str = "x-opt-";
 
 /// Whether the gateway writes it. Who forwards what it received sends it along; nobody shall take it for the
 /// gateway's word, and no map may have a key twice (part 1, 1.6.23).
 fn is_ours(name: &str) -> bool {
-    name == STREAM_OFFSET || name == RETAINED || name.starts_with(DEAD_LETTER)
+    let is_dead_letters = name.strip_prefix(PREFIX).is_some_and(|note| note.starts_with(dead_letter::PREFIX));
+    name == STREAM_OFFSET || name == RETAINED || is_dead_letters
 }
 
 /// The same of a key. Annotations have symbols as keys; some clients read strings as well.

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Delivery, Encoding, Formats, Meta, Time, Value, Wire};
+use evergate_model::{Delivery, Encoding, Formats, Meta, Time, Value, Wire, dead_letter};
 
-use super::annotations::{RETAINED, STREAM_OFFSET};
+use super::annotations::{PREFIX, RETAINED, STREAM_OFFSET};
 use super::convert::convert;
 use super::sections::{HEADER, MESSAGE_ANNOTATIONS, Sections, map};
 use super::wishes::{DEDUP_ID, DELIVERY_TIME, DISCARDABLE};
@@ -91,7 +91,7 @@ fn put_annotations(buf: &mut BytesMut, delivery: &Delivery, tells_place: bool, h
         taken = section.end;
     }
     for annotation in &message.annotations {
-        let name = format!("x-opt-{}", annotation.name);
+        let name = format!("{PREFIX}{}", annotation.name);
         list.pair(&Value::Symbol(name.into()), &typed(&annotation.name, &annotation.value));
     }
     if message.encoding != Encoding::Amqp10 {
@@ -110,8 +110,8 @@ fn put_annotations(buf: &mut BytesMut, delivery: &Delivery, tells_place: bool, h
 /// What is a number or a time goes as one.
 fn typed<'a>(name: &str, text: &'a str) -> Value<'a> {
     let number = match name {
-        "dead-letter-count" => text.parse().ok().map(Value::Long),
-        "dead-letter-first-time" | "dead-letter-last-time" => text.parse().ok().map(Value::Timestamp),
+        dead_letter::COUNT => text.parse().ok().map(Value::Long),
+        dead_letter::FIRST_TIME | dead_letter::LAST_TIME => text.parse().ok().map(Value::Timestamp),
         _ => None,
     };
     number.unwrap_or_else(|| Value::text(text))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evergate_model::{
     Access, Action, Address, Attach, AttachAccess, AttachError, Attached, Close, Credentials, Lifetime, Output,
-    PublishError, QueueSpec, Time, Will,
+    PublishError, QueueSpec, SESSION_PREFIX, Time, Will,
 };
 
 use super::inbound::address;
@@ -131,7 +131,7 @@ impl MqttSession {
 
     fn attach_session(&mut self, connect: Box<Connect>, out: &mut Output) {
         let queue = QueueSpec {
-            name: format!("$session/{}", self.identity.client_id).into(),
+            name: format!("{SESSION_PREFIX}{}", self.identity.client_id).into(),
             durable: self.identity.is_persistent(),
             lifetime: self.identity.lifetime(),
         };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_model::{
-    Action, Address, Close, Encoding, IdMap, Mark, Message, Meta, Output, Publish, PublishError, TEMPORARY_PREFIX,
-    Time, Token,
+    Action, Address, Close, Encoding, Filter, IdMap, Mark, Message, Meta, Output, Publish, PublishError, SHARED_PREFIX,
+    SYSTEM_PREFIX, TEMPORARY_PREFIX, Time, Token,
 };
 
 use super::replies::Reply;
@@ -64,7 +64,8 @@ impl MqttSession {
         if topic.split('/').count() > self.config.max_topic_levels {
             return Err("the topic has too many levels");
         }
-        if ["$share/", "$SYS/", "$glob/", "$regex/"].iter().any(|prefix| topic.starts_with(prefix)) {
+        let refused = [SHARED_PREFIX, SYSTEM_PREFIX, Filter::GLOB_PREFIX, Filter::REGEX_PREFIX];
+        if refused.iter().any(|prefix| topic.starts_with(prefix)) {
             return Err("clients cannot publish to this topic");
         }
         if topic == QUEUE_PREFIX {

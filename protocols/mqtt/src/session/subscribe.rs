@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evergate_model::{
     Action, Attach, AttachError, Attached, Binding, Close, ConsumerId, Filter, Lifetime, Output, QueueSpec, Retained,
-    Selector, Token, note, noted,
+    SHARED_PREFIX, Selector, Token, note, noted,
 };
 
 use super::consuming::Wishes;
@@ -20,7 +20,7 @@ use crate::format::QUEUE_PREFIX;
 
 impl MqttSession {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe, out: &mut Output) {
-        let shares = |filter: &SubscribeFilter| filter.no_local && filter.filter.starts_with("$share/");
+        let shares = |filter: &SubscribeFilter| filter.no_local && filter.filter.starts_with(SHARED_PREFIX);
         if subscribe.filters.iter().any(shares) {
             let what = "no local on a shared subscription";
             return self.fail(ReasonCode::PROTOCOL_ERROR, what, out); // [MQTT-3.8.3-4]

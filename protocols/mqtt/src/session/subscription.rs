@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use evergate_model::{Address, Filter, Formats, Message, Selector, Seq, StreamStart, Time};
+use evergate_model::{Address, Filter, Formats, Message, SHARED_PREFIX, Selector, Seq, StreamStart, Time};
 
 use super::consuming::Consuming;
 use crate::codec::{Qos, ReasonCode, RetainHandling, SubscribeFilter};
@@ -30,14 +30,14 @@ impl Target {
         if text.split('/').count() > levels_max {
             return Err(invalid);
         }
-        if let Some(rest) = text.strip_prefix("$share/") {
+        if let Some(rest) = text.strip_prefix(SHARED_PREFIX) {
             let (group, inner) = rest.split_once('/').ok_or(invalid)?;
             // [MQTT-4.8.2-1], [MQTT-4.8.2-2]
             if group.is_empty() || group.contains(['+', '#']) {
                 return Err(invalid);
             }
             return match Self::parse(inner, levels_max)? {
-                Self::Topics(filter) => Ok(Self::Shared(format!("$share/{group}/{filter}").into(), filter)),
+                Self::Topics(filter) => Ok(Self::Shared(format!("{SHARED_PREFIX}{group}/{filter}").into(), filter)),
                 Self::Queue(name) => Ok(Self::Queue(name)),
                 Self::Shared(..) => Err(invalid),
             };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    Attach, AttachAccess, Binding, ConsumerId, Filter, Lifetime, QueueSpec, Retained, Selector, StreamStart,
+    Attach, AttachAccess, Binding, ConsumerId, Filter, Lifetime, QueueSpec, Retained, SHARED_PREFIX,
+    SUBSCRIPTION_PREFIX, Selector, StreamStart,
 };
 
 use super::connect::durable_owner;
@@ -84,7 +85,7 @@ impl StompSession {
 
     pub(super) fn durable_queue(&self, name: &str) -> Result<QueueSpec, Fault> {
         let client_id = durable_owner(&self.client_id)?;
-        Ok(QueueSpec::named(format!("$subscription/{client_id}/{name}")))
+        Ok(QueueSpec::named(format!("{SUBSCRIPTION_PREFIX}{client_id}/{name}")))
     }
 
     /// The name that tells what this connection publishes from what others do. A client without a client-id
@@ -140,5 +141,5 @@ fn shared_queue(group: &str, filter: &Filter, durable: bool) -> Result<QueueSpec
         return Err(Fault::refused("shared must be a name without /, + and #"));
     }
     let lifetime = if durable { Lifetime::Permanent } else { Lifetime::Attached };
-    Ok(QueueSpec { name: format!("$share/{group}/{filter}").into(), durable, lifetime })
+    Ok(QueueSpec { name: format!("{SHARED_PREFIX}{group}/{filter}").into(), durable, lifetime })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evergate_admin::operations::{Operation, OperationError, arguments};
 use evergate_core::{ManageReply, ManageRequest, QueueDefinition};
-use evergate_model::{Address, Binding, Filter, Policy};
+use evergate_model::{Address, Binding, Filter, Policy, SHARED_PREFIX};
+use evergate_mqtt::QUEUE_PREFIX;
 use evergate_runtime::Gateway;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -42,7 +43,7 @@ fn check_filter(text: &str) -> Result<(), OperationError> {
             return Err(OperationError::Invalid(format!("{text}: this filter is written as {instead}{rest}")));
         }
     }
-    if Address::parse(text).is_some() || text.starts_with("$share/") || text.starts_with("$queue/") {
+    if Address::parse(text).is_some() || text.starts_with(SHARED_PREFIX) || text.starts_with(QUEUE_PREFIX) {
         return Err(OperationError::Invalid(format!("{text}: a queue is bound to topics, by their names")));
     }
     Ok(())

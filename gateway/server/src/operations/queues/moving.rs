@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evergate_admin::operations::{Operation, OperationError, arguments};
 use evergate_core::{PeekFrom, Reserve};
-use evergate_model::{Address, AddressKind, Encoding, Formats, Message, Seq, Value as Property};
+use evergate_model::{
+    Address, AddressKind, DEAD_LETTER_QUEUE, Encoding, Formats, Message, Seq, Value as Property, dead_letter,
+};
 use evergate_runtime::{Gateway, Moved};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -101,7 +103,7 @@ struct RetryArguments {
 }
 
 fn dead_letters() -> String {
-    "_DMQ".into()
+    DEAD_LETTER_QUEUE.into()
 }
 
 #[async_trait]
@@ -212,10 +214,10 @@ fn edited(
 /// letter was sent to, and of all that take from it that queue alone.
 fn origin(message: &Message) -> Option<(Address, Option<Arc<str>>)> {
     let note = |name| message.annotations.iter().find(|note| &*note.name == name).map(|note| &note.value);
-    match note("dead-letter-queue") {
+    match note(dead_letter::QUEUE) {
         Some(queue) if !Address::is_private_queue(queue) => Some((Address::queue(queue.clone()), None)),
         left => {
-            let (kind, name) = Address::parse(note("dead-letter-origin")?)?;
+            let (kind, name) = Address::parse(note(dead_letter::ORIGIN)?)?;
             Some((Address { kind, name: name.into() }, left.cloned()))
         }
     }
