@@ -72,6 +72,9 @@ def test_queues_are_listed_with_their_figures(gateway, admin):
     listed = admin.result("queue.list", match=queue.name)
     assert [row["name"] for row in listed["queues"]] == [queue.name]
     assert listed["queues"][0]["messages"] == 3
+    for filter in [f"$glob/{queue.name[:-2]}*", f"$regex/{queue.name[:-2]}.."]:
+        assert queue.name in [row["name"] for row in admin.result("queue.list", match=filter)["queues"]]
+    assert "the glob is not complete" in admin.ask("queue.list", match="$glob/a[")["error"]["text"]
     publisher.close()
 
 
@@ -352,6 +355,10 @@ def test_policies_put_by_an_operator_survive_a_restart():
         admin = Admin(gateway)
         policy = {"match": "orders/#", "messages_max": 5}
         admin.result("policy.put", **policy)
+        admin.result("policy.put", match="$glob/bills-*", messages_max=7)
+        wrong = admin.ask("policy.put", match="$regex/(", messages_max=5)
+        assert "not valid" in wrong["error"]["text"]
+        admin.result("policy.delete", match="$glob/bills-*")
         wrong = admin.ask("policy.put", match="orders/#", mesages_max=5)
         assert wrong["error"]["code"] == "invalid" and "mesages_max" in wrong["error"]["text"]
         admin.close()

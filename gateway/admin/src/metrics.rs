@@ -47,7 +47,7 @@ pub(crate) fn text(mut snapshot: Snapshot, ready: bool) -> Result<String, fmt::E
 struct Scrape {
     snapshot: Snapshot,
     ready: bool,
-    kinds: [(DestinationKind, u64); 4],
+    kinds: [(DestinationKind, u64); DestinationKind::ALL.len()],
 }
 
 impl Collector for Scrape {

@@ -76,8 +76,6 @@ pub struct Totals {
 pub enum DestinationKind {
     /// A named queue.
     Queue,
-    /// A topic: it holds no messages itself.
-    Topic,
     /// A subscription to a topic filter.
     Subscription,
     /// The backlog of an MQTT session.
@@ -86,13 +84,12 @@ pub enum DestinationKind {
 
 impl DestinationKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Queue, Self::Topic, Self::Subscription, Self::Session];
+    pub const ALL: [Self; 3] = [Self::Queue, Self::Subscription, Self::Session];
 
     /// The kind's name in labels and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queue => "queue",
-            Self::Topic => "topic",
             Self::Subscription => "subscription",
             Self::Session => "session",
         }

@@ -243,7 +243,7 @@ impl Directory {
         all.into_iter().flatten().min()
     }
 
-    /// How many topics have a retained message.
+    /// How many topics have a retained message. Tests look at it.
     pub fn retained_count(&self) -> usize {
         self.retained.len()
     }

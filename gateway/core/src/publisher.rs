@@ -164,7 +164,7 @@ impl Publisher {
 
     /// Publishes that are not answered yet, and their bytes. What open transactions hold is not among them.
     pub fn load(&self) -> (usize, u64) {
-        (self.waiting.len() + self.unanswered.len() + self.transactions.committing.len(), self.bytes)
+        (self.waiting.len() + self.sent_on(), self.bytes)
     }
 
     /// Publishes and commits that were sent on and are not answered yet.

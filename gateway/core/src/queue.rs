@@ -175,7 +175,7 @@ pub struct Queue {
     /// Where the read from the journal begins that is under way.
     loading: Option<Seq>,
     next_turn: u64,
-    next_class: u32,
+    next_class: u64,
     /// The one that is served, where only one is.
     active: Option<ConsumerKey>,
     /// Places below were there before the restart: they may have been delivered then.
@@ -196,7 +196,7 @@ const EVICT: ClassId = ClassId(0);
 /// The class that finds the newest message of each key.
 const INDEX: ClassId = ClassId(1);
 /// Those of consumers count from here.
-const FIRST_CLASS: u32 = 2;
+const FIRST_CLASS: u64 = 2;
 
 impl Queue {
     pub fn new(

@@ -118,6 +118,7 @@ impl Shard {
     }
 
     /// One queue's figures. Two queues may have one name while the older of them is being deleted.
+    /// Tests look at it.
     pub fn stats_of(&self, id: QueueId) -> Option<QueueStats> {
         self.queues.get(&id).map(|queue| queue.stats())
     }

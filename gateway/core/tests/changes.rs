@@ -78,6 +78,23 @@ fn a_lower_limit_lets_what_is_too_much_go_at_once_and_no_more() {
 }
 
 #[test]
+fn a_full_queue_opens_when_a_quarter_is_free() {
+    for (messages_max, opens_at) in [(1, 0), (2, 1), (3, 2), (4, 3), (5, 3), (8, 6), (10, 7)] {
+        let mut bench = Bench::new(LIMITS);
+        change(&mut bench, QueueSettings { messages_max, ..QueueSettings::default() });
+        (0..messages_max).for_each(|_| bench.publish(true));
+        bench.commit();
+        assert_eq!(bench.full().last(), Some(&true));
+        bench.effects.clear();
+        let left = (1..=messages_max).find_map(|seq| {
+            bench.apply(ShardCommand::Remove { queue: Q, seq: Seq(seq) });
+            (bench.full().last() == Some(&false)).then(|| bench.stats().messages)
+        });
+        assert_eq!(left, Some(opens_at), "of {messages_max}");
+    }
+}
+
+#[test]
 fn consumers_of_a_queue_that_becomes_a_stream_take_nothing_from_then_on() {
     let stream =
         || QueueSettings { kind: QueueKind::Stream { age_max: None, bytes_max: None }, ..QueueSettings::default() };

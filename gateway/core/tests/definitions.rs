@@ -34,14 +34,15 @@ impl Names {
         journal.apply(&batch).unwrap();
     }
 
-    fn queues(&mut self) -> Vec<QueueEntry> {
+    fn there_is(&mut self, name: &str) -> bool {
         self.commit();
-        self.effects.clear();
-        self.manage(ManageRequest::Queues { matches: None, after: None, limit: 1000 });
-        match self.answer() {
-            Some(Ok(ManageReply::Queues { queues, .. })) => queues,
-            other => panic!("{other:?}"),
-        }
+        self.entry(name).is_some()
+    }
+
+    /// The queue `eu`.
+    fn eu(&mut self) -> QueueEntry {
+        self.commit();
+        self.entry("eu").expect("eu is there")
     }
 
     fn reached(&self, topic: &str) -> usize {
@@ -76,10 +77,6 @@ fn restart(journal: &MemoryJournal, queues: Vec<QueueDefinition>) -> Names {
     Names { directory: core.directory, routes: core.routes, ..Names::with(config()) }
 }
 
-fn names_of(entries: &[QueueEntry]) -> Vec<&str> {
-    entries.iter().map(|entry| &*entry.name).collect()
-}
-
 #[test]
 fn a_queue_that_an_operator_makes_is_answered_after_its_commit_and_survives_a_restart() {
     let journal = MemoryJournal::new();
@@ -91,7 +88,7 @@ fn a_queue_that_an_operator_makes_is_answered_after_its_commit_and_survives_a_re
     names.keep_in(&journal);
     let mut names = restart(&journal, Vec::new());
     assert_eq!((names.reached("shop/eu/1"), names.reached("x/eu"), names.reached("x/us")), (1, 1, 0));
-    let entry = names.queues().remove(0);
+    let entry = names.eu();
     assert_eq!((&*entry.name, entry.bindings.len(), entry.configured), ("eu", 2, false));
     assert_eq!((entry.settings.messages_max, entry.own.unwrap().messages_max), (7, Some(7)));
 }
@@ -102,10 +99,10 @@ fn settings_of_its_own_count_over_every_policy() {
     names.manage(ManageRequest::CreateQueue(definition("eu", &[], Some(7))));
     let all = Policy { matches: "#".into(), messages_max: Some(1), bytes_max: Some(2), ..Policy::default() };
     names.manage(ManageRequest::PutPolicy(all));
-    let entry = names.queues().remove(0);
+    let entry = names.eu();
     assert_eq!((entry.settings.messages_max, entry.settings.bytes_max), (7, 2));
     names.manage(ManageRequest::ChangeQueue { name: "eu".into(), settings: Policy::default() });
-    assert_eq!(names.queues()[0].settings.messages_max, 1);
+    assert_eq!(names.eu().settings.messages_max, 1);
 }
 
 #[test]
@@ -149,27 +146,6 @@ fn requests_that_cannot_be_carried_out_say_why() {
 }
 
 #[test]
-fn queues_are_listed_by_name_page_by_page() {
-    let mut names = Names::with(config());
-    for name in ["c", "a", "b/x", "d"] {
-        names.ensure(name);
-    }
-    names.commit();
-    names.effects.clear();
-    let mut page = |matches: Option<&str>, after: Option<&str>| {
-        let matches = matches.map(|text| Filter::new(text).unwrap());
-        names.manage(ManageRequest::Queues { matches, after: after.map(str::to_owned), limit: 2 });
-        match names.answer() {
-            Some(Ok(ManageReply::Queues { queues, more })) => (names_of(&queues).join(" "), more),
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(page(None, None), ("a b/x".into(), true));
-    assert_eq!(page(None, Some("b/x")), ("c d".into(), false));
-    assert_eq!(page(Some("b/#"), None), ("b/x".into(), false));
-}
-
-#[test]
 fn a_queue_is_deleted_with_its_bindings_after_the_commit() {
     let mut names = Names::with(config());
     names.manage(ManageRequest::CreateQueue(definition("eu", &["a"], None)));
@@ -200,7 +176,7 @@ fn a_queue_that_must_be_empty_is_deleted_on_its_shards_word() {
     names.retired(Ok(()));
     assert_eq!(names.happened(), ["delete"]);
     names.commit();
-    assert_eq!((names.answer(), names.queues()), (Some(Ok(ManageReply::Done)), vec![]));
+    assert_eq!((names.answer(), names.there_is("eu")), (Some(Ok(ManageReply::Done)), false));
 }
 
 #[test]
@@ -219,7 +195,7 @@ fn who_attaches_while_a_queue_is_on_its_way_out_keeps_it() {
     // The shard's answer to what no longer holds.
     names.effects.extend(asked);
     names.retired(Ok(()));
-    assert_eq!((names.happened(), names.queues().len()), (vec![], 1));
+    assert_eq!((names.happened(), names.there_is("eu")), (vec![], true));
 }
 
 #[test]
@@ -249,7 +225,7 @@ fn what_nobody_needs_goes_after_its_time_and_not_while_it_is_needed() {
     names.apply(DirectoryCommand::Tick);
     names.retired(Ok(()));
     assert_eq!(names.happened(), ["delete"]);
-    assert_eq!(names_of(&names.queues()), ["other"]);
+    assert_eq!((names.there_is("tmp/a"), names.there_is("other")), (false, true));
 }
 
 #[test]
@@ -262,17 +238,17 @@ fn queues_of_the_configuration_are_there_and_follow_it() {
         names.routes.find(&message, "", &mut RouteCache::default(), &mut found);
         found[0].queue
     };
-    assert_eq!((names.reached("a"), names.queues()[0].configured), (1, true));
+    assert_eq!((names.reached("a"), names.eu().configured), (1, true));
     let first = id(&names);
     let mut names = restart(&journal, vec![definition("eu", &["b", "c"], Some(9))]);
     assert_eq!(id(&names), first);
     assert_eq!([names.reached("a"), names.reached("b"), names.reached("c")], [0, 1, 1]);
-    assert_eq!(names.queues()[0].settings.messages_max, 9);
+    assert_eq!(names.eu().settings.messages_max, 9);
     // Taken out of the file it stays, and is an operator's.
     let mut names = restart(&journal, Vec::new());
-    assert_eq!((names.reached("c"), names.queues()[0].settings.messages_max), (1, 9));
+    assert_eq!((names.reached("c"), names.eu().settings.messages_max), (1, 9));
     names.delete("eu", false, false);
-    assert!(names.queues().is_empty());
+    assert!(!names.there_is("eu"));
 }
 
 #[test]

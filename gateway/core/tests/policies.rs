@@ -46,6 +46,12 @@ fn a_queue_goes_by_the_policies_that_match_its_name_the_later_over_the_earlier()
         names.attach_to(1, QueueSpec::named(name));
         assert_eq!(names.limits_told(), [(name.to_owned(), wanted)]);
     }
+    // A pattern counts as any other.
+    let mut names = Names::with(config(vec![policy("$glob/orders-*", 5), policy("$regex/orders-[0-9]+", 6)]));
+    for (name, wanted) in [("orders-eu", 5), ("orders-7", 6), ("orders", default)] {
+        names.attach_to(1, QueueSpec::named(name));
+        assert_eq!(names.limits_told(), [(name.to_owned(), wanted)]);
+    }
     // A first level that is spelt out reaches the queues of sessions and subscriptions, too.
     let mut names = Names::with(config(vec![policy("$session/#", 7)]));
     names.attach_to(1, QueueSpec::named("$session/a"));
@@ -74,8 +80,9 @@ fn a_policy_that_is_added_changes_the_queues_that_are_there_and_is_answered_afte
 #[test]
 fn a_policy_that_is_put_again_keeps_its_place() {
     let mut names = Names::with(config(Vec::new()));
-    names.manage(ManageRequest::SetPolicies(vec![policy("a", 1), policy("+", 2)]));
-    names.manage(ManageRequest::PutPolicy(policy("a", 3)));
+    for policy in [policy("a", 1), policy("+", 2), policy("a", 3)] {
+        names.manage(ManageRequest::PutPolicy(policy));
+    }
     names.ensure("a");
     assert_eq!(names.limits_told(), [("a".to_owned(), 2)]);
 }
@@ -83,11 +90,9 @@ fn a_policy_that_is_put_again_keeps_its_place() {
 #[test]
 fn requests_that_make_no_sense_change_nothing() {
     let mut names = Names::with(config(vec![policy("fixed", 1)]));
-    let twice = vec![policy("a", 1), policy("a", 2)];
     for (request, why) in [
         (ManageRequest::PutPolicy(policy("a", 0)), "messages_max"),
         (ManageRequest::PutPolicy(policy("a#", 1)), "match"),
-        (ManageRequest::SetPolicies(twice), "two policies for a"),
         (ManageRequest::DeletePolicy { matches: "b".into() }, "no such policy"),
         (ManageRequest::DeletePolicy { matches: "fixed".into() }, "from the configuration"),
     ] {

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{Names, message, message_to};
 use evergate_core::{
-    DirectoryCommand, DirectoryEffect, DirectoryLimits, ManageReply, ManageRequest, RouteCache, SessionEvent,
-    SessionId, ShardCommand,
+    DirectoryCommand, DirectoryEffect, DirectoryLimits, RouteCache, SessionEvent, SessionId, ShardCommand,
 };
 use evergate_journal::Record;
 use evergate_model::{
@@ -154,10 +153,7 @@ fn member(durable: bool, lifetime: Lifetime, qos0: bool) -> Attach {
 
 /// What became of the group: its lifetime, whether it survives a restart, and whether what comes is kept.
 fn group(names: &mut Names) -> Option<(Lifetime, bool, bool)> {
-    names.effects.clear();
-    names.manage(ManageRequest::Queues { matches: None, after: None, limit: 10 });
-    let Some(Ok(ManageReply::Queues { queues, .. })) = names.answer() else { panic!("no answer") };
-    let group = queues.iter().find(|queue| &*queue.name == GROUP)?;
+    let group = names.entry(GROUP)?;
     let mut found = Vec::new();
     names.routes.find(&message_to(&Address::topic("a")), "", &mut RouteCache::default(), &mut found);
     Some((group.lifetime, group.durable, found[0].durable && !found[0].at_most_once))

@@ -154,11 +154,18 @@ pub struct QueueSettings {
     pub auto_delete_after: Option<Duration>,
 }
 
+impl QueueSettings {
+    /// Messages that a queue may hold, unless it is said otherwise.
+    pub const MESSAGES_MAX: u64 = 1_000_000;
+    /// And their bytes.
+    pub const BYTES_MAX: u64 = 1 << 30;
+}
+
 impl Default for QueueSettings {
     fn default() -> Self {
         Self {
-            messages_max: 10_000_000,
-            bytes_max: 16 << 30,
+            messages_max: Self::MESSAGES_MAX,
+            bytes_max: Self::BYTES_MAX,
             on_full: OnFull::Block,
             time_to_live: None,
             on_expiry: Unwanted::DeadLetter,
@@ -257,7 +264,7 @@ const DEDUP_WINDOW: DedupWindow =
 impl Policy {
     /// The pattern, checked.
     pub fn filter(&self) -> Result<Filter, FilterError> {
-        Filter::new(self.matches.as_str())
+        Filter::read(&self.matches)
     }
 
     /// Whether it concerns the queue of this name.
@@ -268,7 +275,7 @@ impl Policy {
     /// What makes no sense in it: the key, and why.
     pub fn check(&self) -> Result<(), PolicyError> {
         if self.matches.is_empty() {
-            let why = "it is missing: the name of a queue, or a pattern with + and #".into();
+            let why = "it is missing: the name of a queue, or a filter".into();
             return Err(PolicyError { key: "match", why });
         }
         self.filter().map_err(|error| PolicyError { key: "match", why: error.to_string() })?;
@@ -392,6 +399,8 @@ mod tests {
         let table = [
             (Policy::default(), "match"),
             (Policy { matches: "a#".into(), ..any() }, "match"),
+            (Policy { matches: "$glob/a[".into(), ..any() }, "match"),
+            (Policy { matches: "$regex/(".into(), ..any() }, "match"),
             (Policy { messages_max: Some(0), ..any() }, "messages_max"),
             (Policy { redelivery_factor_percent: Some(99), ..any() }, "redelivery_factor_percent"),
             (
@@ -403,6 +412,21 @@ mod tests {
         ];
         for (policy, key) in table {
             assert_eq!(policy.check().map_err(|error| error.key), Err(key), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_policy_concerns_what_its_filter_matches() {
+        for (matches, name, concerns) in [
+            ("shop/+", "shop/a", true),
+            ("$glob/shop-*", "shop-a", true),
+            ("$glob/shop-*", "shop", false),
+            ("$regex/shop[0-9]+", "shop17", true),
+            ("$regex/.*", "$session/a", false),
+            ("$glob/$session/a*", "$session/ab", true),
+        ] {
+            let policy = Policy { matches: matches.into(), ..Policy::default() };
+            assert_eq!(policy.concerns(name), concerns, "{matches} {name}");
         }
     }
 

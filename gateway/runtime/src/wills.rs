@@ -7,6 +7,7 @@ use std::time::Duration;
 use evergate_model::{Lifetime, Will};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::gateway::Gateway;
@@ -23,32 +24,47 @@ pub struct Wills {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    by_queue: HashMap<Arc<str>, (u64, Will)>,
+    by_queue: HashMap<Arc<str>, Kept>,
     last_number: u64,
 }
 
+#[derive(Debug)]
+struct Kept {
+    number: u64,
+    will: Will,
+    /// The task that waits for its time; gone with it.
+    task: AbortHandle,
+}
+
+impl Kept {
+    fn take(self) -> Will {
+        self.task.abort();
+        self.will
+    }
+}
+
 impl Wills {
-    /// Keeps a will. The number is for who takes it when its time has come.
-    fn keep(&self, queue: Arc<str>, will: Will) -> (u64, Option<Will>) {
+    /// Keeps a will; returns the one before. `wait` starts a task that takes it, by its number, when its time has come.
+    fn keep(&self, queue: Arc<str>, will: Will, wait: impl FnOnce(u64) -> AbortHandle) -> Option<Will> {
         let mut waiting = self.waiting.lock();
         waiting.last_number += 1;
         let number = waiting.last_number;
-        let before = waiting.by_queue.insert(queue, (number, will));
-        (number, before.map(|(_, will)| will))
+        let kept = Kept { number, will, task: wait(number) };
+        waiting.by_queue.insert(queue, kept).map(Kept::take)
     }
 
     /// Takes the will of a client; `number`: only if it is this one.
     fn take(&self, queue: &str, number: Option<u64>) -> Option<Will> {
         let mut waiting = self.waiting.lock();
-        let (kept, _) = waiting.by_queue.get(queue)?;
-        if number.is_some_and(|number| number != *kept) {
+        let kept = waiting.by_queue.get(queue)?;
+        if number.is_some_and(|number| number != kept.number) {
             return None;
         }
-        waiting.by_queue.remove(queue).map(|(_, will)| will)
+        waiting.by_queue.remove(queue).map(Kept::take)
     }
 
     fn take_all(&self) -> Vec<Will> {
-        self.waiting.lock().by_queue.drain().map(|(_, (_, will))| will).collect()
+        self.waiting.lock().by_queue.drain().map(|(_, kept)| kept.take()).collect()
     }
 }
 
@@ -70,15 +86,17 @@ impl Gateway {
         if delay.is_zero() || self.is_stopping() {
             return self.send_will(will);
         }
-        let (number, before) = self.wills.keep(queue.clone(), will);
-        before.into_iter().for_each(|will| self.send_will(will));
         let gateway = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            if let Some(will) = gateway.wills.take(&queue, Some(number)) {
-                gateway.send_will(will);
-            }
+        let before = self.wills.keep(queue.clone(), will, |number| {
+            let wait = async move {
+                tokio::time::sleep(delay).await;
+                if let Some(will) = gateway.wills.take(&queue, Some(number)) {
+                    gateway.send_will(will);
+                }
+            };
+            tokio::spawn(wait).abort_handle()
         });
+        before.into_iter().for_each(|will| self.send_will(will));
     }
 
     /// A client is back: if its session was there, the will that waited is not published; if the session has ended, it
@@ -130,15 +148,45 @@ mod tests {
         }
     }
 
-    #[test]
-    fn who_comes_too_late_does_not_take_the_will_that_followed() {
+    /// Keeps a will as `q`'s; returns its number, and how many seconds the one before would have waited.
+    fn keep(wills: &Wills, seconds: u64) -> (u64, Option<u64>) {
+        let mut given = 0;
+        let before = wills.keep("q".into(), will(seconds), |number| {
+            given = number;
+            tokio::spawn(tokio::time::sleep(Duration::from_secs(seconds))).abort_handle()
+        });
+        (given, before.map(|will| will.delay.as_secs()))
+    }
+
+    #[tokio::test]
+    async fn who_comes_too_late_does_not_take_the_will_that_followed() {
         let wills = Wills::default();
-        let (first, before) = wills.keep("q".into(), will(1));
+        let (first, before) = keep(&wills, 1);
         assert!(before.is_none());
         assert!(wills.take("q", None).is_some());
-        let (second, _) = wills.keep("q".into(), will(2));
+        let (second, _) = keep(&wills, 2);
         assert!(wills.take("q", Some(first)).is_none());
         assert_eq!(wills.take("q", Some(second)).map(|will| will.delay.as_secs()), Some(2));
         assert!(wills.take_all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_waits_for_a_will_that_was_taken() {
+        let wills = Wills::default();
+        let tasks = async || {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            tokio::runtime::Handle::current().metrics().num_alive_tasks()
+        };
+        for _ in 0..100 {
+            keep(&wills, 1_000_000);
+            assert_eq!(keep(&wills, 2_000_000).1, Some(1_000_000));
+            assert!(wills.take("q", None).is_some());
+        }
+        keep(&wills, 3_000_000);
+        assert_eq!(tasks().await, 1);
+        assert_eq!(wills.take_all().len(), 1);
+        assert_eq!(tasks().await, 0);
     }
 }

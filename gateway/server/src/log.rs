@@ -4,14 +4,13 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use tokio::sync::mpsc::Receiver;
 use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Config, LogFormat};
-use crate::event_log::{Event, EventFile, event_log};
+use crate::event_log::{EventFile, Events, event_log};
 
 /// Target of the line that says why the gateway ends: it is written whatever the filter says.
 pub const LAST_WORDS: &str = "evergate::last_words";
@@ -31,7 +30,7 @@ impl fmt::Display for LogError {
 }
 
 /// Starts both. Returns the events that are to be published.
-pub fn start(config: &Config) -> Result<Receiver<Event>, LogError> {
+pub fn start(config: &Config) -> Result<Events, LogError> {
     let log = &config.log;
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| LogError {
         text: format!("[log] filter {:?} cannot be read: {error}", log.filter),

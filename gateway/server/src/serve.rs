@@ -15,14 +15,13 @@ use evergate_model::{ADMIN_NAME, Access, Credentials, Formats, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
 use evergate_runtime::{Compose, Gateway, GatewayConfig, Tasks, serve_requests};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Checked, Config, Protocol};
 use crate::descriptors;
-use crate::event_log::{self, Event};
+use crate::event_log::{self, Events};
 use crate::listen::{Shared, accept_all};
 use crate::observe::Observer;
 use crate::operations;
@@ -39,7 +38,7 @@ const PRESSED_BYTES_MAX: u64 = 1 << 20;
 const BATCH_BYTES_MAX: u64 = 8 << 20;
 
 /// Serves until a signal, or until the journal fails. The error is a text for people.
-pub async fn serve(checked: Checked, events: Receiver<Event>) -> Result<ExitCode, String> {
+pub async fn serve(checked: Checked, events: Events) -> Result<ExitCode, String> {
     let mut signals = Signals::new()?;
     let running = tokio::select! {
         running = start(checked, events) => running?,
@@ -60,7 +59,7 @@ struct Running {
     admin_stop: watch::Sender<bool>,
 }
 
-async fn start(checked: Checked, events: Receiver<Event>) -> Result<Running, String> {
+async fn start(checked: Checked, events: Events) -> Result<Running, String> {
     let started = Instant::now();
     let Checked { config, listeners, tls, accounts, queues, warnings } = checked;
     let connections = u64::from(config.limits.connections_max) + HTTP_CONNECTIONS_MAX as u64;

@@ -85,7 +85,6 @@ impl Operations {
                 None => policies.push(policy.clone()),
             },
             ManageRequest::DeletePolicy { matches } => policies.retain(|policy| policy.matches != *matches),
-            ManageRequest::SetPolicies(all) => policies.clone_from(all),
             _ => return,
         }
         self.asked = Some(policies);

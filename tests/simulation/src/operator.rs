@@ -2,6 +2,7 @@
 //! told is so. He asks for one thing at a time.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use evergate_core::DirectoryCommand;
 use evergate_core::{
@@ -20,6 +21,7 @@ use crate::model::{Check, DEAD_LETTERS, Model};
 use crate::node::{Fault, Node};
 use crate::publisher::{Answer, Publisher};
 use crate::rng::Rng;
+use crate::start::names;
 use crate::traits::{DESK, KEYS, PLAIN};
 
 /// His session.
@@ -53,6 +55,8 @@ enum Asked {
 pub struct Operator {
     publisher: Publisher,
     asked: Option<Asked>,
+    /// Queues that he will have shown to him.
+    listed: Vec<Arc<str>>,
     last_token: u64,
     /// How queues behave of which no added policy says otherwise.
     defaults: QueueSettings,
@@ -62,7 +66,7 @@ pub struct Operator {
 impl Operator {
     pub fn new(node: &mut Node, defaults: QueueSettings, fixed: Vec<Policy>) -> Self {
         node.mailboxes.insert(OPERATOR, VecDeque::new());
-        Self { publisher: Publisher::new(OPERATOR), asked: None, last_token: 0, defaults, fixed }
+        Self { publisher: Publisher::new(OPERATOR), asked: None, listed: Vec::new(), last_token: 0, defaults, fixed }
     }
 
     pub fn check_answered(&self) -> Check {
@@ -82,12 +86,18 @@ impl Operator {
         if around.model.operations.is_in_doubt() {
             return self.manage(around, ManageRequest::Policies);
         }
-        match around.rng.below(10) {
-            0..5 => {
+        if let Some(name) = self.listed.pop() {
+            return self.manage(around, ManageRequest::Queue { name: name.to_string() });
+        }
+        match around.rng.below(20) {
+            0 => {
+                self.listed = names(&around.node.shards).into_iter().filter(|_| around.rng.one_in(4)).collect();
+            }
+            1..10 => {
                 let request = some_request(around.rng);
                 self.manage(around, request);
             }
-            choice => self.look(around, choice < 9),
+            choice => self.look(around, choice < 18),
         }
     }
 
@@ -167,7 +177,13 @@ impl Operator {
     fn managed(&mut self, around: &mut Around<'_>, result: &Result<ManageReply, ManageError>) -> Check {
         let Some(Asked::Manage(request)) = self.asked.take() else { return Err(format!("nobody asked: {result:?}")) };
         match result {
-            Ok(ManageReply::Queues { queues, .. }) => self.check_settings(around.model, queues),
+            Ok(ManageReply::Queue { entry, queue, .. }) => {
+                self.check_settings(around.model, entry)?;
+                match around.model.live(&entry.name) {
+                    Some(live) if live != *queue => Err(format!("{} is {live:?}, but {queue:?} is shown", entry.name)),
+                    _ => Ok(()),
+                }
+            }
             Ok(reply) => around.model.managed(&request, reply),
             Err(ManageError::NotFound(_) | ManageError::InUse(_)) => {
                 around.model.operations.refused();
@@ -177,21 +193,18 @@ impl Operator {
         }
     }
 
-    /// Every queue goes by the policies that are in force.
-    fn check_settings(&self, model: &Model, queues: &[QueueEntry]) -> Check {
-        for entry in queues {
-            let QueueEntry { name, settings, own, .. } = entry;
-            model.operations.definitions.check(entry)?;
-            let mut expected = self.defaults.clone();
-            let policies = self.fixed.iter().chain(model.operations.policies());
-            policies.filter(|policy| policy.concerns(name)).for_each(|policy| policy.apply(&mut expected));
-            own.iter().for_each(|own| own.apply(&mut expected));
-            if expected != **settings {
-                return Err(format!("{name} goes by {settings:?}, but the policies in force say {expected:?}"));
-            }
-            model.check_told(name, settings)?;
+    /// A queue goes by the policies that are in force.
+    fn check_settings(&self, model: &Model, entry: &QueueEntry) -> Check {
+        let QueueEntry { name, settings, own, .. } = entry;
+        model.operations.definitions.check(entry)?;
+        let mut expected = self.defaults.clone();
+        let policies = self.fixed.iter().chain(model.operations.policies());
+        policies.filter(|policy| policy.concerns(name)).for_each(|policy| policy.apply(&mut expected));
+        own.iter().for_each(|own| own.apply(&mut expected));
+        if expected != **settings {
+            return Err(format!("{name} goes by {settings:?}, but the policies in force say {expected:?}"));
         }
-        Ok(())
+        model.check_told(name, settings)
     }
 
     fn looked(&mut self, around: &mut Around<'_>, messages: Vec<Peeked>) {
@@ -251,13 +264,11 @@ impl Operator {
 
 fn some_request(rng: &mut Rng) -> ManageRequest {
     let name = if rng.one_in(3) { rng.pick(&PLAIN) } else { rng.pick(&DESK) };
-    match rng.below(19) {
+    match rng.below(17) {
         0..4 => ManageRequest::PutPolicy(some_policy(rng)),
         4 => ManageRequest::DeletePolicy { matches: some_policy(rng).matches },
-        5 => ManageRequest::SetPolicies(vec![some_policy(rng)]),
-        6 => ManageRequest::Policies,
-        7 => ManageRequest::Queues { matches: None, after: None, limit: 1000 },
-        8 => {
+        5 => ManageRequest::Policies,
+        6 => {
             let mut definition = QueueDefinition { name: name.into(), ..QueueDefinition::default() };
             if DESK.contains(&name) && rng.one_in(2) {
                 definition.settings = some_settings(rng);
@@ -266,11 +277,11 @@ fn some_request(rng: &mut Rng) -> ManageRequest {
             }
             ManageRequest::CreateQueue(definition)
         }
-        9..13 => {
+        7..11 => {
             let settings = if rng.one_in(4) { Policy::default() } else { some_settings(rng) };
             ManageRequest::ChangeQueue { name: rng.pick(&DESK).into(), settings }
         }
-        13..17 => {
+        11..15 => {
             let (name, filter) = (rng.pick(&DESK).into(), parsed(rng.pick(&FILTERS)));
             if rng.one_in(3) {
                 return ManageRequest::UnbindQueue { name, filter };

@@ -1,13 +1,14 @@
 //! How a node starts, and by what it goes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use evergate_core::{
     DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits, FingerprintLimits, ManageReply, ManageRequest,
-    OutcomeLimits, QueueEntry, QueueLimits, RecoveredCore, SessionEvent, ShardConfig, ShardId, recover,
+    OutcomeLimits, QueueEntry, QueueLimits, RecoveredCore, SessionEvent, Shard, ShardConfig, ShardId, recover,
 };
 use evergate_journal::{Batch, Table};
-use evergate_model::{Encoding, Formats, Policy, QueueId, QueueSettings, Time, Token};
+use evergate_model::{BODY_PREFIX, Encoding, Formats, Policy, QueueId, QueueSettings, Time, Token};
 
 use crate::journal::SimJournal;
 use crate::model::Model;
@@ -72,18 +73,27 @@ pub fn start(
     Ok((core, released))
 }
 
+/// The names that an operator is given with the shards' figures.
+pub fn names(shards: &[Shard]) -> BTreeSet<Arc<str>> {
+    let names = shards.iter().flat_map(|shard| shard.stats().map(|(name, _)| name.clone()));
+    names.filter(|name| !name.starts_with(BODY_PREFIX)).collect()
+}
+
 /// The queues that an operator would find.
 fn listed(now: Time, core: &mut RecoveredCore) -> Result<Vec<QueueEntry>, String> {
-    let request = Box::new(ManageRequest::Queues { matches: None, after: None, limit: 1000 });
-    let (session, token) = (OPERATOR, Token(0));
-    let command = DirectoryCommand::Manage { session, token, request };
-    let (mut log, mut effects) = (Vec::new(), Vec::new());
-    core.directory.apply(now, command, &mut core.routes, &mut log, &mut effects);
-    match effects.pop() {
-        Some(DirectoryEffect::Tell(
-            _,
-            SessionEvent::Managed { result: Ok(ManageReply::Queues { queues, .. }), .. },
-        )) => Ok(queues),
-        other => Err(format!("a node that starts does not list its queues: {other:?}")),
+    let mut shown = Vec::new();
+    for name in names(&core.shards) {
+        let request = Box::new(ManageRequest::Queue { name: name.to_string() });
+        let command = DirectoryCommand::Manage { session: OPERATOR, token: Token(0), request };
+        let (mut log, mut effects) = (Vec::new(), Vec::new());
+        core.directory.apply(now, command, &mut core.routes, &mut log, &mut effects);
+        match effects.pop() {
+            Some(DirectoryEffect::Tell(
+                _,
+                SessionEvent::Managed { result: Ok(ManageReply::Queue { entry, .. }), .. },
+            )) => shown.push(*entry),
+            other => return Err(format!("a shard has {name}, of which the directory says: {other:?}")),
+        }
     }
+    Ok(shown)
 }

@@ -170,7 +170,7 @@ fn a_second_active_consumer_is_found() {
 
 #[test]
 fn a_browser_that_takes_is_found() {
-    is_found(Fault::Core(Bug::BrowserTakes), "");
+    is_found(Fault::Core(Bug::BrowserTakes), "was confirmed and is lost from");
 }
 
 #[test]

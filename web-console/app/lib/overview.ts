@@ -31,7 +31,7 @@ export interface Rows<T> {
 
 export interface DestinationRow {
   name: string
-  kind: 'queue' | 'topic' | 'subscription' | 'session'
+  kind: 'queue' | 'subscription' | 'session'
   messages: number
   bytes: number
   consumers: number

@@ -25,7 +25,7 @@ async fn metrics_are_open_metrics_text() {
         "evergate_destinations{kind=\"queue\"} 2",
         "evergate_destinations{kind=\"session\"} 0",
         "evergate_destination_bytes{kind=\"queue\",destination=\"orders-2\"} 200",
-        "evergate_destination_settled_total{kind=\"topic\",destination=\"orders-1\"} 23",
+        "evergate_destination_settled_total{kind=\"subscription\",destination=\"orders-1\"} 23",
         "evergate_memory_used_bytes 1024",
         "evergate_journal_commit_seconds_total 0.25",
         "evergate_journal_commit_max_seconds 0.125",

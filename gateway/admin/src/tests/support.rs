@@ -81,7 +81,7 @@ impl Observe for MadeUp {
 fn destination(i: usize, name_bytes: usize) -> DestinationRow {
     DestinationRow {
         name: format!("orders-{i}{}", "x".repeat(name_bytes)),
-        kind: if i.is_multiple_of(2) { DestinationKind::Queue } else { DestinationKind::Topic },
+        kind: if i.is_multiple_of(2) { DestinationKind::Queue } else { DestinationKind::Subscription },
         messages: i as u64,
         bytes: 100 * i as u64,
         consumers: 2,

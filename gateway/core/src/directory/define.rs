@@ -1,8 +1,5 @@
 //! Queues that an operator or the configuration defines.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use evergate_model::{Address, BODY_PREFIX, Binding, Filter, Lifetime, Policy, QueueId, Time, Token};
 
 use super::manage::{ManageError, ManageReply, QueueEntry};
@@ -13,8 +10,6 @@ use crate::shard::ShardCommand;
 
 /// Bindings of one queue that an operator may define.
 const BINDINGS_MAX: usize = 1000;
-/// Queues in one answer.
-const LIST_MAX: usize = 1000;
 
 impl QueueDefinition {
     /// Its settings, if it has any of its own.
@@ -165,27 +160,6 @@ impl Directory {
             return Ok(ManageReply::Done);
         }
         Err(ManageError::NotFound(format!("{name} is not bound to {filter}")))
-    }
-
-    /// Up to `limit` queues whose name matches, behind `after`, by name.
-    pub(super) fn list_queues(&self, matches: Option<&Filter>, after: Option<&str>, limit: usize) -> ManageReply {
-        let limit = limit.min(LIST_MAX);
-        let concerns = |name: &str| {
-            !name.starts_with(BODY_PREFIX)
-                && matches.is_none_or(|filter| filter.matches(name))
-                && after.is_none_or(|it| name > it)
-        };
-        let mut first: BTreeMap<&Arc<str>, QueueId> = BTreeMap::new();
-        let mut more = false;
-        for (name, id) in self.names.iter().filter(|(name, _)| concerns(name)) {
-            first.insert(name, *id);
-            if first.len() > limit {
-                first.pop_last();
-                more = true;
-            }
-        }
-        let queues = first.values().filter_map(|id| self.queues.get(id)).map(entry).collect();
-        ManageReply::Queues { queues, more }
     }
 
     /// The queue of that name, whoever it belongs to. Bodies are no queues to those who administer.

@@ -16,23 +16,12 @@ const POLICIES_MAX: usize = 1000;
 pub enum ManageRequest {
     /// Which policies are in force; answered by `ManageReply::Policies`.
     Policies,
-    /// Replaces all policies that operators added.
-    SetPolicies(Vec<Policy>),
     /// Adds a policy behind the others, or replaces the added one with the same `match` in its place.
     PutPolicy(Policy),
     /// Removes the added policy with this `match`.
     DeletePolicy {
         /// Its pattern.
         matches: String,
-    },
-    /// Up to `limit` queues (at most 1000) by name; answered by `ManageReply::Queues`.
-    Queues {
-        /// Only those whose name matches; `None`: all, also of sessions and subscriptions.
-        matches: Option<Filter>,
-        /// Only those behind this name.
-        after: Option<String>,
-        /// How many.
-        limit: usize,
     },
     /// The queue of this name, also of a session or a subscription; answered by `ManageReply::Queue`.
     Queue {
@@ -106,13 +95,6 @@ pub enum ManageReply {
         /// Added by operators; they come behind.
         added: Vec<Policy>,
     },
-    /// Queues, by name.
-    Queues {
-        /// Those.
-        queues: Vec<QueueEntry>,
-        /// There are more behind them.
-        more: bool,
-    },
     /// One queue.
     Queue {
         /// What the directory knows of it.
@@ -159,19 +141,8 @@ impl Directory {
                 let (fixed, added) = (self.policies.fixed(), self.policies.added());
                 Ok(ManageReply::Policies { fixed, added })
             }
-            ManageRequest::SetPolicies(policies) => self.set_policies(policies, out),
-            ManageRequest::PutPolicy(policy) => {
-                let mut added = self.policies.added();
-                match added.iter_mut().find(|other| other.matches == policy.matches) {
-                    Some(other) => *other = policy,
-                    None => added.push(policy),
-                }
-                self.set_policies(added, out)
-            }
+            ManageRequest::PutPolicy(policy) => self.put_policy(policy, out),
             ManageRequest::DeletePolicy { matches } => self.delete_policy(&matches, out),
-            ManageRequest::Queues { matches, after, limit } => {
-                Ok(self.list_queues(matches.as_ref(), after.as_deref(), limit))
-            }
             ManageRequest::Queue { name } => self.show_queue(&name),
             ManageRequest::CreateQueue(definition) => self.create_queue(definition, out),
             ManageRequest::ChangeQueue { name, settings } => self.change_queue(&name, settings, out),
@@ -187,6 +158,20 @@ impl Directory {
         self.defer(DirectoryEffect::Tell(session, SessionEvent::Managed { token, result }), out);
     }
 
+    fn put_policy(&mut self, policy: Policy, out: &mut Out<'_>) -> Result<ManageReply, ManageError> {
+        policy.check().map_err(|error| ManageError::Invalid(error.to_string()))?;
+        let mut added = self.policies.added();
+        let are_enough = added.len() >= POLICIES_MAX;
+        match added.iter_mut().find(|other| other.matches == policy.matches) {
+            Some(other) => *other = policy,
+            None if are_enough => {
+                return Err(ManageError::Limit(format!("there may be at most {POLICIES_MAX} policies")));
+            }
+            None => added.push(policy),
+        }
+        Ok(self.set_policies(added, out))
+    }
+
     fn delete_policy(&mut self, matches: &str, out: &mut Out<'_>) -> Result<ManageReply, ManageError> {
         let mut added = self.policies.added();
         let before = added.len();
@@ -196,20 +181,11 @@ impl Directory {
             let why = if is_fixed { "the policy comes from the configuration" } else { "there is no such policy" };
             return Err(ManageError::NotFound(format!("{why}: {matches}")));
         }
-        self.set_policies(added, out)
+        Ok(self.set_policies(added, out))
     }
 
     /// Replaces what operators added; queues that are concerned behave otherwise from now on.
-    fn set_policies(&mut self, added: Vec<Policy>, out: &mut Out<'_>) -> Result<ManageReply, ManageError> {
-        if added.len() > POLICIES_MAX {
-            return Err(ManageError::Limit(format!("there may be at most {POLICIES_MAX} policies")));
-        }
-        for (index, policy) in added.iter().enumerate() {
-            policy.check().map_err(|error| ManageError::Invalid(error.to_string()))?;
-            if added[..index].iter().any(|other| other.matches == policy.matches) {
-                return Err(ManageError::Invalid(format!("there are two policies for {}", policy.matches)));
-            }
-        }
+    fn set_policies(&mut self, added: Vec<Policy>, out: &mut Out<'_>) -> ManageReply {
         self.records.push(storage::put_policies(&added));
         self.policies.set_added(added);
         let mut all: Vec<QueueId> = self.queues.keys().copied().collect();
@@ -217,6 +193,6 @@ impl Directory {
         for id in all {
             self.renew_settings(id, out);
         }
-        Ok(ManageReply::Done)
+        ManageReply::Done
     }
 }

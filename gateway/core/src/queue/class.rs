@@ -11,7 +11,7 @@ use crate::consumer::ConsumerKey;
 use crate::lane::{LANES, Lane, Place};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClassId(pub u32);
+pub struct ClassId(pub u64);
 
 /// Higher priority first, then who was served longest ago.
 pub type Rank = (Reverse<i32>, u64);

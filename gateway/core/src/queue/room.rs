@@ -160,7 +160,7 @@ impl Queue {
         }
         let (settings, line) = (&self.settings, &self.line);
         // Open again only when a quarter is free: publishers should not be woken for each message.
-        let is_above = |value: u64, max: u64| if self.full { value > max / 4 * 3 } else { value >= max };
+        let is_above = |value: u64, max: u64| if self.full { value > max - max.div_ceil(4) } else { value >= max };
         let has_no_memory = is_above(line.resident_bytes, self.resident_bytes_max().saturating_mul(2));
         let full = match settings.on_full {
             // A refusal is an answer, not a wait.

@@ -2,7 +2,7 @@
 //! without a word to the shard of the session's queue. Who comes back to a session collects from all shards.
 //!
 //! The fingerprints of one commit are one row of the journal. A row goes when none of it is wanted any more; where
-//! most of what is stored is no longer wanted, the oldest row's survivors move to the newest.
+//! most of what is stored is no longer wanted, or most rows are empty, the oldest row's survivors move to the newest.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ pub struct FingerprintLimits {
     pub per_session_max: usize,
     /// Publishes of all sessions.
     pub total_max: usize,
-    /// So many more than are wanted, twice, may be stored before rows are tidied up.
+    /// So many more than are wanted, twice, may be stored, and so many rows be there, before they are tidied up.
     pub stale_max: usize,
 }
 
@@ -353,12 +353,14 @@ impl Fingerprints {
         records.extend(self.delete_dead());
     }
 
-    /// Moves the survivors of old rows where most of what is stored is not wanted; forgets them where it is too much.
+    /// Moves the survivors of old rows where most of what is stored is not wanted, or most rows are empty; forgets them
+    /// where it is too much.
     fn tidy(&mut self, logged: Position, records: &mut Vec<Record>) {
         let mut moved = 0;
         while moved < MOVED_AT_ONCE
             && self.rows.len() > 1
-            && (self.stored > 2 * self.wanted + self.limits.stale_max || self.wanted > self.limits.total_max)
+            && (self.stored.max(self.rows.len()) > 2 * self.wanted + self.limits.stale_max
+                || self.wanted > self.limits.total_max)
         {
             let too_many = self.wanted > self.limits.total_max;
             let Some(row) = self.rows.pop_front() else { return };

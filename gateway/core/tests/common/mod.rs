@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_core::{
     ConsumerWants, Counters, Directory, DirectoryCommand, DirectoryConfig, DirectoryEffect, DirectoryLimits,
-    FingerprintLimits, Logged, ManageError, ManageReply, ManageRequest, OutcomeLimits, Position, QueueLimits,
-    QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand, ShardConfig, ShardEffect, ShardId, ShardTarget,
+    FingerprintLimits, Logged, ManageError, ManageReply, ManageRequest, OutcomeLimits, Position, QueueEntry,
+    QueueLimits, QueueStats, Routes, SessionEvent, SessionId, Shard, ShardCommand, ShardConfig, ShardEffect, ShardId,
+    ShardTarget,
 };
 use evergate_journal::Record;
 use evergate_model::{
@@ -307,6 +308,17 @@ impl Names {
             DirectoryEffect::Tell(_, SessionEvent::Managed { result, .. }) => Some(result),
             _ => None,
         })
+    }
+
+    /// The queue of this name, as an operator is shown it; effects are dropped.
+    pub fn entry(&mut self, name: &str) -> Option<QueueEntry> {
+        self.effects.clear();
+        self.manage(ManageRequest::Queue { name: name.into() });
+        match self.answer() {
+            Some(Ok(ManageReply::Queue { entry, .. })) => Some(*entry),
+            Some(Err(ManageError::NotFound(_))) => None,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// What happened since the last look, in one word each and with whom it concerns.

@@ -169,9 +169,7 @@ fn like(input: &mut Input<'_, '_>, left: &Expression, start: usize) -> Parsed<Ex
     } else {
         None
     };
-    let Some(pattern) = Pattern::new(pattern, escape) else {
-        return Err(cut(pattern_start, "nothing follows the escape character at the end of the pattern"));
-    };
+    let pattern = Pattern::new(pattern, escape).map_err(|error| cut(pattern_start, error))?;
     count(input, pattern.nodes())?;
     Ok(Expression::Like(name, pattern))
 }

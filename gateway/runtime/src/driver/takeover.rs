@@ -95,7 +95,7 @@ pub struct DirectoryLine {
     /// The queues that it took for itself.
     owned: Vec<Arc<str>>,
     /// Parts of the fence that are not answered yet.
-    fenced_parts: u16,
+    fenced_parts: u32,
     waiting: Vec<DirectoryCommand>,
     /// What the shards remember of the session that is taken over.
     remembered: Vec<Remembered>,
@@ -129,7 +129,7 @@ impl DirectoryLine {
         if !self.owned.contains(queue) {
             self.owned.push(queue.clone());
         }
-        self.fenced_parts += gateway.config.shards;
+        self.fenced_parts += u32::from(gateway.config.shards);
         let fence = DirectoryCommand::Fence { session: self.session, token: FENCE, queue: queue.clone() };
         // Others hold links to what they consume from, beside other links: the directory detaches them.
         before.retain(|_| queue.starts_with(SESSION_PREFIX));

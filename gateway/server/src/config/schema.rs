@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use evergate_model::Policy;
+use evergate_model::{Policy, QueueSettings};
 use serde::{Deserialize, Serialize};
 
 use super::units::{Addresses, ByteSize, address};
@@ -258,8 +258,8 @@ impl Default for Limits {
             large_message_in_bytes_per_second: ByteSize(32 << 20),
             large_message_out_bytes_per_second: ByteSize(32 << 20),
             memory_bytes_max: ByteSize(512 << 20),
-            queue_messages_max: 1_000_000,
-            queue_bytes_max: ByteSize(1 << 30),
+            queue_messages_max: QueueSettings::MESSAGES_MAX,
+            queue_bytes_max: ByteSize(QueueSettings::BYTES_MAX),
             queue_resident_bytes_max: ByteSize(64 << 20),
             queues_max: 100_000,
             retained_max: 100_000,

@@ -1,11 +1,13 @@
 //! From `tracing` events to JSON.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::field::{Field, Visit};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -21,11 +23,12 @@ const OUR_TARGETS: &str = "evergate";
 pub struct EventLayer {
     file: Option<Mutex<EventFile>>,
     events: mpsc::Sender<Event>,
+    lost: Arc<AtomicU64>,
 }
 
 impl EventLayer {
-    pub(super) fn new(file: Option<EventFile>, events: mpsc::Sender<Event>) -> Self {
-        Self { file: file.map(Mutex::new), events }
+    pub(super) fn new(file: Option<EventFile>, events: mpsc::Sender<Event>, lost: Arc<AtomicU64>) -> Self {
+        Self { file: file.map(Mutex::new), events, lost }
     }
 }
 
@@ -54,7 +57,9 @@ impl<S: Subscriber> Layer<S> for EventLayer {
             file.lock().append(&json);
         }
         // Full: the topic misses it, the file has it.
-        let _ = self.events.try_send(Event { topic, json });
+        if let Err(TrySendError::Full(_)) = self.events.try_send(Event { topic, json }) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

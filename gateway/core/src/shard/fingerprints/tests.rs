@@ -128,6 +128,22 @@ fn a_session_that_publishes_little_keeps_no_more_than_its_own() {
 }
 
 #[test]
+fn rows_behind_one_that_stays_go() {
+    let mut bench = Bench::new(LIMITS);
+    bench.publish(8, 1, 80, true);
+    bench.commit();
+    for number in 0..2000_u64 {
+        bench.publish(7, (number % 50 + 1) as u16, number, number % 3 > 0);
+        bench.commit();
+        let rows = bench.all.rows.len();
+        assert!(rows <= 2 * 5 + LIMITS.stale_max + 1, "{rows} rows");
+    }
+    assert_eq!(bench.of(8), [(1, 80)]);
+    bench.restart(LIMITS);
+    assert_eq!((bench.of(8), bench.of(7).len()), (vec![(1, 80)], 4));
+}
+
+#[test]
 fn who_sends_the_same_twice_is_not_told_of_anything_again() {
     let mut bench = Bench::new(LIMITS);
     for (packet_id, digest) in [(1, 10), (2, 20), (1, 11), (1, 10)] {

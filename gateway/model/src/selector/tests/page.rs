@@ -2,6 +2,7 @@
 
 use crate::Selector;
 use crate::selector::identifier::{HEADERS, NOT_SELECTABLE};
+use crate::selector::like::{SEARCH_NODES, SHIFTED_MAX};
 use crate::selector::{COMPARED_BYTES_MAX, NESTING_MAX, NODES_MAX, TEXT_BYTES_MAX};
 
 const PAGE: &str = include_str!("../../../../../docs/selectors.md");
@@ -40,5 +41,7 @@ fn the_page_names_every_header_and_limit() {
     assert!(PAGE.contains(&format!("| text | {} KiB |", TEXT_BYTES_MAX / 1024)));
     assert!(PAGE.contains(&format!("| parentheses in each other | {NESTING_MAX} |")));
     assert!(PAGE.contains(&format!("characters of LIKE patterns | {NODES_MAX} |")));
+    assert!(PAGE.contains(&format!("something between two `%` | {SEARCH_NODES} |")));
+    assert!(PAGE.contains(&format!("if `_` is among them | {SHIFTED_MAX} |")));
     assert!(PAGE.contains(&format!("more than {} KiB", COMPARED_BYTES_MAX / 1024)));
 }

@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn like_is_what_its_definition_says(pattern in "[ab%_]{0,8}", text in "[abc]{0,8}") {
+    fn like_is_what_its_definition_says(pattern in "[aä%_]{0,8}", text in "[aäc]{0,8}") {
         let slow = like(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>());
         prop_assert_eq!(Pattern::new(&pattern, None).unwrap().matches(&text), slow);
     }

@@ -19,7 +19,7 @@ async fn manage(gateway: &Gateway, request: ManageRequest) -> Result<Value, Oper
     Ok(json!({}))
 }
 
-fn filter(text: &str) -> Result<Filter, OperationError> {
+pub(super) fn filter(text: &str) -> Result<Filter, OperationError> {
     Filter::read(text).map_err(|error| OperationError::Invalid(format!("{text}: {error}")))
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evergate_admin::operations::{Operation, OperationError, Operations, arguments};
 use evergate_core::QueueStats;
-use evergate_model::{Filter, Formats};
+use evergate_model::Formats;
 use evergate_runtime::Gateway;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ impl Default for ListArguments {
 impl Operation for List {
     async fn run(&self, given: Value) -> Result<Value, OperationError> {
         let wanted: ListArguments = arguments(given)?;
-        let filter = Filter::new(&*wanted.r#match).map_err(|error| OperationError::Invalid(error.to_string()))?;
+        let filter = defining::filter(&wanted.r#match)?;
         let all = self.0.queue_stats().await;
         let total = all.len();
         let hidden = |name: &str| name.starts_with('$') || name.starts_with('_');
@@ -73,7 +73,7 @@ impl Operation for List {
     }
 
     fn describe(&self) -> &'static str {
-        "queues by name {match? (a filter), private? (sessions and subscriptions too), limit? (at most 1000)}"
+        "queues by name {match? (a filter), private? (with #: sessions and subscriptions too), limit? (at most 1000)}"
     }
 }
 
