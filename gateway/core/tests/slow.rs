@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{Bench, LIMITS, NOW, Q, SIZE, message};
 use evergate_core::{
-    NoticeKind, Publisher, PublisherOut, QueueLimits, Routes, SessionEvent, SessionId, ShardCommand, ShardEffect,
-    ShardId, Surroundings, Target, TransactionLimits, Waiting,
+    NoticeKind, Publisher, PublisherOut, QueueLimits, Routes, SessionEvent, SessionId, ShardCommand,
+    ShardEffect, ShardId, Surroundings, Target, TransactionLimits, Waiting,
 };
 use evergate_journal::Record;
 use evergate_model::{
@@ -270,4 +270,27 @@ fn a_body_that_the_journal_does_not_have_blocks_nobody() {
     bench.publish_message(fat(7));
     bench.commit();
     assert_eq!(read_back(&mut bench), [(7, false)]);
+}
+
+#[test]
+fn long_names_count_as_memory_and_leave_it_though_the_messages_are_held() {
+    for held in [0, 100] {
+        let mut bench = Bench::new(QueueLimits { resident_bytes_max: 1 << 20, ..LIMITS });
+        bench.consumer(1, held);
+        let mut names = Vec::new();
+        for number in 1..=100 {
+            let mut meta = Meta::new(Address::topic("n".repeat(65_535)));
+            (meta.id, meta.durable) = (MessageId(number), true);
+            meta.rare_mut().dedup_id = Some("d".repeat(65_535).into());
+            names.push(Arc::downgrade(&meta.address.name));
+            names.extend(meta.dedup_id().map(Arc::downgrade));
+            bench.publish_message(Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new())));
+            bench.commit();
+            bench.log.iter_mut().for_each(|logged| logged.record = None);
+        }
+        assert_eq!(bench.delivered().len() as u64, held);
+        let kept = names.iter().filter(|name| name.strong_count() > 0).count() as u64 * 65_535;
+        assert!(kept <= 1 << 20, "{held} held: {kept} bytes of names");
+        assert!(bench.stats().resident_bytes <= 1 << 20 && bench.stats().bytes > 12 << 20, "{:?}", bench.stats());
+    }
 }
