@@ -227,6 +227,10 @@ fn limits_must_fit_each_other() {
             "limits.publish_window_bytes is 1 MiB",
         ),
         ("[limits]\nmemory_bytes_max = \"17 MiB\"\n", "limits.memory_bytes_max is 17 MiB"),
+        (
+            "[limits]\nmemory_bytes_max = \"200 MiB\"\nretained_bytes_max = 104857601\n",
+            "limits.retained_bytes_max is 104857601 B\n",
+        ),
         ("[amqp]\nframe_bytes_max = 511\n", "amqp.frame_bytes_max is 511 B"),
         ("[stomp]\nline_bytes_max = \"1 MiB\"\n", "stomp.head_bytes_max is 64 KiB"),
         ("[journal]\nurl = \"mysql://x\"\n", "this is no journal"),
