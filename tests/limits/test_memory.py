@@ -1,10 +1,12 @@
-"""Memory that one client may take: names, retained messages."""
+"""Memory that one client may take: names, retained messages. And dead letters, where others took every place."""
 
 import re
 import socket
 
 import paho.mqtt.client as mqtt
 import pytest
+from proton import Delivery, Message
+from proton.utils import BlockingConnection
 
 from badinput.measure import growth
 from badinput.mqtt import PINGREQ, connect5, publish5
@@ -91,3 +93,15 @@ def test_retained_messages_up_to_the_limit_are_kept_and_one_byte_more_is_refused
     assert client.retain("a", b"")[0] in (0, 0x10)
     assert memory_used(gateway) < MIB // 2 + 10_000
     assert client.retain("c", bytes(half))[0] in (0, 0x10)
+
+
+def test_dead_letters_find_room_where_clients_took_every_queue(start):
+    gateway = start(queues_max=2)  # one of them is `_ADMIN`
+    amqp = BlockingConnection(f"127.0.0.1:{gateway.ports['amqp']}", timeout=10)
+    amqp.create_sender("/queue/only").send(Message(body="x", durable=True))
+    receiver = amqp.create_receiver("/queue/only", credit=1)
+    receiver.receive()
+    receiver.settle(Delivery.REJECTED)
+    letters = amqp.create_receiver("/queue/_DMQ", credit=1)
+    assert letters.receive().body == "x"
+    amqp.close()

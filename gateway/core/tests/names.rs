@@ -308,6 +308,25 @@ fn more_queues_than_the_limit_are_refused_but_known_ones_serve() {
 }
 
 #[test]
+fn the_gateways_own_queues_find_room_however_many_there_are() {
+    for is_attached in [false, true] {
+        let mut names = Names::new(LIMITS);
+        ["a", "b", "c", "d"].into_iter().for_each(|name| names.ensure(name));
+        assert_eq!(names.happened().last().unwrap(), "ensured false");
+        for name in ["_DMQ", "_ADMIN"] {
+            if is_attached {
+                names.attach(1, attach(spec(name, true, Lifetime::Permanent), AttachAccess::Shared));
+            } else {
+                names.ensure(name);
+            }
+            assert_eq!(names.happened()[0], format!("create {name}"));
+        }
+        names.ensure("d");
+        assert_eq!(names.happened(), ["ensured false"]);
+    }
+}
+
+#[test]
 fn queues_of_sessions_are_not_reached_by_name() {
     let mut names = Names::new(LIMITS);
     names.attach(1, attach(spec("$session/a", false, Lifetime::Permanent), AttachAccess::TakeOver));
