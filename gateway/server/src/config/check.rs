@@ -301,11 +301,6 @@ impl Check<'_> {
             let least = ByteSize(message.0.saturating_mul(4));
             self.limit("memory_bytes_max", limits.memory_bytes_max, &format!("at least four messages ({least})"));
         }
-        let half = ByteSize(limits.memory_bytes_max.0 / 2);
-        if limits.retained_bytes_max > half {
-            let most = format!("at most half of memory_bytes_max ({half}): they are always in memory");
-            self.limit("retained_bytes_max", limits.retained_bytes_max, &most);
-        }
         let frame = config.amqp.frame_bytes_max;
         if !(512..=u64::from(u32::MAX)).contains(&frame.0) {
             // AMQP 1.0 part 2, section 2.4.1: every peer takes frames of 512 bytes.

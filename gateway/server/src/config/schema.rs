@@ -280,6 +280,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// They never leave memory: at least half of it is for others.
+    pub fn retained_bytes_in_force(&self) -> u64 {
+        self.retained_bytes_max.0.min(self.memory_bytes_max.0 / 2)
+    }
+}
+
 /// `[mqtt]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]

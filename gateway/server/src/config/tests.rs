@@ -227,10 +227,6 @@ fn limits_must_fit_each_other() {
             "limits.publish_window_bytes is 1 MiB",
         ),
         ("[limits]\nmemory_bytes_max = \"17 MiB\"\n", "limits.memory_bytes_max is 17 MiB"),
-        (
-            "[limits]\nmemory_bytes_max = \"200 MiB\"\nretained_bytes_max = 104857601\n",
-            "limits.retained_bytes_max is 104857601 B\n",
-        ),
         ("[amqp]\nframe_bytes_max = 511\n", "amqp.frame_bytes_max is 511 B"),
         ("[stomp]\nline_bytes_max = \"1 MiB\"\n", "stomp.head_bytes_max is 64 KiB"),
         ("[journal]\nurl = \"mysql://x\"\n", "this is no journal"),
@@ -240,6 +236,15 @@ fn limits_must_fit_each_other() {
     ] {
         let text = problem(content, &[]);
         assert!(text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
+fn retained_messages_leave_half_of_the_memory_to_the_others() {
+    for (memory, retained, in_force) in [(200, 99, 99), (200, 100, 100), (200, 101, 100), (64, 128, 32)] {
+        let content =
+            format!("[limits]\nmemory_bytes_max = \"{memory} MiB\"\nretained_bytes_max = \"{retained} MiB\"\n");
+        assert_eq!(with(&content, &[]).unwrap().config.limits.retained_bytes_in_force(), in_force << 20, "{content}");
     }
 }
 
