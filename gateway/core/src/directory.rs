@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use evergate_journal::Record;
-use evergate_model::{AttachAccess, Binding, Lifetime, Message, Policy, QueueId, QueueSettings, Time, TransactionId};
+use evergate_model::{
+    AttachAccess, Binding, Lifetime, MemoryPermit, Message, Policy, QueueId, QueueSettings, Time, TransactionId,
+};
 
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, Logged, Position, SessionEvent, SessionId, ShardId};
@@ -166,6 +168,11 @@ impl Directory {
         for message in messages {
             self.retained.set(message);
         }
+    }
+
+    /// Takes memory for the retained messages that a restart found. Before it serves.
+    pub fn take_memory(&mut self, take: impl FnMut(u64) -> MemoryPermit) {
+        self.retained.take_memory(take);
     }
 
     /// Takes over the outcomes that a restart found.

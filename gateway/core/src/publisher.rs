@@ -27,6 +27,9 @@ use room::Room;
 pub use transactions::TransactionLimits;
 use transactions::Transactions;
 
+/// What clears a retained message with so large a head is a message as any other.
+const CLEAR_HEAD_BYTES_MAX: usize = 1024;
+
 /// A message that waits to be routed.
 #[derive(Debug)]
 pub struct Waiting {
@@ -40,6 +43,13 @@ pub struct Waiting {
     pub mark: Option<(ShardId, QueueId, Mark)>,
     /// Its body went ahead in pieces: it waits until they are committed.
     pub body: Option<Token>,
+}
+
+impl Waiting {
+    /// It takes its topic's retained message away, and brings next to nothing: it needs no memory, it gives some back.
+    fn is_clear(&self) -> bool {
+        self.retain && self.message.body.is_empty() && self.message.head.len() <= CLEAR_HEAD_BYTES_MAX
+    }
 }
 
 /// Something that a publisher wants to happen.
@@ -189,6 +199,7 @@ impl Publisher {
         let mut blocked: HashSet<Address> = HashSet::new();
         let mut kept = VecDeque::new();
         let mut abandoned = Vec::new();
+        let mut clears = if around.memory_is_exhausted { self.clears() } else { 0 };
         for number in 0.. {
             if number % AHEAD == 0 {
                 let next = self.waiting.iter().take(AHEAD).filter_map(InLine::message);
@@ -197,6 +208,7 @@ impl Publisher {
             let Some(next) = self.waiting.pop_front() else { break };
             match next {
                 InLine::Message(waiting) => {
+                    clears -= usize::from(around.memory_is_exhausted && waiting.is_clear());
                     if around.taken_over && waiting.mark.is_some() {
                         self.bytes -= waiting.message.size_bytes();
                         self.rooms.remove(&waiting.token);
@@ -214,7 +226,7 @@ impl Publisher {
                     }
                     blocked.insert(waiting.message.meta.address.clone());
                     kept.push_back(InLine::Message(waiting));
-                    if around.memory_is_exhausted && self.transactions.in_line == 0 {
+                    if around.memory_is_exhausted && clears == 0 && self.transactions.in_line == 0 {
                         // Nothing behind it can go either.
                         break;
                     }
@@ -232,6 +244,11 @@ impl Publisher {
         abandoned.into_iter().for_each(|body| self.abandon_body(body));
     }
 
+    /// How many messages in the line go though memory is exhausted.
+    fn clears(&self) -> usize {
+        self.waiting.iter().filter(|next| matches!(next, InLine::Message(waiting) if waiting.is_clear())).count()
+    }
+
     /// Whether a message may go now. Leaves its targets in `self.targets`.
     fn may_go(
         &mut self,
@@ -242,7 +259,7 @@ impl Publisher {
     ) -> bool {
         let Surroundings { routes, client_id, .. } = around;
         let address = &waiting.message.meta.address;
-        if around.memory_is_exhausted
+        if (around.memory_is_exhausted && !waiting.is_clear())
             || waiting.body.is_some_and(|body| self.bodies.is_pending(body))
             || (self.with_directory > 0 && !waiting.retain)
             || (!blocked.is_empty() && blocked.contains(address))

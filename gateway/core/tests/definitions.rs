@@ -14,7 +14,12 @@ use evergate_journal::memory::MemoryJournal;
 use evergate_model::{Address, Attach, Binding, ConsumerId, Filter, Policy, QueueId, QueueSpec, Time};
 
 fn config() -> DirectoryConfig {
-    let limits = DirectoryLimits { queues_max: 100, retained_max: 10, ..DirectoryLimits::default() };
+    let limits = DirectoryLimits {
+        queues_max: 100,
+        retained_max: 10,
+        retained_bytes_max: 1 << 20,
+        ..DirectoryLimits::default()
+    };
     DirectoryConfig { limits, ..DirectoryConfig::default() }
 }
 

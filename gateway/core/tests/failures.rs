@@ -21,7 +21,7 @@ use evergate_model::{
 const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: false };
 
 fn config() -> DirectoryConfig {
-    let limits = DirectoryLimits { queues_max: 10, retained_max: 10, outcomes: OUTCOMES };
+    let limits = DirectoryLimits { queues_max: 10, retained_max: 10, retained_bytes_max: 1 << 20, outcomes: OUTCOMES };
     let thrice = Policy { matches: "#".into(), deliveries_max: Some(3), ..Policy::default() };
     DirectoryConfig { limits, policies: vec![thrice], ..DirectoryConfig::default() }
 }

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{NOW, Names, OUTCOMES, message, message_to};
-use evergate_core::{DirectoryCommand, DirectoryLimits, RouteCache, SessionId};
+use common::{NOW, Names, OUTCOMES, SIZE, message, message_to, shard_config};
+use evergate_core::{DirectoryCommand, DirectoryConfig, DirectoryLimits, RouteCache, SessionId, recover};
+use evergate_journal::memory::MemoryJournal;
+use evergate_journal::{Batch, Record, StateChange, Table, codec};
 use evergate_model::{
-    Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, QueueSpec, Retained, Token,
+    Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, MemoryBudget, Message, Meta,
+    QueueSpec, Retained, Token,
 };
 
-const LIMITS: DirectoryLimits = DirectoryLimits { queues_max: 3, retained_max: 2, outcomes: OUTCOMES };
+const LIMITS: DirectoryLimits =
+    DirectoryLimits { queues_max: 3, retained_max: 2, retained_bytes_max: 1 << 20, outcomes: OUTCOMES };
 
 fn spec(name: &str, durable: bool, lifetime: Lifetime) -> QueueSpec {
     QueueSpec { name: name.into(), durable, lifetime }
@@ -229,6 +233,52 @@ fn more_topics_than_the_limit_are_refused_but_known_ones_change() {
 }
 
 #[test]
+fn more_bytes_of_retained_messages_than_the_limit_are_refused_but_smaller_ones_take_their_place() {
+    let retained_bytes_max = 2 * SIZE + 10;
+    let limits = DirectoryLimits { retained_max: 10, retained_bytes_max, ..LIMITS };
+    let mut names = Names::new(limits);
+    let mut publish = |topic: &str, body: &'static str| {
+        names.apply(retained(topic, body, false));
+        names.happened().last() == Some(&"part true".to_owned())
+    };
+    assert!(publish("a", "12345") && publish("bb", "12345"));
+    assert!(!publish("a", "123456") && !publish("ccc", "1"));
+    assert!(publish("a", "1234") && publish("bb", "123456"));
+    assert!(!publish("bb", "1234567"));
+    // What is cleared makes room.
+    assert!(publish("a", "") && publish("ccc", "1234") && !publish("ccc", "12345"));
+}
+
+#[test]
+fn a_limit_of_retained_bytes_that_was_lowered_lets_what_is_there_shrink() {
+    let limits = DirectoryLimits { retained_bytes_max: SIZE, ..LIMITS };
+    let mut names = Names::new(limits);
+    names.apply(retained("$SYS/a", "as long as it likes", false));
+    names.apply(retained("a", "1", false));
+    assert_eq!(names.directory.retained_count(), 0);
+    let journal = MemoryJournal::new();
+    let meta = Meta { durable: true, ..Meta::new(Address::topic("a")) };
+    let kept = Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::from_static(b"12345"));
+    let value = Some(codec::encode_message(&kept).into());
+    let mut batch = Batch::default();
+    batch.add(Record::State(StateChange { table: Table::Retained, key: "a".into(), value }));
+    journal.apply(&batch).unwrap();
+    let config = DirectoryConfig { limits, ..DirectoryConfig::default() };
+    let core = recover(NOW, journal.recover_now(), 1, shard_config(), config).unwrap();
+    (names.directory, names.routes) = (core.directory, core.routes);
+    // What a restart found is memory as any other.
+    let memory = MemoryBudget::new(1);
+    names.directory.take_memory(|bytes| memory.take(bytes));
+    assert_eq!(memory.used_bytes(), SIZE + 5);
+    names.happened();
+    for (body, fits) in [("123456", false), ("12345", true), ("1234", true), ("12345", false), ("", true)] {
+        names.apply(retained("a", body, false));
+        assert_eq!(names.happened(), ["parts 1".to_owned(), format!("part {fits}")], "{body}");
+    }
+    assert_eq!(memory.used_bytes(), 0);
+}
+
+#[test]
 fn the_gateways_own_figures_take_no_place_of_retained_messages_and_need_none() {
     let mut names = Names::new(LIMITS);
     for topic in ["$SYS/a", "$SYS/b", "$SYS/c"] {
@@ -255,6 +305,25 @@ fn more_queues_than_the_limit_are_refused_but_known_ones_serve() {
     assert_eq!(happened[6..], ["ensured false", "ensured true"]);
     names.attach(1, attach(orders(), AttachAccess::Shared));
     assert!(names.happened()[0].starts_with("refused 1: Limit"));
+}
+
+#[test]
+fn the_gateways_own_queues_find_room_however_many_there_are() {
+    for is_attached in [false, true] {
+        let mut names = Names::new(LIMITS);
+        ["a", "b", "c", "d"].into_iter().for_each(|name| names.ensure(name));
+        assert_eq!(names.happened().last().unwrap(), "ensured false");
+        for name in ["_DMQ", "_ADMIN"] {
+            if is_attached {
+                names.attach(1, attach(spec(name, true, Lifetime::Permanent), AttachAccess::Shared));
+            } else {
+                names.ensure(name);
+            }
+            assert_eq!(names.happened()[0], format!("create {name}"));
+        }
+        names.ensure("d");
+        assert_eq!(names.happened(), ["ensured false"]);
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn policy(matches: &str, messages_max: u64) -> Policy {
 }
 
 fn config(policies: Vec<Policy>) -> DirectoryConfig {
-    let limits = DirectoryLimits { queues_max: 100, retained_max: 10, outcomes: OUTCOMES };
+    let limits = DirectoryLimits { queues_max: 100, retained_max: 10, retained_bytes_max: 1 << 20, outcomes: OUTCOMES };
     DirectoryConfig { limits, policies, ..DirectoryConfig::default() }
 }
 

@@ -16,7 +16,8 @@ use evergate_model::{
     Address, Attach, AttachAccess, Binding, ConsumerId, Encoding, Filter, Lifetime, Message, QueueId, QueueSpec, Seq,
 };
 
-const NAMES: DirectoryLimits = DirectoryLimits { queues_max: 10, retained_max: 10, outcomes: OUTCOMES };
+const NAMES: DirectoryLimits =
+    DirectoryLimits { queues_max: 10, retained_max: 10, retained_bytes_max: 1 << 20, outcomes: OUTCOMES };
 
 fn names() -> DirectoryConfig {
     DirectoryConfig { limits: NAMES, ..DirectoryConfig::default() }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{Bench, LIMITS, NOW, Q, SIZE, message};
 use evergate_core::{
-    NoticeKind, Publisher, PublisherOut, QueueLimits, Routes, SessionEvent, SessionId, ShardCommand, ShardEffect,
-    ShardId, Surroundings, Target, TransactionLimits, Waiting,
+    DirectoryCommand, NoticeKind, Publisher, PublisherOut, QueueLimits, Routes, SessionEvent, SessionId, ShardCommand,
+    ShardEffect, ShardId, Surroundings, Target, TransactionLimits, Waiting,
 };
 use evergate_journal::Record;
 use evergate_model::{
@@ -270,4 +270,63 @@ fn a_body_that_the_journal_does_not_have_blocks_nobody() {
     bench.publish_message(fat(7));
     bench.commit();
     assert_eq!(read_back(&mut bench), [(7, false)]);
+}
+
+#[test]
+fn long_names_count_as_memory_and_leave_it_though_the_messages_are_held() {
+    for held in [0, 100] {
+        let mut bench = Bench::new(QueueLimits { resident_bytes_max: 1 << 20, ..LIMITS });
+        bench.consumer(1, held);
+        let mut names = Vec::new();
+        for number in 1..=100 {
+            let mut meta = Meta::new(Address::topic("n".repeat(65_535)));
+            (meta.id, meta.durable) = (MessageId(number), true);
+            meta.rare_mut().dedup_id = Some("d".repeat(65_535).into());
+            names.push(Arc::downgrade(&meta.address.name));
+            names.extend(meta.dedup_id().map(Arc::downgrade));
+            bench.publish_message(Arc::new(Message::new(meta, Encoding::Plain, Bytes::new(), Bytes::new())));
+            bench.commit();
+            bench.log.iter_mut().for_each(|logged| logged.record = None);
+        }
+        assert_eq!(bench.delivered().len() as u64, held);
+        let kept = names.iter().filter(|name| name.strong_count() > 0).count() as u64 * 65_535;
+        assert!(kept <= 1 << 20, "{held} held: {kept} bytes of names");
+        assert!(bench.stats().resident_bytes <= 1 << 20 && bench.stats().bytes > 12 << 20, "{:?}", bench.stats());
+    }
+}
+
+#[test]
+fn without_memory_only_what_clears_a_retained_message_goes_on() {
+    let limits =
+        TransactionLimits { messages_max: 1, bytes_max: 1, age_max: std::time::Duration::MAX, per_session_max: 1 };
+    let (mut publisher, mut out) = (Publisher::new(SessionId(1), limits), PublisherOut::default());
+    // Topic, bytes of head and body, whether it is retained, whether it goes.
+    let table = [
+        ("a", 0, 1, true, false),
+        ("b", 0, 0, false, false),
+        ("a", 0, 0, true, false), // behind what it clears
+        ("c", 0, 0, true, true),
+        ("d", 1025, 0, true, false),
+        ("e", 1024, 0, true, true),
+        ("f", 0, 1, false, false),
+    ];
+    for (number, (topic, head, body, retain, _)) in (1..).zip(table) {
+        let mut meta = Meta::new(Address::topic(topic));
+        meta.id = MessageId(number);
+        let message = Message::new(meta, Encoding::Plain, vec![0; head].into(), vec![0; body].into());
+        let waiting = Waiting { token: Token(number), message: message.into(), retain, mark: None, body: None };
+        publisher.submit(waiting);
+    }
+    let routes = Routes::default();
+    let around = Surroundings { routes: &routes, client_id: "c", taken_over: false, memory_is_exhausted: true };
+    publisher.pump(around, &mut out);
+    let sent = out.effects.drain(..).map(|effect| match effect {
+        evergate_core::PublisherEffect::Directory(DirectoryCommand::PublishRetained { message, .. }) => {
+            message.meta.id.0
+        }
+        other => panic!("{other:?}"),
+    });
+    let wanted = (1..).zip(table).filter(|(_, row)| row.4).map(|(number, _)| number);
+    assert_eq!(sent.collect::<Vec<u64>>(), wanted.collect::<Vec<u64>>());
+    assert_eq!((publisher.load().0, publisher.sent_on()), (7, 2));
 }

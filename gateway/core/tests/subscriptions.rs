@@ -16,7 +16,7 @@ use evergate_model::{
 };
 
 const LIMITS: fn() -> DirectoryLimits =
-    || DirectoryLimits { queues_max: 10, retained_max: 10, ..DirectoryLimits::default() };
+    || DirectoryLimits { queues_max: 10, retained_max: 10, retained_bytes_max: 1 << 20, ..DirectoryLimits::default() };
 
 fn binding(filter: &str, selector: Option<&str>) -> Binding {
     let selector = selector.map(|text| Selector::parse(text).unwrap());

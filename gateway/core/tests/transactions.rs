@@ -17,7 +17,8 @@ use evergate_model::{
 };
 
 const T: TransactionId = TransactionId(500);
-const NAMES: DirectoryLimits = DirectoryLimits { queues_max: 2, retained_max: 10, outcomes: OUTCOMES };
+const NAMES: DirectoryLimits =
+    DirectoryLimits { queues_max: 2, retained_max: 10, retained_bytes_max: 1 << 20, outcomes: OUTCOMES };
 
 fn pledge(bench: &mut Bench, consumer: u32, first: u64, last: u64, outcome: Outcome) {
     let settle = settle(consumer, first, last, outcome);

@@ -186,7 +186,7 @@ fn journal_with(pieces: u64) -> MemoryJournal {
 }
 
 fn config() -> DirectoryConfig {
-    let limits = DirectoryLimits { queues_max: 10, retained_max: 10, outcomes: OUTCOMES };
+    let limits = DirectoryLimits { queues_max: 10, retained_max: 10, retained_bytes_max: 1 << 20, outcomes: OUTCOMES };
     DirectoryConfig { limits, ..DirectoryConfig::default() }
 }
 

@@ -6,8 +6,11 @@ use bytes::Bytes;
 
 use crate::{Address, Encoding, LargeBody, MemoryPermit, MessageId, QueueId, Time};
 
-/// What a message costs beyond its bytes, when limits are counted in bytes.
+/// What a message costs beyond its bytes, when limits are counted in bytes. Names of usual length are in it.
 pub const OVERHEAD_BYTES: u64 = 256;
+
+/// So many bytes of names [`OVERHEAD_BYTES`] covers; longer ones count with what they have more.
+const USUAL_NAMES_BYTES: usize = 64;
 
 /// What routing, limits and dispatch need, read from the wire once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,15 @@ impl Meta {
         self.rare.as_ref()?.only_to
     }
 
+    /// Bytes of the names that a peer chose and that are kept beside head and body.
+    fn names_bytes(&self) -> usize {
+        let rare = self
+            .rare
+            .as_ref()
+            .map_or(0, |rare| [&rare.group_id, &rare.dedup_id].into_iter().flatten().map(|name| name.len()).sum());
+        self.address.name.len() + rare
+    }
+
     /// Whether it may be thrown away first.
     pub fn is_discardable(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.discardable)
@@ -125,10 +137,13 @@ impl Message {
         Self { meta, encoding, head, body, annotations: Vec::new(), permit: None, converted: OnceLock::new() }
     }
 
-    /// Bytes it takes in memory: head, body and [`OVERHEAD_BYTES`]. Every limit counts these; what a queue may hold
-    /// in all counts [`Self::all_bytes`].
+    /// Bytes it takes in memory: head, body and [`OVERHEAD_BYTES`], and what its address, group, identity and notes
+    /// are longer than usual; not its conversions. Every limit counts these; what a queue may hold in all counts
+    /// [`Self::all_bytes`].
     pub fn size_bytes(&self) -> u64 {
-        (self.head.len() + self.body.len()) as u64 + OVERHEAD_BYTES
+        let notes: usize = self.annotations.iter().map(|note| note.name.len() + note.value.len()).sum();
+        let names = (self.meta.names_bytes() + notes).saturating_sub(USUAL_NAMES_BYTES);
+        (self.head.len() + self.body.len() + names) as u64 + OVERHEAD_BYTES
     }
 
     /// The same with a body that is too large for memory.
@@ -159,5 +174,30 @@ impl Message {
         let mut copy = Self::new(meta, self.encoding, self.head.clone(), self.body.clone());
         copy.annotations = self.annotations.iter().cloned().chain(added).collect();
         copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(name: &str) -> Message {
+        Message::new(Meta::new(Address::topic(name)), Encoding::Plain, "head".into(), "body".into())
+    }
+
+    #[test]
+    fn names_count_from_where_they_are_longer_than_usual() {
+        for (length, counts) in [(1, 0), (64, 0), (65, 1), (65_535, 65_471)] {
+            assert_eq!(message(&"n".repeat(length)).size_bytes(), 8 + OVERHEAD_BYTES + counts, "{length}");
+        }
+    }
+
+    #[test]
+    fn every_name_that_a_peer_chose_counts() {
+        let mut message = message(&"n".repeat(64));
+        message.meta.rare_mut().group_id = Some("g".repeat(100).into());
+        message.meta.rare_mut().dedup_id = Some("d".repeat(1000).into());
+        message.annotations.push(Annotation { name: "origin".into(), value: "o".repeat(10_000).into() });
+        assert_eq!(message.size_bytes(), 8 + OVERHEAD_BYTES + 100 + 1000 + 6 + 10_000);
     }
 }

@@ -203,6 +203,8 @@ impl Gateway {
             config,
         });
         releases.connect(&gateway);
+        let mut directory = core.directory;
+        directory.take_memory(|bytes| gateway.take_memory(bytes));
         let (mut owners, mut seats) = (Vec::new(), Vec::new());
         for (index, (shard, mut effects)) in core.shards.into_iter().zip(core.effects).enumerate() {
             core_tasks::carry_out_first(&gateway, index, &mut effects);
@@ -212,7 +214,7 @@ impl Gateway {
         for _ in 0..seats.len() {
             owners.push(tokio::spawn(core_tasks::run_shards(gateway.clone(), seats.clone())));
         }
-        owners.push(tokio::spawn(core_tasks::run_directory(gateway.clone(), core.directory)));
+        owners.push(tokio::spawn(core_tasks::run_directory(gateway.clone(), directory)));
         owners.push(tokio::spawn(house::run(gateway.clone())));
         let writer = tokio::spawn(journal_task::run(gateway.clone(), journal));
         Ok((gateway, Tasks { owners, writer }))

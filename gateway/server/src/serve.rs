@@ -214,6 +214,7 @@ fn gateway_config(config: &Config, queues: Vec<QueueDefinition>) -> GatewayConfi
             limits: DirectoryLimits {
                 queues_max: limits.queues_max as usize,
                 retained_max: limits.retained_max as usize,
+                retained_bytes_max: limits.retained_bytes_in_force(),
                 outcomes: OutcomeLimits {
                     outcomes_max: limits.transaction_outcomes_max as usize,
                     age_max: Duration::from_secs(limits.transaction_outcome_seconds.into()),

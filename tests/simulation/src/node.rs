@@ -129,6 +129,7 @@ impl Node {
             settles: 0,
             transactions: BTreeSet::new(),
         };
+        node.directory.take_memory(|bytes| node.memory.take(bytes));
         for (index, effects) in core.effects.into_iter().enumerate() {
             if fault != Some(Fault::RestartOpensAll) {
                 node.carry_out(index, effects, journal, model)?;

@@ -58,7 +58,7 @@ pub fn start(
     let released = Released::default();
     let directory = DirectoryConfig {
         on_release: released.on_release(),
-        limits: DirectoryLimits { queues_max: 100, retained_max: 100, outcomes },
+        limits: DirectoryLimits { queues_max: 100, retained_max: 100, retained_bytes_max: 1 << 20, outcomes },
         defaults: defaults.clone(),
         policies: policies(config.bug.map(Fault::Core)),
         ..DirectoryConfig::default()

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use evergate_model::{
-    ADMIN_NAME, Attach, AttachAccess, AttachError, Attached, BODY_PREFIX, Binding, Consumers, DEAD_LETTER_QUEUE, Event,
-    Lifetime, QueueId, QueueKind, QueueSpec, TEMPORARY_PREFIX,
+    Attach, AttachAccess, AttachError, Attached, BODY_PREFIX, Binding, Consumers, Event, Lifetime, QueueId, QueueKind,
+    QueueSpec, TEMPORARY_PREFIX,
 };
 
+use super::queues::is_own;
 use super::{Directory, Holder, Out, QueueInfo, storage};
 use crate::consumer::ConsumerKey;
 use crate::effect::{DirectoryEffect, SessionEvent, SessionId};
@@ -77,9 +78,9 @@ impl Directory {
             self.renew_lifetime_for(id, attach);
             id
         } else {
-            self.check_room().map_err(AttachError::Limit)?;
+            self.check_room(&spec.name).map_err(AttachError::Limit)?;
             let name = if &*spec.name == QueueSpec::UNIQUE { self.unique_name() } else { spec.name.clone() };
-            if name.starts_with('_') && ![DEAD_LETTER_QUEUE, ADMIN_NAME].contains(&&*name) {
+            if name.starts_with('_') && !is_own(&name) {
                 return Err(AttachError::NotFound);
             }
             if !self.may_come_into_being(&name) {

@@ -149,6 +149,8 @@ pub struct DirectoryLimits {
     pub queues_max: usize,
     /// How many topics may have a retained message.
     pub retained_max: usize,
+    /// How many bytes all of those may be.
+    pub retained_bytes_max: u64,
     /// How long outcomes of transactions are remembered.
     pub outcomes: OutcomeLimits,
 }

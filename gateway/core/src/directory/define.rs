@@ -78,7 +78,7 @@ impl Directory {
         if self.names.contains_key(&name) {
             return Err(ManageError::InUse(format!("there is a queue {name} already")));
         }
-        self.check_room().map_err(ManageError::Limit)?;
+        self.check_room(&name).map_err(ManageError::Limit)?;
         let id = self.create(name, true, Lifetime::Permanent, own, out);
         self.replace_bindings(id, &bindings, out);
         Ok(ManageReply::Done)

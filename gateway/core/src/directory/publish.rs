@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evergate_model::{Mark, Message, PublishError, QueueId, SYSTEM_PREFIX, Token};
 
-use super::{Directory, Out, storage};
+use super::{Directory, DirectoryLimits, Out, storage};
 use crate::effect::{DirectoryEffect, Group, Logged, SessionEvent, SessionId, ShardId};
 use crate::routes::Target;
 use crate::shard::{ShardCommand, ShardTarget};
@@ -23,10 +23,10 @@ impl Directory {
         let topic = &message.meta.address.name;
         // Figures are made anew after a restart: they are remembered, not stored, and no client's.
         let stored = !topic.starts_with(SYSTEM_PREFIX);
-        let is_new = stored && !message.body.is_empty() && !self.retained.contains(topic);
-        if is_new && self.retained.len() >= self.limits.retained_max {
-            let text =
-                format!("as many topics have a retained message as the limit allows ({})", self.limits.retained_max);
+        if stored
+            && !message.body.is_empty()
+            && let Err(text) = self.check_retained(&message)
+        {
             refuse(answer, PublishError::Limit(text), out);
             return;
         }
@@ -72,6 +72,22 @@ impl Directory {
                 out.effects.push(effect);
             }
         }
+    }
+
+    /// Whether there is room to keep a message as its topic's last.
+    fn check_retained(&self, message: &Message) -> Result<(), String> {
+        let DirectoryLimits { retained_max, retained_bytes_max, .. } = self.limits;
+        if self.retained.len() >= retained_max && !self.retained.contains(&message.meta.address.name) {
+            return Err(format!("as many topics have a retained message as the limit allows ({retained_max})"));
+        }
+        let (now, then) = self.retained.bytes_with(message);
+        // One that is no larger than the one before passes, also where the limit was lowered.
+        if then > retained_bytes_max && then > now {
+            return Err(format!(
+                "the retained messages would take more than the limit allows ({retained_bytes_max} bytes)"
+            ));
+        }
+        Ok(())
     }
 
     /// Stands in every shard's line behind what was published before.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    Address, BODY_PREFIX, Binding, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings, SESSION_PREFIX,
-    TEMPORARY_PREFIX, Time,
+    ADMIN_NAME, Address, BODY_PREFIX, Binding, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings,
+    SESSION_PREFIX, TEMPORARY_PREFIX, Time,
 };
 
 use super::{Directory, Out, QueueInfo, shard_of, shared, storage};
 use crate::effect::{Position, ShardId};
+use crate::queue::DEAD_LETTER_QUEUE;
 use crate::routes::Routes;
 use crate::shard::ShardCommand;
 
@@ -21,6 +22,11 @@ pub struct StoredQueue {
     pub lifetime: Lifetime,
     /// Its own settings.
     pub own: Option<Policy>,
+}
+
+/// Whether this is one of the gateway's own queues.
+pub(super) fn is_own(name: &str) -> bool {
+    [DEAD_LETTER_QUEUE, ADMIN_NAME].contains(&name)
 }
 
 /// Whether messages are published to the queue by its name.
@@ -97,7 +103,7 @@ impl Directory {
         if !is_routed(name) || name.starts_with(TEMPORARY_PREFIX) || !self.may_come_into_being(name) {
             return Err(PublishError::NotFound);
         }
-        self.check_room().map_err(PublishError::Limit)?;
+        self.check_room(name).map_err(PublishError::Limit)?;
         self.create(name.clone(), true, Lifetime::Permanent, None, out);
         self.log(out);
         Ok(())
@@ -117,8 +123,10 @@ impl Directory {
         name.starts_with(['$', '_']) || self.policies.settings_of(name).auto_create
     }
 
-    pub(super) fn check_room(&self) -> Result<(), String> {
-        if self.queues.len() < self.limits.queues_max {
+    /// Whether there may be one more queue. For its own the gateway always has room: else what clients take up would
+    /// keep dead letters where they are.
+    pub(super) fn check_room(&self, name: &str) -> Result<(), String> {
+        if self.queues.len() < self.limits.queues_max || is_own(name) {
             return Ok(());
         }
         Err(format!("there are as many queues and subscriptions as the limit allows ({})", self.limits.queues_max))

@@ -59,9 +59,14 @@ impl Returning {
     }
 }
 
-/// What is kept of a message whose body is not in memory.
+/// What is kept of a message whose body is not in memory. Its names, which may be long, come back with that.
 fn husk(message: &Message) -> Arc<Message> {
-    Arc::new(Message::new(message.meta.clone(), message.encoding, Bytes::new(), Bytes::new()))
+    let mut meta = message.meta.clone();
+    meta.address.name = Arc::default();
+    if let Some(rare) = &mut meta.rare {
+        rare.dedup_id = None;
+    }
+    Arc::new(Message::new(meta, message.encoding, Bytes::new(), Bytes::new()))
 }
 
 impl Queue {

@@ -225,6 +225,8 @@ pub struct Limits {
     pub queues_max: u32,
     /// Retained messages.
     pub retained_max: u32,
+    /// Bytes of those.
+    pub retained_bytes_max: ByteSize,
     /// Publishes of a connection that await their answer.
     pub publish_window_messages: u32,
     /// The same in bytes.
@@ -263,6 +265,7 @@ impl Default for Limits {
             queue_resident_bytes_max: ByteSize(64 << 20),
             queues_max: 100_000,
             retained_max: 100_000,
+            retained_bytes_max: ByteSize(128 << 20),
             publish_window_messages: 512,
             publish_window_bytes: ByteSize(32 << 20),
             transaction_messages_max: 10_000,
@@ -274,6 +277,13 @@ impl Default for Limits {
             delivery_window_bytes: ByteSize(256 << 10),
             outbox_bytes_max: ByteSize(4 << 20),
         }
+    }
+}
+
+impl Limits {
+    /// They never leave memory: at least half of it is for others.
+    pub fn retained_bytes_in_force(&self) -> u64 {
+        self.retained_bytes_max.0.min(self.memory_bytes_max.0 / 2)
     }
 }
 

@@ -240,6 +240,15 @@ fn limits_must_fit_each_other() {
 }
 
 #[test]
+fn retained_messages_leave_half_of_the_memory_to_the_others() {
+    for (memory, retained, in_force) in [(200, 99, 99), (200, 100, 100), (200, 101, 100), (64, 128, 32)] {
+        let content =
+            format!("[limits]\nmemory_bytes_max = \"{memory} MiB\"\nretained_bytes_max = \"{retained} MiB\"\n");
+        assert_eq!(with(&content, &[]).unwrap().config.limits.retained_bytes_in_force(), in_force << 20, "{content}");
+    }
+}
+
+#[test]
 fn policies_are_read_and_what_makes_no_sense_in_them_is_refused_with_its_line() {
     let checked = with("[[policy]]\nmatch = \"a/#\"\nbytes_max = \"2 KiB\"\non_full = \"drop-oldest\"\n", &[]).unwrap();
     let wanted = Policy {

@@ -34,18 +34,18 @@ pub(super) struct Inbound {
     pub(super) resends: Taken,
 }
 
-/// Where what is published to `topic` goes.
-pub(super) fn address(topic: &str) -> Address {
+/// Where what is published to `topic` goes. All that is published by an alias shares its name.
+pub(super) fn address(topic: &Arc<str>) -> Address {
     match topic.strip_prefix(QUEUE_PREFIX) {
         Some(name) => Address::queue(name),
-        None => Address::topic(topic),
+        None => Address::topic(topic.clone()),
     }
 }
 
 /// The message of a PUBLISH or a will.
 pub(super) fn message(
     now: Time,
-    topic: &str,
+    topic: &Arc<str>,
     qos: Qos,
     retain: bool,
     properties: MessageProperties,

@@ -53,7 +53,7 @@ pub(crate) fn message_for_test(
     retain: bool,
     properties: crate::codec::MessageProperties,
 ) -> evergate_model::Message {
-    inbound::message(now, "a", qos, retain, properties, bytes::Bytes::new())
+    inbound::message(now, &"a".into(), qos, retain, properties, bytes::Bytes::new())
 }
 
 /// The consumer of the session's own queue.

@@ -5,6 +5,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::{Command, Frame, FrameError, Headers, Version, unescape};
 use crate::Limits;
 
+/// A body shorter than this is copied, so that it does not keep the whole read buffer alive for as long as its message is
+/// queued.
+const COPY_BELOW_BYTES: usize = 2048;
+
 /// Where the decoder stands in the bytes before it.
 enum State {
     /// Between frames.
@@ -108,7 +112,14 @@ impl Decoder {
                         Err(BodyFault::NoNul) => return Err(FrameError::NoNul),
                         Err(BodyFault::TooLarge) => return Err(self.too_large(command, length)),
                     };
-                    let frame = Frame { body: input.split_to(len).freeze(), ..frame };
+                    let body = if len < COPY_BELOW_BYTES {
+                        let body = Bytes::copy_from_slice(&input[..len]);
+                        input.advance(len);
+                        body
+                    } else {
+                        input.split_to(len).freeze()
+                    };
+                    let frame = Frame { body, ..frame };
                     input.advance(1); // the NUL
                     return Ok(Some(Decoded::Frame(frame)));
                 }

@@ -34,6 +34,20 @@ fn headers<'a>(pairs: &[(&'a str, &'a str)]) -> Headers {
 }
 
 #[test]
+fn a_small_body_does_not_keep_the_read_buffer_and_a_large_one_is_not_copied() {
+    for (length, is_shared) in [(2047, false), (2048, true)] {
+        let bytes = [&b"SEND\ndestination:/queue/q\n\n"[..], &vec![b'x'; length], b"\0"].concat();
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.set_version(Version::V1_2);
+        let mut input = BytesMut::from(&bytes[..]);
+        let buffer = input.as_ptr_range();
+        let frame = decoder.decode(&mut input).unwrap().unwrap();
+        assert_eq!((frame.body.len(), input.len()), (length, 0));
+        assert_eq!(buffer.contains(&frame.body.as_ptr()), is_shared, "{length}");
+    }
+}
+
+#[test]
 fn bad_frames_get_a_text_that_says_what_is_wrong() {
     use Version::{V1_0, V1_1, V1_2};
     let table: &[(Version, &[u8], &str)] = &[

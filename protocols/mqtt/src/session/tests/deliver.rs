@@ -226,7 +226,7 @@ fn mqtt_3_3_1_1_dup_marks_what_may_have_been_sent_before() {
 fn mqtt_3_3_1_8_retained_messages_are_flagged_and_others_only_as_published() {
     let retained = |topic: &str| {
         let (properties, payload) = (MessageProperties::default(), Bytes::new());
-        Arc::new(crate::session::inbound::message(Time(0), topic, Qos::AtLeastOnce, true, properties, payload))
+        Arc::new(crate::session::inbound::message(Time(0), &topic.into(), Qos::AtLeastOnce, true, properties, payload))
     };
     for (as_published, from_store, flag) in
         [(false, false, false), (true, false, true), (false, true, true), (true, true, true)]
@@ -249,8 +249,14 @@ fn mqtt_3_3_1_8_retained_messages_are_flagged_and_others_only_as_published() {
 fn mqtt_3_3_2_6_the_expiry_is_lowered_by_the_wait() {
     let mut peer = subscriber(Version::V5, Qos::AtLeastOnce);
     let properties = MessageProperties { expiry: Some(60), ..MessageProperties::default() };
-    let message =
-        Arc::new(crate::session::inbound::message(Time(1000), "a", Qos::AtLeastOnce, false, properties, Bytes::new()));
+    let message = Arc::new(crate::session::inbound::message(
+        Time(1000),
+        &"a".into(),
+        Qos::AtLeastOnce,
+        false,
+        properties,
+        Bytes::new(),
+    ));
     peer.now = Time(21_000);
     peer.deliver(0, 1, &message);
     assert_eq!(published(peer.one()).properties.expiry, Some(40));
@@ -320,7 +326,8 @@ fn properties_pass_untouched_between_mqtt_5_clients_and_not_at_all_to_3_1_1() {
     for (version, expected) in [(Version::V5, head), (Version::V4, b"")] {
         let mut peer = subscriber(version, Qos::ExactlyOnce);
         let properties = MessageProperties { head: Bytes::from_static(head), ..MessageProperties::default() };
-        let message = crate::session::inbound::message(Time(0), "a", Qos::ExactlyOnce, true, properties, Bytes::new());
+        let message =
+            crate::session::inbound::message(Time(0), &"a".into(), Qos::ExactlyOnce, true, properties, Bytes::new());
         peer.deliver(0, 1, &Arc::new(message));
         assert_eq!(&published(peer.one()).properties.head[..], expected);
     }

@@ -182,7 +182,7 @@ pub(super) fn subscribe(filters: Vec<SubscribeFilter>) -> Packet {
 pub(super) fn message(topic: &str, qos: Qos) -> Arc<Message> {
     let properties = MessageProperties::default();
     let payload = Bytes::from_static(b"p");
-    Arc::new(crate::session::inbound::message(Time(1000), topic, qos, false, properties, payload))
+    Arc::new(crate::session::inbound::message(Time(1000), &topic.into(), qos, false, properties, payload))
 }
 
 /// As another protocol published it.

@@ -206,6 +206,7 @@ fn mqtt_3_3_2_9_topic_aliases_stand_for_topics_up_to_the_maximum() {
         })
         .collect();
     assert_eq!(topics, ["long/topic".into(), "long/topic".into()] as [Arc<str>; 2]);
+    assert!(Arc::ptr_eq(&topics[0], &topics[1]), "the name is kept once");
     peer.send(&with_alias("", 63));
     assert_eq!(peer.disconnect_reason(), Some(ReasonCode::PROTOCOL_ERROR));
     let mut peer = Peer::online(Version::V5);
