@@ -27,8 +27,8 @@ def name():
 class Admin:
     """Requests over AMQP 1.0, with a temporary queue for the replies."""
 
-    def __init__(self, gateway):
-        self.client = Proton(gateway)
+    def __init__(self, gateway, **options):
+        self.client = Proton(gateway, **options)
         self.receiver = self.client.connection.create_receiver(None, dynamic=True)
         self.sender = self.client.connection.create_sender("/queue/_ADMIN")
 
