@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{Address, Encoding, LargeBody, MemoryPermit, MessageId, QueueId, Time};
+use crate::{Address, Encoding, LargeBody, MemoryPermit, MessageId, PeerInfo, QueueId, Time};
 
 /// What a message costs beyond its bytes, when limits are counted in bytes.
 pub const OVERHEAD_BYTES: u64 = 256;
@@ -44,6 +44,8 @@ pub struct RareMeta {
     pub large: Option<Arc<LargeBody>>,
     /// Of the queues that its topic leads to, only this one: a dead letter on its way back. Not stored.
     pub only_to: Option<QueueId>,
+    /// Who sent it: a request to the administration. Not stored.
+    pub asked_by: Option<Arc<PeerInfo>>,
 }
 
 impl Meta {
@@ -80,6 +82,11 @@ impl Meta {
     /// The one queue that it goes to, of those that its topic leads to.
     pub fn only_to(&self) -> Option<QueueId> {
         self.rare.as_ref()?.only_to
+    }
+
+    /// Who sent it, if it is a request to the administration.
+    pub fn asked_by(&self) -> Option<&PeerInfo> {
+        self.rare.as_ref()?.asked_by.as_deref()
     }
 
     /// Whether it may be thrown away first.
