@@ -131,3 +131,23 @@ def test_with_accounts_the_event_names_the_user(gateway):
     [event] = told(gateway)
     assert event["by_user"] == "boss"
     admin.close()
+
+
+def test_metrics_count_what_expired_and_what_became_a_dead_letter(gateway):
+    publisher = Paho(gateway, 5)
+    publisher.publish(Address("queue", "brief"), Sent(b"x", durable=True, ttl_seconds=1))
+    wanted = ["evergate_messages_expired_total 1", "evergate_messages_dead_lettered_total 1"]
+    wanted += [f'evergate_destination_{what}_total{{kind="queue",destination="brief"}} 1' for what in ("expired", "dead_lettered")]
+    deadline = time.monotonic() + 10
+    while not set(wanted) <= set((text := gateway.get("/metrics")[1]).splitlines()):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+    # What happened in a queue that is gone is not forgotten.
+    admin = Admin(gateway)
+    admin.result("queue.delete", queue="brief")
+    while 'destination="brief"' in (text := gateway.get("/metrics")[1]):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+    assert set(wanted[:2]) <= set(text.splitlines())
+    admin.close()
+    publisher.close()
