@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import time
 import uuid
@@ -15,7 +16,7 @@ from interop.clients.proton_blocking import Proton
 from interop.clients.stomp_py import StompPy
 from interop.coming import bodies
 from interop.messages import Address, Sent
-from lib.gateway import Gateway, binary
+from lib.gateway import ROOT, Gateway, binary
 
 _names = itertools.count(1)
 
@@ -27,8 +28,8 @@ def name():
 class Admin:
     """Requests over AMQP 1.0, with a temporary queue for the replies."""
 
-    def __init__(self, gateway):
-        self.client = Proton(gateway)
+    def __init__(self, gateway, **options):
+        self.client = Proton(gateway, **options)
         self.receiver = self.client.connection.create_receiver(None, dynamic=True)
         self.sender = self.client.connection.create_sender("/queue/_ADMIN")
 
@@ -99,6 +100,49 @@ def test_messages_are_browsed_removed_and_purged(gateway, admin):
     for op, args in [("queue.browse", {}), ("queue.purge", {}), ("queue.remove", {"seqs": [1]})]:
         assert admin.ask(op, queue="no such queue", **args)["error"]["code"] == "not-found"
     assert "column" in admin.ask("queue.browse", queue=queue.name, selector="a =")["error"]["text"]
+    publisher.close()
+
+
+def test_queues_tell_what_left_them_on_other_ways(gateway, admin):
+    queue = name()
+    admin.result("queue.create", queue=queue, settings={"messages_max": 3, "on_full": "drop-oldest"})
+    publisher = Paho(gateway, 5)
+    for _ in range(5):
+        publisher.publish(Address("queue", queue), Sent(b"x", durable=True))
+    reject(gateway, Address("queue", queue), 2)
+    publisher.publish(Address("queue", queue), Sent(b"x", durable=True, ttl_seconds=1))
+    figures = lambda row: {figure: row[figure] for figure in ("expired", "dead_lettered", "dropped")}
+    told = lambda: figures(admin.result("queue.show", queue=queue))
+    deadline = time.monotonic() + 10
+    while told() != (wanted := {"expired": 1, "dead_lettered": 3, "dropped": 2}):
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.05)
+    [row] = admin.result("queue.list", match=queue)["queues"]
+    assert figures(row) == wanted
+    publisher.close()
+
+
+def documented(op):
+    """The fields that an answer is said to have; without those that may be missing."""
+    table = (ROOT / "docs/administration.md").read_text().split("## Fields of the answers")[1].split(f"`{op}`")[1].split("\n\n")[1]
+    names = [field for line in table.splitlines()[2:] for field in re.findall("`([^`]+)`", line.split("|")[1])]
+    return {field for field in names if not field.endswith("?")}, {field.rstrip("?") for field in names}
+
+
+def test_answers_have_the_fields_that_are_documented(gateway, admin):
+    queue = name()
+    publisher = Paho(gateway, 5)
+    publisher.publish(Address("queue", queue), Sent(b"x", durable=True, ttl_seconds=600))
+    answers = {
+        "queue.list": admin.result("queue.list", match=queue)["queues"][0],
+        "queue.show": admin.result("queue.show", queue=queue),
+        "queue.browse": admin.result("queue.browse", queue=queue)["messages"][0],
+        "connection.list": admin.result("connection.list")["connections"][0],
+        "node.status": admin.result("node.status"),
+    }
+    for op, answer in answers.items():
+        always, known = documented(op)
+        assert always <= set(answer) <= known, op
     publisher.close()
 
 
@@ -283,7 +327,8 @@ def test_queues_are_made_bound_changed_and_deleted(gateway, admin):
     assert bodies() == ["2", "3"]
     shown = admin.result("queue.show", queue=queue)
     assert shown["bindings"] == [{"filter": f"{topic}/+", "selector": "colour = 'red'"}]
-    assert shown["own_settings"]["messages_max"] == 2
+    assert shown["own_settings"] == {"messages_max": 2, "on_full": "drop-oldest"}
+    assert admin.result("queue.change", queue=queue, settings=shown["own_settings"]) == {}
     admin.result("queue.change", queue=queue, settings={"messages_max": 3, "on_full": "drop-oldest"})
     admin.result("queue.unbind", queue=queue, filter=f"{topic}/+")
     admin.result("queue.bind", queue=queue, filter=f"{topic}/#")
@@ -320,6 +365,10 @@ def test_a_queue_is_bound_to_patterns(gateway, admin):
     ("queue.create", {"queue": "zz", "settings": ["x", 5]}, "invalid type"),
     ("queue.change", {"queue": "zz", "settings": {"match": "x"}}, "match means nothing"),
     ("queue.move", {"queue": "zz", "to": "/queue/z", "seq": 1}, "unknown field"),
+    ("queue.browse", {"queue": "zz", "count": 0}, "from 1 to 1000"),
+    ("queue.browse", {"queue": "zz", "count": 1001}, "from 1 to 1000"),
+    ("queue.move", {"queue": "zz", "to": "/queue/z", "count": 1001}, "from 1 to 1000"),
+    ("queue.retry", {"count": 0}, "from 1 to 1000"),
     ("queue.unbind", {"queue": "zz", "filter": "x", "selector": "a = 1"}, "unknown field"),
     ("help", {"x": 1}, "unknown field"),
     ("node.status", {"x": 1}, "unknown field"),

@@ -87,6 +87,8 @@ impl Scrape {
             ("messages_settled", "Deliveries that consumers settled", totals.settled),
             ("messages_rejected", "Messages refused to their publishers", totals.rejected),
             ("messages_dropped", "Messages accepted and then given up", totals.dropped),
+            ("messages_expired", "Messages whose time was up", totals.expired),
+            ("messages_dead_lettered", "Messages sent to _DMQ", totals.dead_lettered),
             ("connections_refused", "Connections refused because a limit was reached", totals.connections_refused),
             ("announcements_dropped", "Events not published because too many waited", totals.announcements_dropped),
             ("transactions_committed", "Commits that clients were told of", totals.transactions_committed),
@@ -157,6 +159,8 @@ const DESTINATION_COUNTERS: &[CounterOfRow] = &[
     ("destination_published", "Messages that arrived", |row| row.published_total),
     ("destination_delivered", "Messages sent to consumers", |row| row.delivered_total),
     ("destination_settled", "Messages that consumers settled", |row| row.settled_total),
+    ("destination_expired", "Messages whose time was up", |row| row.expired_total),
+    ("destination_dead_lettered", "Messages sent to _DMQ", |row| row.dead_lettered_total),
 ];
 
 fn labels(row: &DestinationRow) -> [(&str, &str); 2] {

@@ -14,10 +14,19 @@ use serde_json::{Value, json};
 #[async_trait]
 pub trait Operation: Send + Sync {
     /// Does it. The result is JSON.
-    async fn run(&self, arguments: Value) -> Result<Value, OperationError>;
+    async fn run(&self, arguments: Value, by: &Operator) -> Result<Value, OperationError>;
 
     /// One line for people: what it does and its arguments.
     fn describe(&self) -> &'static str;
+}
+
+/// Who asks for an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Operator {
+    /// The name that the client gave itself; may be empty.
+    pub client_id: Arc<str>,
+    /// The account; empty where there are none.
+    pub user: Arc<str>,
 }
 
 /// Why an operation was not carried out. Nothing changed, unless its text says what did.
@@ -111,12 +120,12 @@ impl Operations {
     }
 
     /// Carries out the request in `body` and says what came of it. Whatever the body holds, there is an answer.
-    pub async fn answer(&self, body: &[u8]) -> String {
+    pub async fn answer(&self, body: &[u8], by: &Operator) -> String {
         let result = match request(body) {
             Err(error) => Err(OperationError::Invalid(format!(
                 "a request is a JSON object {{\"op\": \"queue.list\", \"args\": {{…}}}}: {error}"
             ))),
-            Ok(Request { op, args }) => self.run(&op, args).await,
+            Ok(Request { op, args }) => self.run(&op, args, by).await,
         };
         let answer = match result {
             Ok(result) => Answer { ok: true, result: Some(result), error: None },
@@ -130,14 +139,14 @@ impl Operations {
     }
 
     /// Carries out one operation.
-    pub async fn run(&self, name: &str, arguments: Value) -> Result<Value, OperationError> {
+    pub async fn run(&self, name: &str, arguments: Value, by: &Operator) -> Result<Value, OperationError> {
         if name == "help" {
             let NoArguments {} = self::arguments(arguments)?;
             let lines: BTreeMap<_, _> = self.by_name.iter().map(|(name, one)| (*name, one.describe())).collect();
             return Ok(json!(lines));
         }
         match self.by_name.get(name) {
-            Some(operation) => operation.run(arguments).await,
+            Some(operation) => operation.run(arguments, by).await,
             None => Err(OperationError::NotFound(format!("there is no operation {name}; help lists them"))),
         }
     }
@@ -157,7 +166,7 @@ mod tests {
 
     #[async_trait]
     impl Operation for Double {
-        async fn run(&self, given: Value) -> Result<Value, OperationError> {
+        async fn run(&self, given: Value, _by: &Operator) -> Result<Value, OperationError> {
             let Twice { number } = arguments(given)?;
             let doubled = number.checked_mul(2).ok_or_else(|| OperationError::Refused("too large".into()))?;
             Ok(json!(doubled))
@@ -170,7 +179,7 @@ mod tests {
 
     async fn ask(body: &str) -> Value {
         let operations = Operations::default().with("double", Double);
-        serde_json::from_str(&operations.answer(body.as_bytes()).await).unwrap()
+        serde_json::from_str(&operations.answer(body.as_bytes(), &Operator::default()).await).unwrap()
     }
 
     #[tokio::test]

@@ -60,6 +60,10 @@ pub struct Totals {
     pub connections_refused: u64,
     /// Events of the gateway's own that were not published because too many waited.
     pub announcements_dropped: u64,
+    /// Messages whose time was up.
+    pub expired: u64,
+    /// Messages sent to `_DMQ`, whatever the reason.
+    pub dead_lettered: u64,
     /// Transactions that are open now.
     pub transactions_open: u64,
     /// Commits that clients were told of.
@@ -117,6 +121,10 @@ pub struct DestinationRow {
     pub delivered_total: u64,
     /// Messages that consumers settled.
     pub settled_total: u64,
+    /// Messages whose time was up.
+    pub expired_total: u64,
+    /// Messages sent to `_DMQ`, whatever the reason.
+    pub dead_lettered_total: u64,
 }
 
 /// Whether a connection may publish now.

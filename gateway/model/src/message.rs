@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{Address, Encoding, LargeBody, MemoryPermit, MessageId, QueueId, Time};
+use crate::{Address, Encoding, LargeBody, MemoryPermit, MessageId, PeerInfo, QueueId, Time};
 
 /// What a message costs beyond its bytes, when limits are counted in bytes. Names of usual length are in it.
 pub const OVERHEAD_BYTES: u64 = 256;
@@ -47,6 +47,8 @@ pub struct RareMeta {
     pub large: Option<Arc<LargeBody>>,
     /// Of the queues that its topic leads to, only this one: a dead letter on its way back. Not stored.
     pub only_to: Option<QueueId>,
+    /// Who sent it: a request to the administration. Not stored.
+    pub asked_by: Option<Arc<PeerInfo>>,
 }
 
 impl Meta {
@@ -92,6 +94,11 @@ impl Meta {
             .as_ref()
             .map_or(0, |rare| [&rare.group_id, &rare.dedup_id].into_iter().flatten().map(|name| name.len()).sum());
         self.address.name.len() + rare
+    }
+
+    /// Who sent it, if it is a request to the administration.
+    pub fn asked_by(&self) -> Option<&PeerInfo> {
+        self.rare.as_ref()?.asked_by.as_deref()
     }
 
     /// Whether it may be thrown away first.

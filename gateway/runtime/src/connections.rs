@@ -36,9 +36,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Has it say goodbye and end. The reason is for the peer.
-    pub fn close(&self, reason: &str) {
-        self.closing.send_replace(Some(reason.into()));
+    /// Has it say goodbye and end. The reason is for the peer. False: it does so already.
+    pub fn close(&self, reason: &str) -> bool {
+        self.closing.send_if_modified(|closing| {
+            let first = closing.is_none();
+            closing.get_or_insert_with(|| reason.into());
+            first
+        })
     }
 
     /// Waits until somebody wants it closed; returns why.

@@ -110,6 +110,9 @@ fn apply_controls(
                     let stats = shard.stats().map(|(name, stats)| (name.clone(), stats)).collect();
                     let _ = answer.send(stats); // who asked may be gone
                 }
+                ToShard::StatsOf(queue, answer) => {
+                    let _ = answer.send(shard.stats_of(queue)); // the same
+                }
             }
         }
         step();

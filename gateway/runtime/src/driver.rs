@@ -80,6 +80,7 @@ pub async fn drive(
         directory: DirectoryLine::new(id),
         will: None,
         close: None,
+        sent_away: false,
         presence: Presence::Unknown,
         published: PublisherOut::default(),
         pieces_told: 0,
@@ -108,6 +109,8 @@ struct Driver {
     directory: DirectoryLine,
     will: Option<Box<Will>>,
     close: Option<Close>,
+    /// The gateway stops, or an operator wants it closed: what it holds is given back, and has not failed.
+    sent_away: bool,
     presence: Presence,
     /// What the publisher wants, until it is carried out.
     published: PublisherOut,
@@ -143,7 +146,7 @@ impl Driver {
         let input_bytes_max = usize::try_from(self.gateway.config.message_bytes_max).unwrap_or(usize::MAX) + (1 << 20);
         let mut unwritten = WriteQueue::default();
         let mut events = Vec::new();
-        let (mut stop_told, mut evicted) = (false, false);
+        let mut evicted = false;
         let mut read_since_yield = 0;
         loop {
             self.settle_output(&mut unwritten);
@@ -207,16 +210,16 @@ impl Driver {
                     evicted = true;
                     self.tell(Event::TakenOver { consumer });
                 }
-                reason = self.connection.told_to_close(), if !stop_told => {
-                    stop_told = true;
+                reason = self.connection.told_to_close(), if !self.sent_away => {
+                    self.sent_away = true;
                     self.session.handle(self.gateway.clock.now(), Event::ToldToClose { reason }, &mut self.out);
                 }
                 () = sleep_until(too_old), if too_old.is_some() => {
                     self.publisher.expire(self.gateway.clock.now(), &mut self.published);
                     self.pump();
                 }
-                reason = told_to_stop(&mut stopping), if !stop_told => {
-                    stop_told = true;
+                reason = told_to_stop(&mut stopping), if !self.sent_away => {
+                    self.sent_away = true;
                     self.session.handle(self.gateway.clock.now(), Event::Stopping { reason }, &mut self.out);
                 }
             }
@@ -420,7 +423,7 @@ impl Driver {
         self.publisher.end(&mut self.published);
         publisher::carry_out(&self.gateway, &mut self.published);
         publisher::count(&self.gateway, &mut self.published);
-        self.directory.end(&self.gateway, !goodbye);
+        self.directory.end(&self.gateway, !goodbye && !self.sent_away);
         self.gateway.close_session(self.id);
     }
 }

@@ -9,7 +9,7 @@ use evergate_core::{
     SessionId, ShardCommand, ShardConfig, ShardId, StreamId, TransactionLimits,
 };
 use evergate_journal::{Batch, Journal, JournalReader};
-use evergate_model::{ADMIN_NAME, BODY_PREFIX, Formats, IdMap, MemoryBudget, MessageId};
+use evergate_model::{ADMIN_NAME, BODY_PREFIX, Formats, IdMap, MemoryBudget, MessageId, QueueId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -99,6 +99,8 @@ pub enum ToShard {
     Command(ShardCommand),
     /// Figures wanted.
     Stats(oneshot::Sender<Vec<(Arc<str>, QueueStats)>>),
+    /// Those of one queue.
+    StatsOf(QueueId, oneshot::Sender<Option<QueueStats>>),
 }
 
 impl ToShard {
@@ -106,7 +108,7 @@ impl ToShard {
     pub fn command(&self) -> Option<&ShardCommand> {
         match self {
             Self::Command(command) => Some(command),
-            Self::Stats(_) => None,
+            Self::Stats(_) | Self::StatsOf(..) => None,
         }
     }
 }
@@ -292,6 +294,14 @@ impl Gateway {
         let mut all = self.queue_stats().await;
         all.retain(|(name, _)| **name != *ADMIN_NAME && !name.starts_with(BODY_PREFIX));
         all
+    }
+
+    /// The figures of one queue, if it is there.
+    pub async fn stats_of(&self, queue: QueueId, shard: ShardId) -> Option<QueueStats> {
+        let (answer, answered) = oneshot::channel();
+        self.controls.get(usize::from(shard.0))?.push(ToShard::StatsOf(queue, answer));
+        self.shards.one();
+        answered.await.ok()?
     }
 
     /// Records that wait for their commit, those of the one under way among them.

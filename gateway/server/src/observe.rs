@@ -28,8 +28,30 @@ pub struct Observer {
 #[derive(Default)]
 struct Destinations {
     rows: Vec<DestinationRow>,
-    /// Messages settled in queues that are gone.
-    settled_elsewhere: u64,
+    /// What happened in queues that are gone.
+    elsewhere: Sums,
+}
+
+/// Totals of queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    settled: u64,
+    expired: u64,
+}
+
+impl Sums {
+    fn of(row: &DestinationRow) -> Self {
+        Self { settled: row.settled_total, expired: row.expired_total }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { settled: self.settled + other.settled, expired: self.expired + other.expired }
+    }
+
+    /// Whether these can follow on `earlier` ones of the same queue.
+    fn follow(self, earlier: Self) -> bool {
+        self.settled >= earlier.settled && self.expired >= earlier.expired
+    }
 }
 
 impl Observer {
@@ -57,6 +79,8 @@ impl Observer {
                     published_total: stats.published_total,
                     delivered_total: stats.delivered_total,
                     settled_total: stats.settled_total,
+                    expired_total: stats.expired_total,
+                    dead_lettered_total: stats.dead_lettered_total,
                 })
                 .collect();
             let mut latest = self.latest.lock();
@@ -68,18 +92,18 @@ impl Observer {
 impl Destinations {
     /// Takes new rows; the totals of queues that are gone are kept, so that no total ever falls.
     fn replace(&mut self, rows: Vec<DestinationRow>) {
-        let now: HashMap<&str, u64> = rows.iter().map(|row| (row.name.as_str(), row.settled_total)).collect();
+        let now: HashMap<&str, Sums> = rows.iter().map(|row| (row.name.as_str(), Sums::of(row))).collect();
         for old in &self.rows {
-            let lasting = now.get(old.name.as_str()).is_some_and(|settled| *settled >= old.settled_total);
-            if !lasting {
-                self.settled_elsewhere += old.settled_total;
+            let before = Sums::of(old);
+            if !now.get(old.name.as_str()).is_some_and(|sums| sums.follow(before)) {
+                self.elsewhere = self.elsewhere.and(before);
             }
         }
         self.rows = rows;
     }
 
-    fn settled(&self) -> u64 {
-        self.settled_elsewhere + self.rows.iter().map(|row| row.settled_total).sum::<u64>()
+    fn sums(&self) -> Sums {
+        self.rows.iter().map(Sums::of).fold(self.elsewhere, Sums::and)
     }
 }
 
@@ -122,6 +146,7 @@ impl Observe for Observer {
         });
         let connections = connections.collect();
         let latest = self.latest.lock();
+        let sums = latest.sums();
         let totals = &gateway.totals;
         let journal = &gateway.journal;
         Snapshot {
@@ -135,9 +160,11 @@ impl Observe for Observer {
                 published: totals.published.load(Relaxed),
                 delivered: totals.delivered.load(Relaxed),
                 confirmed: totals.confirmed.load(Relaxed),
-                settled: latest.settled(),
+                settled: sums.settled,
                 rejected: totals.rejected.load(Relaxed),
                 dropped: totals.dropped.load(Relaxed),
+                expired: sums.expired,
+                dead_lettered: totals.dead_lettered.load(Relaxed),
                 connections_refused: self.clients.refused(),
                 announcements_dropped: totals.announcements_dropped.load(Relaxed),
                 // What ended is read first: it never is more than what was begun then.

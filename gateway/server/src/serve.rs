@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use evergate_admin::operations::Operator;
 use evergate_admin::{AdminState, Authorize};
 use evergate_core::{
     DirectoryConfig, DirectoryLimits, FingerprintLimits, OutcomeLimits, QueueDefinition, QueueLimits, TransactionLimits,
 };
 use evergate_journal::Journal;
-use evergate_model::{ADMIN_NAME, Access, Credentials, Formats, QueueSettings};
+use evergate_model::{ADMIN_NAME, Access, Credentials, Formats, PeerInfo, QueueSettings};
 use evergate_runtime::net::{Accounts, ConnectionLimit, Listener, Reach};
 use evergate_runtime::{Compose, Gateway, GatewayConfig, Tasks, serve_requests};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -173,9 +174,10 @@ impl Signals {
 async fn serve_administration(gateway: &Arc<Gateway>, formats: Formats) {
     let operations = Arc::new(operations::all(gateway, formats));
     let (ready, is_ready) = oneshot::channel();
-    let answer = move |body: Bytes| {
+    let answer = move |body: Bytes, by: PeerInfo| {
         let operations = operations.clone();
-        async move { operations.answer(&body).await }
+        let by = Operator { client_id: by.client_id, user: by.user };
+        async move { operations.answer(&body, &by).await }
     };
     let formats = (formats, evergate_amqp10::compose_json as Compose);
     tokio::spawn(serve_requests(gateway.clone(), ADMIN_NAME, formats, ready, answer));

@@ -333,6 +333,7 @@ impl Reader {
             discardable: flags & DISCARDABLE != 0,
             large: if flags & LARGE == 0 { None } else { Some(Arc::new(self.large()?)) },
             only_to: None,
+            asked_by: None,
         })
     }
 
@@ -368,7 +369,8 @@ mod tests {
         let (group_id, dedup_id) = (Some("g".into()), Some("\u{e9}".into()));
         let deliver_at = Some(Time(u64::MAX));
         let large = Some(Arc::new(LargeBody::named("$body/7".into(), 1 << 40, 9)));
-        *message.meta.rare_mut() = RareMeta { deliver_at, group_id, dedup_id, discardable: true, large, only_to: None };
+        *message.meta.rare_mut() =
+            RareMeta { deliver_at, group_id, dedup_id, discardable: true, large, ..RareMeta::default() };
         message
     }
 

@@ -52,6 +52,8 @@ impl Observe for MadeUp {
                 settled: 7,
                 rejected: 6,
                 dropped: 5,
+                expired: 13,
+                dead_lettered: 14,
                 announcements_dropped: 4,
                 transactions_open: 3,
                 transactions_committed: 12,
@@ -89,6 +91,8 @@ fn destination(i: usize, name_bytes: usize) -> DestinationRow {
         published_total: 21,
         delivered_total: 22,
         settled_total: 23,
+        expired_total: 24,
+        dead_lettered_total: 25,
     }
 }
 

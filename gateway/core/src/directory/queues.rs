@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    ADMIN_NAME, Address, BODY_PREFIX, Binding, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings,
+    ADMIN_NAME, Address, BODY_PREFIX, Binding, DEAD_LETTER_QUEUE, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings,
     SESSION_PREFIX, TEMPORARY_PREFIX, Time,
 };
 
 use super::{Directory, Out, QueueInfo, shard_of, shared, storage};
 use crate::effect::{Position, ShardId};
-use crate::queue::DEAD_LETTER_QUEUE;
 use crate::routes::Routes;
 use crate::shard::ShardCommand;
 

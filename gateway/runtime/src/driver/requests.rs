@@ -119,7 +119,7 @@ impl Driver {
             self.tell(Event::Published { token, result: Err(error) });
             return;
         }
-        direct(&mut message, &mut retain);
+        self.direct(&mut message, &mut retain);
         let mark = mark.and_then(|(consumer, number)| {
             let (shard, queue) = self.consumers.place(consumer)?;
             Some((shard, queue, number))
@@ -154,7 +154,7 @@ impl Driver {
             self.gateway.count_refused();
             return;
         }
-        direct(&mut will.message, &mut will.retain);
+        self.direct(&mut will.message, &mut will.retain);
         self.gateway.publish_will(will, self.consumers.session());
     }
 
@@ -169,18 +169,19 @@ impl Driver {
         Ok(())
     }
 
+    /// A request goes to who serves it and to nobody else, also if it was sent to the topic: no subscription receives
+    /// it, and it is not retained. It says who asks.
+    fn direct(&self, message: &mut Message, retain: &mut bool) {
+        if *message.meta.address.name == *ADMIN_NAME {
+            message.meta.address = Address::queue(ADMIN_NAME);
+            message.meta.rare_mut().asked_by = Some(Arc::new(self.connection.peer.lock().clone()));
+            *retain = false;
+        }
+    }
+
     /// Whether requests to the administration go there, and the peer may make some.
     fn is_for_requests(&self, to: &Address) -> bool {
         &*to.name == ADMIN_NAME && self.authenticator.may_administrate(&self.connection.peer.lock().user)
-    }
-}
-
-/// A request goes to who serves it and to nobody else, also if it was sent to the topic: no subscription receives it, and
-/// it is not retained.
-fn direct(message: &mut Message, retain: &mut bool) {
-    if *message.meta.address.name == *ADMIN_NAME {
-        message.meta.address = Address::queue(ADMIN_NAME);
-        *retain = false;
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evergate_core::{DirectoryCommand, SessionEvent, ShardCommand, ShardId};
 use evergate_model::{
-    Address, AddressKind, Attach, AttachAccess, ConsumerId, Delivery, Event, Formats, Lifetime, Message, Meta, QueueId,
-    QueueSpec, Value,
+    Address, AddressKind, Attach, AttachAccess, ConsumerId, Delivery, Event, Formats, Lifetime, Message, Meta,
+    PeerInfo, QueueId, QueueSpec, Value,
 };
 use tokio::sync::oneshot;
 
@@ -22,8 +22,8 @@ const CONSUMER: ConsumerId = ConsumerId(0);
 pub type Compose = fn(Meta, Option<&Value<'_>>, &str) -> Message;
 
 /// Serves requests sent to `name`, which are directed to this queue from its topic as well, until the gateway ends.
-/// Each is handed to `answer` and its result sent to the request's reply address. `ready` is told once nobody else can
-/// take the name.
+/// Each is handed to `answer`, with who sent it, and its result sent to the request's reply address. `ready` is told
+/// once nobody else can take the name.
 pub async fn serve_requests<F, A>(
     gateway: Arc<Gateway>,
     name: &'static str,
@@ -31,7 +31,7 @@ pub async fn serve_requests<F, A>(
     ready: oneshot::Sender<()>,
     answer: F,
 ) where
-    F: Fn(Bytes) -> A + Send + Sync + 'static,
+    F: Fn(Bytes, PeerInfo) -> A + Send + Sync + 'static,
     A: Future<Output = String> + Send,
 {
     let (session, mailbox) = gateway.open_session();
@@ -80,12 +80,13 @@ pub async fn serve_requests<F, A>(
 
 async fn reply<F, A>(gateway: &Gateway, delivery: &Delivery, formats: Formats, compose: Compose, answer: &F)
 where
-    F: Fn(Bytes) -> A + Send + Sync,
+    F: Fn(Bytes, PeerInfo) -> A + Send + Sync,
     A: Future<Output = String> + Send,
 {
     let message = &delivery.message;
     let body = Bytes::copy_from_slice(formats.view(message).body.bytes());
-    let text = answer(body).await;
+    let by = message.meta.asked_by().cloned().unwrap_or_default();
+    let text = answer(body, by).await;
     let view = formats.view(message);
     let Some(address) = view.reply_to.as_deref().and_then(reply_address) else { return };
     let reply = compose(Meta::new(address), view.correlation_id.as_ref(), &text);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use evergate_admin::operations::{Operation, OperationError, Operations, arguments};
+use evergate_admin::operations::{Operation, OperationError, Operations, Operator, arguments};
 use evergate_runtime::{Connection, Gateway};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ impl Default for ListArguments {
 
 #[async_trait]
 impl Operation for List {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, _by: &Operator) -> Result<Value, OperationError> {
         let wanted: ListArguments = arguments(given)?;
         let all = self.0.connections.list();
         let concerns = |connection: &&Arc<Connection>| match &wanted.client_id {
@@ -77,13 +77,15 @@ struct CloseArguments {
 
 #[async_trait]
 impl Operation for Close {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let CloseArguments { id } = arguments(given)?;
         let Some(connection) = self.0.connections.list().into_iter().find(|one| one.id.0 == id) else {
             return Err(OperationError::NotFound(format!("there is no connection {id}")));
         };
-        tracing::info!(id, remote = %connection.remote, "connection closed by an operator");
-        connection.close("closed by an operator");
+        if connection.close("closed by an operator") {
+            let client_id = connection.peer.lock().client_id.clone();
+            told!(info, by, id, remote = %connection.remote, %client_id, "connection closed by an operator");
+        }
         Ok(json!({}))
     }
 

@@ -1,5 +1,12 @@
 //! What the administration can do. A file a subject; the registry is `evergate_admin::operations`.
 
+/// Tells the event log what an operator had done, and who that was. Once it is done.
+macro_rules! told {
+    ($level:ident, $by:expr, $($event:tt)*) => {
+        tracing::$level!(by_client_id = &*$by.client_id, by_user = &*$by.user, $($event)*)
+    };
+}
+
 mod connections;
 mod node;
 mod policies;

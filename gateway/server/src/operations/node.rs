@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use evergate_admin::operations::{NoArguments, Operation, OperationError, Operations, arguments};
+use evergate_admin::operations::{NoArguments, Operation, OperationError, Operations, Operator, arguments};
 use evergate_runtime::Gateway;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ struct Status(Arc<Gateway>);
 
 #[async_trait]
 impl Operation for Status {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, _by: &Operator) -> Result<Value, OperationError> {
         let NoArguments {} = arguments(given)?;
         let gateway = &self.0;
         let totals = &gateway.totals;

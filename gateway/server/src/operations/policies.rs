@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evergate_admin::operations::{NoArguments, Operation, OperationError, Operations, arguments};
+use evergate_admin::operations::{NoArguments, Operation, OperationError, Operations, Operator, arguments};
 use evergate_core::{ManageReply, ManageRequest};
 use evergate_model::Policy;
 use evergate_runtime::Gateway;
@@ -23,7 +23,7 @@ struct List(Arc<Gateway>);
 
 #[async_trait]
 impl Operation for List {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, _by: &Operator) -> Result<Value, OperationError> {
         let NoArguments {} = arguments(given)?;
         match self.0.manage(ManageRequest::Policies).await.map_err(refused)? {
             ManageReply::Policies { fixed, added } => Ok(json!({ "configured": fixed, "added": added })),
@@ -40,10 +40,11 @@ struct Put(Arc<Gateway>);
 
 #[async_trait]
 impl Operation for Put {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let policy: Policy = arguments(given)?;
-        tracing::info!(policy = policy.matches, "policy put by an operator");
+        let matches = policy.matches.clone();
         self.0.manage(ManageRequest::PutPolicy(policy)).await.map_err(refused)?;
+        told!(info, by, policy = matches, "policy put by an operator");
         Ok(json!({}))
     }
 
@@ -62,10 +63,10 @@ struct DeleteArguments {
 
 #[async_trait]
 impl Operation for Delete {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let DeleteArguments { r#match: matches } = arguments(given)?;
-        tracing::info!(policy = matches, "policy deleted by an operator");
-        self.0.manage(ManageRequest::DeletePolicy { matches }).await.map_err(refused)?;
+        self.0.manage(ManageRequest::DeletePolicy { matches: matches.clone() }).await.map_err(refused)?;
+        told!(info, by, policy = matches, "policy deleted by an operator");
         Ok(json!({}))
     }
 

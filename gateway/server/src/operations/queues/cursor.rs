@@ -1,4 +1,4 @@
-//! Where an answer begins that has not all messages, and where the next one goes on.
+//! How many messages an answer concerns, where it begins if it has not all, and where the next one goes on.
 
 use evergate_core::PeekFrom;
 use evergate_model::Seq;
@@ -35,6 +35,29 @@ impl TryFrom<Value> for Cursor {
     }
 }
 
+/// Messages in one request or answer, at most.
+pub const COUNT_MAX: usize = 1000;
+
+/// `count` of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "usize")]
+pub struct Count(pub usize);
+
+impl Default for Count {
+    fn default() -> Self {
+        Self(COUNT_MAX)
+    }
+}
+
+impl TryFrom<usize> for Count {
+    type Error = String;
+
+    fn try_from(count: usize) -> Result<Self, Self::Error> {
+        let fits = (1..=COUNT_MAX).contains(&count);
+        fits.then_some(Self(count)).ok_or_else(|| format!("count is a number of messages from 1 to {COUNT_MAX}"))
+    }
+}
+
 fn behind(text: &str) -> Option<PeekFrom> {
     let (priority, seq) = text.split_once('/')?;
     let priority = priority.parse().ok().filter(|priority| *priority <= 9)?;
@@ -67,6 +90,17 @@ mod tests {
         let mut answer = json!({});
         tell_next(&mut answer, None);
         assert_eq!(answer, json!({}));
+    }
+
+    #[test]
+    fn a_count_that_no_answer_can_have_is_refused() {
+        for right in [1, 1000] {
+            assert_eq!(serde_json::from_value::<Count>(json!(right)).unwrap(), Count(right));
+        }
+        for wrong in [0, 1001] {
+            let error = serde_json::from_value::<Count>(json!(wrong)).unwrap_err();
+            assert!(error.to_string().contains("from 1 to 1000"), "{error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evergate_admin::operations::{Operation, OperationError, arguments};
+use evergate_admin::operations::{Operation, OperationError, Operator, arguments};
 use evergate_core::{ManageReply, ManageRequest, QueueDefinition};
 use evergate_model::{Address, Binding, Filter, Policy, SHARED_PREFIX};
 use evergate_mqtt::QUEUE_PREFIX;
@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 use super::super::refused;
 use super::messages::selector;
 
-async fn manage(gateway: &Gateway, request: ManageRequest) -> Result<Value, OperationError> {
-    gateway.manage(request).await.map_err(refused)?;
-    Ok(json!({}))
+/// Done and committed, or refused.
+async fn manage(gateway: &Gateway, request: ManageRequest) -> Result<(), OperationError> {
+    gateway.manage(request).await.map_err(refused).map(drop)
 }
 
 pub(super) fn filter(text: &str) -> Result<Filter, OperationError> {
@@ -80,16 +80,17 @@ struct CreateArguments {
 
 #[async_trait]
 impl Operation for Create {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let CreateArguments { queue, bind, selector, settings: Settings(settings) } = arguments(given)?;
         if selector.is_some() && bind.is_empty() {
             let text = "selector says which messages come through bind, and there is no bind";
             return Err(OperationError::Invalid(text.into()));
         }
         let bindings = bind.iter().map(|text| binding(text, selector.as_deref())).collect::<Result<_, _>>()?;
-        tracing::info!(queue, "queue created by an operator");
         let definition = QueueDefinition { name: queue.as_str().into(), bindings, settings };
-        manage(&self.0, ManageRequest::CreateQueue(definition)).await
+        manage(&self.0, ManageRequest::CreateQueue(definition)).await?;
+        told!(info, by, queue, "queue created by an operator");
+        Ok(json!({}))
     }
 
     fn describe(&self) -> &'static str {
@@ -108,10 +109,11 @@ struct ChangeArguments {
 
 #[async_trait]
 impl Operation for Change {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let ChangeArguments { queue, settings: Settings(settings) } = arguments(given)?;
-        tracing::info!(queue, "settings of a queue changed by an operator");
-        manage(&self.0, ManageRequest::ChangeQueue { name: queue, settings }).await
+        manage(&self.0, ManageRequest::ChangeQueue { name: queue.clone(), settings }).await?;
+        told!(info, by, queue, "settings of a queue changed by an operator");
+        Ok(json!({}))
     }
 
     fn describe(&self) -> &'static str {
@@ -133,10 +135,11 @@ struct DeleteArguments {
 
 #[async_trait]
 impl Operation for Delete {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let DeleteArguments { queue, if_empty, if_unused } = arguments(given)?;
-        tracing::warn!(queue, if_empty, if_unused, "queue deleted by an operator");
-        manage(&self.0, ManageRequest::DeleteQueue { name: queue, if_empty, if_unused }).await
+        manage(&self.0, ManageRequest::DeleteQueue { name: queue.clone(), if_empty, if_unused }).await?;
+        told!(warn, by, queue, if_empty, if_unused, "queue deleted by an operator");
+        Ok(json!({}))
     }
 
     fn describe(&self) -> &'static str {
@@ -156,11 +159,12 @@ struct BindArguments {
 
 #[async_trait]
 impl Operation for Bind {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let BindArguments { queue, filter, selector } = arguments(given)?;
         let binding = binding(&filter, selector.as_deref())?;
-        tracing::info!(queue, filter, "queue bound by an operator");
-        manage(&self.0, ManageRequest::BindQueue { name: queue, binding }).await
+        manage(&self.0, ManageRequest::BindQueue { name: queue.clone(), binding }).await?;
+        told!(info, by, queue, filter, selector, "queue bound by an operator");
+        Ok(json!({}))
     }
 
     fn describe(&self) -> &'static str {
@@ -179,10 +183,11 @@ struct UnbindArguments {
 
 #[async_trait]
 impl Operation for Unbind {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let UnbindArguments { queue, filter: text } = arguments(given)?;
-        tracing::info!(queue, filter = text, "queue unbound by an operator");
-        manage(&self.0, ManageRequest::UnbindQueue { name: queue, filter: filter(&text)? }).await
+        manage(&self.0, ManageRequest::UnbindQueue { name: queue.clone(), filter: filter(&text)? }).await?;
+        told!(info, by, queue, filter = text, "queue unbound by an operator");
+        Ok(json!({}))
     }
 
     fn describe(&self) -> &'static str {
@@ -200,10 +205,10 @@ struct ShowArguments {
 
 #[async_trait]
 impl Operation for Show {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, _by: &Operator) -> Result<Value, OperationError> {
         let ShowArguments { queue } = arguments(given)?;
-        let request = ManageRequest::Queue { name: queue };
-        let ManageReply::Queue { entry, .. } = self.0.manage(request).await.map_err(refused)? else {
+        let request = ManageRequest::Queue { name: queue.clone() };
+        let ManageReply::Queue { entry, queue: id, shard } = self.0.manage(request).await.map_err(refused)? else {
             return Err(OperationError::Unavailable);
         };
         let bindings: Vec<_> = entry
@@ -211,19 +216,34 @@ impl Operation for Show {
             .iter()
             .map(|one| json!({ "filter": one.filter.written(), "selector": one.selector.as_ref().map(evergate_model::Selector::as_str) }))
             .collect();
+        let Some(stats) = self.0.stats_of(id, shard).await else {
+            return Err(OperationError::NotFound(format!("there is no queue {queue}"))); // deleted meanwhile
+        };
         Ok(json!({
             "queue": &*entry.name,
             "durable": entry.durable,
             "configured": entry.configured,
             "consumers": entry.consumers,
             "bindings": bindings,
-            "own_settings": entry.own,
+            "own_settings": own_settings(entry.own.as_ref()),
+            "expired": stats.expired_total,
+            "dead_lettered": stats.dead_lettered_total,
+            "dropped": stats.dropped_total,
         }))
     }
 
     fn describe(&self) -> &'static str {
         "a queue's bindings, and the settings that are its own {queue}"
     }
+}
+
+/// As `queue.change` takes them.
+fn own_settings(own: Option<&Policy>) -> Value {
+    let mut settings = json!(own);
+    if let Some(fields) = settings.as_object_mut() {
+        fields.remove("match");
+    }
+    settings
 }
 
 #[cfg(test)]
@@ -263,6 +283,11 @@ mod tests {
             assert!(error.contains(why), "{given}: {error}");
         }
         let given = json!({ "queue": "q", "settings": { "messages_max": 5 } });
-        assert_eq!(arguments::<ChangeArguments>(given).unwrap().settings.0.messages_max, Some(5));
+        let settings = arguments::<ChangeArguments>(given).unwrap().settings.0;
+        assert_eq!(settings.messages_max, Some(5));
+        // What is shown is taken.
+        let given = json!({ "queue": "q", "settings": own_settings(Some(&settings)) });
+        assert_eq!(arguments::<ChangeArguments>(given).unwrap().settings.0, settings);
+        assert_eq!(own_settings(None), Value::Null);
     }
 }

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evergate_admin::operations::{Operation, OperationError, arguments};
+use evergate_admin::operations::{Operation, OperationError, Operator, arguments};
 use evergate_model::{Formats, Selector, Seq};
 use evergate_runtime::Gateway;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::refused;
-use super::cursor::{Cursor, tell_next};
+use super::cursor::{Count, Cursor, tell_next};
 use super::shown::shown;
 
-/// Messages in one answer.
-const COUNT_MAX: usize = 1000;
 /// Places in one request.
 const SEQS_MAX: usize = 10_000;
 
@@ -27,15 +25,15 @@ struct BrowseArguments {
     #[serde(default)]
     from: Cursor,
     #[serde(default = "some")]
-    count: usize,
+    count: Count,
     selector: Option<String>,
     /// Bytes of each body that are shown.
     #[serde(default = "some_bytes")]
     body_bytes: usize,
 }
 
-fn some() -> usize {
-    100
+fn some() -> Count {
+    Count(100)
 }
 
 fn some_bytes() -> usize {
@@ -44,12 +42,11 @@ fn some_bytes() -> usize {
 
 #[async_trait]
 impl Operation for Browse {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, _by: &Operator) -> Result<Value, OperationError> {
         let wanted: BrowseArguments = arguments(given)?;
         let selector = selector(wanted.selector.as_deref())?;
-        let count = wanted.count.min(COUNT_MAX);
         let (messages, next) =
-            self.0.browse(&wanted.queue, wanted.from.into(), count, selector).await.map_err(refused)?;
+            self.0.browse(&wanted.queue, wanted.from.into(), wanted.count.0, selector).await.map_err(refused)?;
         let rows: Vec<_> = messages.iter().map(|one| shown(one, &self.1, wanted.body_bytes)).collect();
         let mut answer = json!({ "messages": rows });
         tell_next(&mut answer, next);
@@ -57,7 +54,7 @@ impl Operation for Browse {
     }
 
     fn describe(&self) -> &'static str {
-        "messages in order of service, without taking them {queue, from? (a place, or next of the last answer), count? (100, at most 1000), selector?, body_bytes? (4096)}"
+        "messages in order of service, without taking them {queue, from? (a place, or next of the last answer), count? (100; 1 to 1000), selector?, body_bytes? (4096)}"
     }
 }
 
@@ -72,10 +69,12 @@ struct PurgeArguments {
 
 #[async_trait]
 impl Operation for Purge {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let PurgeArguments { queue, selector: text } = arguments(given)?;
         let removed = self.0.purge(&queue, selector(text.as_deref())?).await.map_err(refused)?;
-        tracing::warn!(queue, selector = text, removed, "queue purged by an operator");
+        if removed > 0 {
+            told!(warn, by, queue, selector = text, removed, "queue purged by an operator");
+        }
         Ok(json!({ "removed": removed }))
     }
 
@@ -95,13 +94,15 @@ struct RemoveArguments {
 
 #[async_trait]
 impl Operation for Remove {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let RemoveArguments { queue, seqs } = arguments(given)?;
         if seqs.len() > SEQS_MAX {
             return Err(OperationError::Invalid(format!("at most {SEQS_MAX} messages at a time")));
         }
         let removed = self.0.take_out(&queue, seqs.into_iter().map(Seq).collect()).await.map_err(refused)?;
-        tracing::warn!(queue, removed, "messages removed by an operator");
+        if removed > 0 {
+            told!(warn, by, queue, removed, "messages removed by an operator");
+        }
         Ok(json!({ "removed": removed }))
     }
 

@@ -9,7 +9,7 @@ mod shown;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use evergate_admin::operations::{Operation, OperationError, Operations, arguments};
+use evergate_admin::operations::{Operation, OperationError, Operations, Operator, arguments};
 use evergate_core::QueueStats;
 use evergate_model::Formats;
 use evergate_runtime::Gateway;
@@ -58,7 +58,7 @@ impl Default for ListArguments {
 
 #[async_trait]
 impl Operation for List {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, _by: &Operator) -> Result<Value, OperationError> {
         let wanted: ListArguments = arguments(given)?;
         let filter = defining::filter(&wanted.r#match)?;
         let all = self.0.queue_stats().await;
@@ -88,5 +88,7 @@ fn row(name: &str, stats: &QueueStats) -> Value {
         "delivered": stats.delivered_total,
         "settled": stats.settled_total,
         "expired": stats.expired_total,
+        "dead_lettered": stats.dead_lettered_total,
+        "dropped": stats.dropped_total,
     })
 }

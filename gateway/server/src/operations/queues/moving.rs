@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evergate_admin::operations::{Operation, OperationError, arguments};
+use evergate_admin::operations::{Operation, OperationError, Operator, arguments};
 use evergate_core::{PeekFrom, Reserve};
 use evergate_model::{
     Address, AddressKind, DEAD_LETTER_QUEUE, Encoding, Formats, Message, Seq, Value as Property, dead_letter,
@@ -15,11 +15,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::refused;
-use super::cursor::{Cursor, tell_next};
+use super::cursor::{COUNT_MAX, Count, Cursor, tell_next};
 use super::messages::selector;
-
-/// Messages in one request.
-const COUNT_MAX: usize = 1000;
 
 /// Which messages are meant.
 #[derive(Deserialize)]
@@ -27,12 +24,8 @@ struct Which {
     seqs: Option<Vec<u64>>,
     selector: Option<String>,
     from: Option<Cursor>,
-    #[serde(default = "count_max")]
-    count: usize,
-}
-
-fn count_max() -> usize {
-    COUNT_MAX
+    #[serde(default)]
+    count: Count,
 }
 
 impl Which {
@@ -50,10 +43,6 @@ impl Which {
             Some(seqs) => Reserve::Chosen(seqs.iter().copied().map(Seq).collect()),
         };
         Ok((self.from.unwrap_or_default().into(), reserve, selector(self.selector.as_deref())?))
-    }
-
-    fn count(&self) -> usize {
-        self.count.min(COUNT_MAX)
     }
 }
 
@@ -77,17 +66,20 @@ struct MoveArguments {
 
 #[async_trait]
 impl Operation for Move {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let MoveArguments { queue, to, which } = arguments(given)?;
         let to = address(&to)?;
         let readdress = |message: &Message| Some((message.readdressed(to.clone(), []), None));
-        let moved = self.0.move_messages(&queue, which.reserve()?, which.count(), readdress).await.map_err(refused)?;
-        tracing::info!(queue, to = %to, moved = moved.count, failed = moved.failed.len(), "messages moved by an operator");
+        let moved = self.0.move_messages(&queue, which.reserve()?, which.count.0, readdress).await.map_err(refused)?;
+        if moved.count > 0 {
+            let (count, failed) = (moved.count, moved.failed.len());
+            told!(info, by, queue, %to, moved = count, failed, "messages moved by an operator");
+        }
         Ok(told(moved))
     }
 
     fn describe(&self) -> &'static str {
-        "moves messages that no consumer holds {queue, to (/queue/… or /topic/…), seqs?, selector?, from? (next of the last answer), count? (at most 1000)}"
+        "moves messages that no consumer holds {queue, to (/queue/… or /topic/…), seqs?, selector?, from? (next of the last answer), count? (1 to 1000)}"
     }
 }
 
@@ -108,19 +100,22 @@ fn dead_letters() -> String {
 
 #[async_trait]
 impl Operation for Retry {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let RetryArguments { queue, which } = arguments(given)?;
         let readdress = |message: &Message| {
             let (address, only_to) = origin(message)?;
             Some((message.readdressed(address, []), only_to))
         };
-        let moved = self.0.move_messages(&queue, which.reserve()?, which.count(), readdress).await.map_err(refused)?;
-        tracing::info!(queue, moved = moved.count, failed = moved.failed.len(), "dead letters retried by an operator");
+        let moved = self.0.move_messages(&queue, which.reserve()?, which.count.0, readdress).await.map_err(refused)?;
+        if moved.count > 0 {
+            let (count, failed) = (moved.count, moved.failed.len());
+            told!(info, by, queue, moved = count, failed, "dead letters retried by an operator");
+        }
         Ok(told(moved))
     }
 
     fn describe(&self) -> &'static str {
-        "sends dead letters back to where they came from {queue? (_DMQ), seqs?, selector?, from? (next of the last answer), count? (at most 1000)}"
+        "sends dead letters back to where they came from {queue? (_DMQ), seqs?, selector?, from? (next of the last answer), count? (1 to 1000)}"
     }
 }
 
@@ -140,7 +135,7 @@ struct EditArguments {
 
 #[async_trait]
 impl Operation for Edit {
-    async fn run(&self, given: Value) -> Result<Value, OperationError> {
+    async fn run(&self, given: Value, by: &Operator) -> Result<Value, OperationError> {
         let EditArguments { queue, seq, to, body, properties } = arguments(given)?;
         let to = to.as_deref().map(address).transpose()?;
         let formats = self.1;
@@ -157,7 +152,9 @@ impl Operation for Edit {
         if moved.count == 0 && moved.failed.is_empty() {
             return Err(OperationError::NotFound(format!("no message {seq} that no consumer holds is in {queue}")));
         }
-        tracing::info!(queue, seq, moved = moved.count, "message edited and retried by an operator");
+        if moved.count > 0 {
+            told!(info, by, queue, seq, "message edited and retried by an operator");
+        }
         Ok(told(moved))
     }
 
@@ -256,7 +253,7 @@ mod tests {
         let error = arguments::<RetryArguments>(json!({ "queues": "a" })).err().unwrap();
         assert!(error.to_string().contains("unknown field `queues`"), "{error}");
         let given = json!({ "seqs": [1], "selector": "a = 1", "count": 7 });
-        assert_eq!(arguments::<RetryArguments>(given).ok().unwrap().which.count, 7);
+        assert_eq!(arguments::<RetryArguments>(given).ok().unwrap().which.count, Count(7));
     }
 
     #[test]
