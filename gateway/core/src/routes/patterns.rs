@@ -41,7 +41,8 @@ pub struct Patterns {
 impl Patterns {
     /// Calls `each` for every binding whose pattern matches `topic`.
     pub fn find(&self, topic: &Arc<str>, cache: &mut RouteCache, each: &mut impl FnMut(&Bound)) {
-        if self.all.is_empty() {
+        // What no pattern matches is not worth a place.
+        if self.all.is_empty() || topic.len() > Filter::PATTERN_NAME_BYTES_MAX {
             return;
         }
         if cache.generation != self.generation {

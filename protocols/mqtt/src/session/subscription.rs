@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use evergate_model::{Address, Filter, Formats, Message, Selector, Seq, StreamStart, Time};
+use evergate_model::{Address, Filter, FilterError, Formats, Message, Selector, Seq, StreamStart, Time};
 
 use super::consuming::Consuming;
 use crate::codec::{Qos, ReasonCode, RetainHandling, SubscribeFilter};
@@ -22,33 +22,60 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) fn parse(text: &str, levels_max: usize) -> Result<Self, ReasonCode> {
+    pub(super) fn parse(text: &str, levels_max: usize) -> Result<Self, Refused> {
         let invalid = ReasonCode::TOPIC_FILTER_INVALID;
         if text.starts_with(Filter::GLOB_PREFIX) || text.starts_with(Filter::REGEX_PREFIX) {
-            return Filter::read(text).map(Self::Topics).map_err(|_| invalid);
+            return Ok(Self::Topics(Filter::read(text)?));
         }
         if text.split('/').count() > levels_max {
-            return Err(invalid);
+            return Err(invalid.into());
         }
         if let Some(rest) = text.strip_prefix("$share/") {
             let (group, inner) = rest.split_once('/').ok_or(invalid)?;
             // [MQTT-4.8.2-1], [MQTT-4.8.2-2]
             if group.is_empty() || group.contains(['+', '#']) {
-                return Err(invalid);
+                return Err(invalid.into());
             }
             return match Self::parse(inner, levels_max)? {
                 Self::Topics(filter) => Ok(Self::Shared(format!("$share/{group}/{filter}").into(), filter)),
                 Self::Queue(name) => Ok(Self::Queue(name)),
-                Self::Shared(..) => Err(invalid),
+                Self::Shared(..) => Err(invalid.into()),
             };
         }
         if let Some(name) = text.strip_prefix(QUEUE_PREFIX) {
             if Address::is_private_queue(name) {
-                return Err(ReasonCode::NOT_AUTHORIZED);
+                return Err(ReasonCode::NOT_AUTHORIZED.into());
             }
-            return Address::check_topic(name).map(|()| Self::Queue(name.into())).map_err(|_| invalid);
+            return Address::check_topic(name).map(|()| Self::Queue(name.into())).map_err(|_| invalid.into());
         }
-        Filter::new(text).map(Self::Topics).map_err(|_| invalid)
+        Ok(Self::Topics(Filter::new(text)?))
+    }
+}
+
+/// Why a filter is not subscribed to.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) reason: ReasonCode,
+    /// For the reason string of SUBACK.
+    pub(super) text: Option<String>,
+}
+
+impl Refused {
+    /// For what MQTT has no code.
+    pub(super) fn because(text: String) -> Self {
+        Self { reason: ReasonCode::IMPLEMENTATION_SPECIFIC, text: Some(text) }
+    }
+}
+
+impl From<ReasonCode> for Refused {
+    fn from(reason: ReasonCode) -> Self {
+        Self { reason, text: None }
+    }
+}
+
+impl From<FilterError> for Refused {
+    fn from(error: FilterError) -> Self {
+        Self { reason: ReasonCode::TOPIC_FILTER_INVALID, text: Some(error.to_string()) }
     }
 }
 

@@ -82,6 +82,23 @@ fn mqtt_3_9_3_2_every_refusal_is_0x80_in_3_1_1() {
 }
 
 #[test]
+fn a_filter_that_is_refused_says_why() {
+    for (text, why) in [
+        ("$regex/.*a[ab]{3000}", "takes more than 64 KiB when it is compiled"),
+        ("$share/g/$regex/(", "the regular expression is not valid"),
+        ("$glob/[a", "the glob is not complete"),
+        ("a/#/b", "# must be the whole last level"),
+    ] {
+        let mut peer = Peer::online(Version::V5);
+        peer.send(&subscribe(vec![filter(text, Qos::AtMostOnce)]));
+        let Packet::Suback(suback) = peer.one() else { panic!("no SUBACK") };
+        assert_eq!(suback.codes, [ReasonCode::TOPIC_FILTER_INVALID], "{text}");
+        let said = suback.properties.text(id::REASON_STRING).unwrap_or_default();
+        assert!(said.contains(why), "{text}: {said}");
+    }
+}
+
+#[test]
 fn queues_of_sessions_and_subscriptions_cannot_be_read() {
     for text in ["$queue/$session/other", "$share/g/$queue/$subscription/c/s"] {
         let mut peer = Peer::online(Version::V5);
