@@ -41,7 +41,7 @@ pub enum FilterError {
     Glob,
     /// The regular expression is none.
     Regex,
-    /// The pattern is longer than 4,096 bytes, or takes too much memory.
+    /// The pattern is longer than 4,096 bytes, or takes more than 64 KiB when it is compiled.
     PatternTooLarge,
 }
 
@@ -57,7 +57,10 @@ impl fmt::Display for FilterError {
                 "the glob is not complete: a class [a-z] must end, rise and not hold /, a backslash needs a character"
             }
             Self::Regex => "the regular expression is not valid; look-around and back-references are not known here",
-            Self::PatternTooLarge => "the pattern is longer than 4096 bytes or takes too much memory",
+            Self::PatternTooLarge => {
+                "the pattern is longer than 4096 bytes, or takes more than 64 KiB when it is compiled: repetitions {m,n} \
+                 and long alternatives make it large"
+            },
         })
     }
 }
@@ -72,6 +75,8 @@ impl Filter {
     pub const GLOB_PREFIX: &str = "$glob/";
     /// Likewise a regular expression.
     pub const REGEX_PREFIX: &str = "$regex/";
+    /// Longer names match no pattern, so that a new topic is not long in meeting a thousand of them.
+    pub const PATTERN_NAME_BYTES_MAX: usize = pattern::NAME_BYTES_MAX;
 
     /// Reads a filter of any kind as MQTT clients and operators write it: what [`Self::written`] gives.
     pub fn read(text: &str) -> Result<Self, FilterError> {
@@ -126,7 +131,7 @@ impl Filter {
     }
 
     /// A regular expression over the whole name, of the kind that is tested in linear time: without
-    /// look-around and back-references.
+    /// look-around and back-references. `\d`, `\w`, `\s` and `\b` are those of ASCII.
     pub fn regex(text: &str) -> Result<Self, FilterError> {
         let pattern = Some(Arc::new(Pattern::regex(text)?));
         Ok(Self { text: format!("{REGEX}{text}").into(), pattern })

@@ -14,6 +14,7 @@ mod large;
 mod memory;
 mod message;
 mod percent;
+mod recent;
 mod selector;
 mod session;
 mod settings;
@@ -32,6 +33,7 @@ pub use large::{BODY_PREFIX, LargeBody, OnRelease};
 pub use memory::{MemoryBudget, MemoryPermit};
 pub use message::{Annotation, Message, Meta, OVERHEAD_BYTES, RareMeta};
 pub use percent::percent_decode;
+pub use recent::RecentTopics;
 pub use selector::{Selector, SelectorError};
 pub use session::{
     Access, Action, Attach, AttachAccess, AttachError, Attached, Binding, Close, Credentials, Credit, Event,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evergate_model::{
-    ADMIN_NAME, Address, BODY_PREFIX, Binding, DEAD_LETTER_QUEUE, Lifetime, OnFull, Policy, PublishError, QueueId, QueueSettings,
-    SESSION_PREFIX, TEMPORARY_PREFIX, Time,
+    ADMIN_NAME, Address, BODY_PREFIX, Binding, DEAD_LETTER_QUEUE, Lifetime, OnFull, Policy, PublishError, QueueId,
+    QueueSettings, SESSION_PREFIX, TEMPORARY_PREFIX, Time,
 };
 
 use super::{Directory, Out, QueueInfo, shard_of, shared, storage};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use evergate_model::{Filter, QueueId};
+use evergate_model::{Filter, QueueId, RecentTopics};
 
 use super::bindings::{Bindings, Bound};
 
@@ -15,14 +15,7 @@ const TOPICS_MAX: usize = 1024;
 pub struct RouteCache {
     /// Of which state of the patterns.
     generation: u64,
-    topics: HashMap<Arc<str>, Box<[u32]>>,
-}
-
-#[cfg(test)]
-impl RouteCache {
-    pub(super) fn len(&self) -> usize {
-        self.topics.len()
-    }
+    topics: RecentTopics<Box<[u32]>, TOPICS_MAX>,
 }
 
 /// The patterns that queues are bound to.
@@ -41,20 +34,15 @@ pub struct Patterns {
 impl Patterns {
     /// Calls `each` for every binding whose pattern matches `topic`.
     pub fn find(&self, topic: &Arc<str>, cache: &mut RouteCache, each: &mut impl FnMut(&Bound)) {
-        if self.all.is_empty() {
+        // What no pattern matches is not worth a place.
+        if self.all.is_empty() || topic.len() > Filter::PATTERN_NAME_BYTES_MAX {
             return;
         }
         if cache.generation != self.generation {
             cache.topics.clear();
             cache.generation = self.generation;
         }
-        if !cache.topics.contains_key(topic) {
-            if cache.topics.len() >= TOPICS_MAX {
-                cache.topics.clear();
-            }
-            cache.topics.insert(topic.clone(), self.matching(topic));
-        }
-        for number in &cache.topics[topic] {
+        for number in cache.topics.get(topic, || self.matching(topic)) {
             if let Some((_, bindings)) = self.all.get(number) {
                 bindings.values().for_each(&mut *each);
             }

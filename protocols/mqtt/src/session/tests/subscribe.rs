@@ -82,6 +82,66 @@ fn mqtt_3_9_3_2_every_refusal_is_0x80_in_3_1_1() {
 }
 
 #[test]
+fn a_filter_that_is_refused_says_why() {
+    for (text, why) in [
+        ("$regex/.*a[ab]{3000}", "takes more than 64 KiB when it is compiled"),
+        ("$share/g/$regex/(", "the regular expression is not valid"),
+        ("$glob/[a", "the glob is not complete"),
+        ("a/#/b", "# must be the whole last level"),
+    ] {
+        let mut peer = Peer::online(Version::V5);
+        peer.send(&subscribe(vec![filter(text, Qos::AtMostOnce)]));
+        let Packet::Suback(suback) = peer.one() else { panic!("no SUBACK") };
+        assert_eq!(suback.codes, [ReasonCode::TOPIC_FILTER_INVALID], "{text}");
+        let said = suback.properties.text(id::REASON_STRING).unwrap_or_default();
+        assert!(said.contains(why), "{text}: {said}");
+    }
+}
+
+#[test]
+fn what_is_remembered_of_a_topic_follows_the_subscriptions() {
+    let mut peer = Peer::online(Version::V5);
+    let subscribed = |peer: &mut Peer, text: &str, number| {
+        let mut properties = Properties::default();
+        properties.add(id::SUBSCRIPTION_ID, PropertyValue::VarInt(number));
+        let filters = vec![filter(text, Qos::AtLeastOnce)];
+        peer.send(&Packet::Subscribe(Subscribe { packet_id: 1, filters, properties }));
+        let token = binds(peer)[0].2;
+        peer.event(Event::Done(token));
+        peer.take();
+    };
+    let mut place = 0;
+    let mut ids = |peer: &mut Peer| {
+        place += 1;
+        peer.deliver(0, place, &message("a/b", Qos::AtMostOnce));
+        match peer.take().pop() {
+            Some(Packet::Publish(publish)) => publish.properties.subscription_ids,
+            None => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for number in 1..=20 {
+        subscribed(&mut peer, &format!("$regex/(x{number}|a/b)"), number);
+    }
+    let all = ids(&mut peer);
+    assert_eq!((all.len(), ids(&mut peer)), (20, all.clone()));
+    subscribed(&mut peer, "$glob/a/*", 30);
+    assert_eq!(ids(&mut peer), [&[30][..], &all].concat());
+    subscribed(&mut peer, "$glob/a/*", 31);
+    assert_eq!(ids(&mut peer)[0], 31, "replaced");
+    subscribed(&mut peer, "a/b", 40);
+    assert_eq!(ids(&mut peer)[..2], [40, 31]);
+    for text in
+        ["a/b".to_owned(), "$glob/a/*".to_owned()].into_iter().chain((1..=20).map(|n| format!("$regex/(x{n}|a/b)")))
+    {
+        let before = ids(&mut peer).len();
+        peer.send(&unsubscribe(&text));
+        peer.take_actions();
+        assert_eq!(ids(&mut peer).len(), before - 1, "{text}");
+    }
+}
+
+#[test]
 fn queues_of_sessions_and_subscriptions_cannot_be_read() {
     for text in ["$queue/$session/other", "$share/g/$queue/$subscription/c/s"] {
         let mut peer = Peer::online(Version::V5);
