@@ -191,22 +191,19 @@ fn a_pause_before_a_redelivery_goes_on_over_a_restart() {
 
 #[test]
 fn what_was_refused_goes_to_the_dead_letters_though_the_node_dies_before_it_has_arrived() {
-    let thrice = |node: &mut Node| {
-        for _ in 0..2 {
+    let cases = [
+        (0, Outcome::Reject { reason: "".into() }, "1 rejected"),
+        (0, Outcome::Reject { reason: "out of range - 7".into() }, "1 out of range - 7"),
+        (2, FAILED, "3 deliveries"),
+    ];
+    for (earlier, outcome, letter) in cases {
+        let mut node = Node::new();
+        (1..=3).for_each(|number| node.publish(number));
+        for _ in 0..earlier {
             let deliveries = node.consume();
             node.settle(&deliveries[0], FAILED);
             node.restart();
         }
-    };
-    let cases: [(fn(&mut Node), Outcome, &str); 3] = [
-        (|_| (), Outcome::Reject { reason: "".into() }, "1 rejected"),
-        (|_| (), Outcome::Reject { reason: "out of range - 7".into() }, "1 out of range - 7"),
-        (thrice, FAILED, "3 deliveries"),
-    ];
-    for (prepare, outcome, letter) in cases {
-        let mut node = Node::new();
-        (1..=3).for_each(|number| node.publish(number));
-        prepare(&mut node);
         let deliveries = node.consume();
         assert_eq!(node.settle(&deliveries[0], outcome), [letter]);
         for _ in 0..2 {
