@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(MAVEN_SECONDS + CHECKS_SECONDS)
 
 PROJECT = ROOT / "tests/interop/jms"
 BUILT = ROOT / "tests/.cache/jms"
-CLASSES = ("Queues", "Subscriptions", "Transactions")
+CLASSES = ("Queues", "Subscriptions", "Transactions", "Sizes")
 SMALL = {
     "EVERGATE__LIMITS__TRANSACTION_MESSAGES_MAX": "4",
     "EVERGATE__AMQP__UNSETTLED_PER_LINK_MAX": "10",
