@@ -6,6 +6,7 @@ use evergate_model::{ADMIN_NAME, Address, AddressKind, Filter, Outcome, Value};
 use crate::codec::{DecodeError, Fields, Item, ListWriter, MapWriter, Reader, put_descriptor, put_string, put_symbol};
 use crate::error::{AmqpError, INVALID_FIELD, NOT_ALLOWED, NOT_IMPLEMENTED};
 use crate::filters::Filters;
+use crate::message::jms_kind;
 use crate::performative::{DeliveryState, code, put_outcome, read_state};
 use crate::transaction::check_coordinator;
 
@@ -309,8 +310,7 @@ pub(crate) fn relay_destination(to: Option<&str>, jms_dest: Option<i8>) -> Resul
     let to =
         to.ok_or_else(|| AmqpError::new(INVALID_FIELD, "the message has no «to», and its link no target address"))?;
     check_no_pattern(to)?;
-    // Byte values of x-opt-jms-dest: 1 and 3 are topics (AMQP JMS mapping, 4.3.1).
-    let bare = if matches!(jms_dest, Some(1 | 3)) { AddressKind::Topic } else { AddressKind::Queue };
+    let bare = jms_dest.map_or(AddressKind::Queue, jms_kind);
     let (kind, name) = Address::parse(to).unwrap_or((bare, to));
     destination(kind, name)
 }

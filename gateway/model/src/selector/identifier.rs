@@ -71,8 +71,14 @@ pub(super) const HEADERS: &[(&str, Header)] = &[
 
 /// What is not settled before a message is handed to a consumer. A selector on it is refused, rather
 /// than never true. JMS does not allow it either. [JMS 2.0, 3.8.1.1]
-pub(super) const NOT_SELECTABLE: &[&str] =
-    &["JMSRedelivered", "JMSDeliveryTime", "amqp.redelivered", "amqp.delivery_count", "amqp.first_acquirer"];
+pub(super) const NOT_SELECTABLE: &[&str] = &[
+    "JMSRedelivered",
+    "JMSXDeliveryCount",
+    "JMSDeliveryTime",
+    "amqp.redelivered",
+    "amqp.delivery_count",
+    "amqp.first_acquirer",
+];
 
 impl Header {
     /// The header field of that name.

@@ -9,6 +9,7 @@ use super::context::{Context, LinkId, Place, Publishing};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::settlement::Unsettled;
+use super::stall::Unfinished;
 use super::window::Window;
 use crate::error::{AmqpError, Fault, NOT_ALLOWED, NOT_FOUND, UNATTACHED_HANDLE};
 use crate::performative::{Begin, Detach, Performative, write_detach};
@@ -71,6 +72,7 @@ impl Channel {
             incoming: Window::new(
                 begin.next_outgoing_id,
                 context.config.incoming_window,
+                context.config.frame_bytes_max,
                 context.config.large_message_window_bytes,
             ),
             next_outgoing_id: 0,
@@ -112,6 +114,9 @@ impl Channel {
                         let replenish = link
                             .transfer(now, place, &transfer, payload, context, out)
                             .map_err(|error| Fault::Link(handle, error))?;
+                        if link.has_begun() {
+                            context.unfinished = Some(Unfinished::new(place));
+                        }
                         if replenish {
                             self.grant(handle, context, out);
                         }

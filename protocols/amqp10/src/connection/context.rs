@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use evergate_model::{ConsumerId, Formats, Message, Outcome, Output, Token, TransactionId};
 
+use super::stall::Unfinished;
 use super::transactions::Transactions;
 use crate::config::AmqpConfig;
 use crate::error::AmqpError;
@@ -83,6 +84,8 @@ pub(super) struct Context {
     pub consumers: HashMap<ConsumerId, Place>,
     /// Those that read bodies in pieces. Their ids are links' ids that no link has.
     pub readers: HashMap<ConsumerId, Reading>,
+    /// The delivery whose next frame is awaited, of those that have begun the one that came last.
+    pub unfinished: Option<Unfinished>,
     /// Links by name and the client's role: attaching a name again steals it (2.6.1).
     pub names: HashMap<(Arc<str>, bool), Place>,
     pub transactions: Transactions,
@@ -105,6 +108,7 @@ impl Context {
             settling: HashMap::new(),
             consumers: HashMap::new(),
             readers: HashMap::new(),
+            unfinished: None,
             names: HashMap::new(),
             transactions: Transactions::default(),
             last_token: 0,

@@ -72,10 +72,14 @@ impl Channel {
                         self.answer_flow(handle, context, out);
                     }
                 }
-                Some(Link::Incoming(_)) => {
+                Some(Link::Incoming(link)) => {
+                    if let Some(count) = flow.delivery_count {
+                        link.drained(count);
+                    }
                     if flow.echo {
                         self.answer_flow(handle, context, out);
                     }
+                    self.grant(handle, context, out);
                 }
                 Some(Link::Detaching { .. } | Link::Detached) => {}
                 None => return Err(unattached(handle)),
@@ -103,7 +107,7 @@ impl Channel {
         self.write_flow(Some(link), context, out);
     }
 
-    fn write_flow(&self, link: Option<LinkFlow>, context: &mut Context, out: &mut Output) {
+    pub(super) fn write_flow(&self, link: Option<LinkFlow>, context: &mut Context, out: &mut Output) {
         let reply = FlowReply {
             next_incoming_id: self.incoming.next_id,
             incoming_window: self.incoming.frames,

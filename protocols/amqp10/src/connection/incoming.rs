@@ -115,6 +115,7 @@ impl Incoming {
         let partial = self.partial.take()?;
         context.assembly_bytes -= partial.bytes.len() as u64;
         context.transactions.in_part.remove(&self.id);
+        context.unfinished.take_if(|unfinished| unfinished.place.link == self.id);
         Some(partial)
     }
 
@@ -130,6 +131,20 @@ impl Incoming {
     /// A message that is too large for memory is on its way.
     pub fn takes_large(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| partial.large.is_some())
+    }
+
+    /// More is to come of a delivery.
+    pub fn has_begun(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// 2.6.7: a client that has drained its credit counts it as used.
+    pub fn drained(&mut self, delivery_count: u32) {
+        let used = delivery_count.wrapping_sub(self.delivery_count);
+        if let Some(credit) = self.credit.checked_sub(used) {
+            self.credit = credit;
+            self.delivery_count = delivery_count;
+        }
     }
 
     /// Raises the credit when half of it is used and answered. True: the client must be told.

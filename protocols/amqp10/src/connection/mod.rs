@@ -12,6 +12,7 @@ mod sending;
 mod session;
 mod settlement;
 mod source;
+mod stall;
 mod stream;
 mod transactions;
 mod window;

@@ -192,6 +192,9 @@ impl Session for AmqpSession {
             }
             self.heard_at = now;
         }
+        if self.stalled_at().is_some_and(|at| at <= now) {
+            self.ask(now, out);
+        }
         if self.beat_at().is_some_and(|at| at <= now) {
             self.beat(out);
         }
@@ -201,7 +204,7 @@ impl Session for AmqpSession {
     fn next_timeout(&self) -> Option<Time> {
         match self.phase {
             Phase::Closed => None,
-            Phase::Running => [self.silent_at(), self.beat_at()].into_iter().flatten().min(),
+            Phase::Running => [self.silent_at(), self.beat_at(), self.stalled_at()].into_iter().flatten().min(),
             _ => Some(self.handshake_until.unwrap_or(Time(0))),
         }
     }

@@ -7,8 +7,8 @@
 
 use evergate_model::Time;
 
-/// Before the size of the client's frames is known.
-const FRAMES_AT_FIRST: u32 = 16;
+/// However long they are.
+const FRAMES_MIN: u32 = 16;
 /// No more bytes than this are let in at a time, as far as the latest frames tell.
 const BYTES_MAX: u64 = 16 << 20;
 /// A client that sends nothing for so long, in milliseconds, though it may and nothing here is behind, is slow.
@@ -45,9 +45,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// For a client that begins with the id `next_id`.
-    pub fn new(next_id: u32, frames_max: u32, large_bytes: u64) -> Self {
-        let frames = frames_max.min(FRAMES_AT_FIRST);
+    /// For a client that begins with the id `next_id`. Its frames may be as long as `frame_bytes`.
+    pub fn new(next_id: u32, frames_max: u32, frame_bytes: u32, large_bytes: u64) -> Self {
+        let frames = usual_frames(u64::from(frame_bytes).max(1), frames_max);
         Self {
             next_id,
             frames,
@@ -101,7 +101,7 @@ impl Window {
 
     /// Opens the window if it is time. `is_large`: a large message is coming in. True: the client must be told.
     pub fn open(&mut self, now: Time, is_large: bool) -> bool {
-        let frames = if is_large { self.frames_of_large() } else { self.usual_frames() };
+        let frames = if is_large { self.frames_of_large() } else { usual_frames(self.frame_bytes, self.frames_max) };
         let opens = self.frames <= frames.min(self.opened) / 2 && self.frames < frames;
         if opens {
             (self.frames, self.opened) = (frames, frames);
@@ -111,9 +111,9 @@ impl Window {
         opens
     }
 
-    fn usual_frames(&self) -> u32 {
-        let frames = u32::try_from(BYTES_MAX / self.frame_bytes).unwrap_or(u32::MAX);
-        frames.max(FRAMES_AT_FIRST).min(self.frames_max)
+    /// Lets in one frame more, whether it is time or not.
+    pub fn widen(&mut self) {
+        self.frames = self.frames.saturating_add(1);
     }
 
     fn frames_of_large(&self) -> u32 {
@@ -124,6 +124,11 @@ impl Window {
     }
 }
 
+fn usual_frames(frame_bytes: u64, frames_max: u32) -> u32 {
+    let frames = u32::try_from(BYTES_MAX / frame_bytes).unwrap_or(u32::MAX);
+    frames.max(FRAMES_MIN).min(frames_max)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +136,12 @@ mod tests {
     const FRAME: usize = 64 << 10;
 
     fn window() -> Window {
-        Window::new(7, 2048, 512 << 10)
+        Window::new(7, 2048, 64 << 10, 512 << 10)
+    }
+
+    /// 16 frames are left of the first ones.
+    fn nearly_used() -> Window {
+        Window { frames: 16, ..window() }
     }
 
     /// Takes frames, opening it whenever it is time. Returns how far it was opened each time.
@@ -149,23 +159,22 @@ mod tests {
     #[test]
     fn it_is_wide_for_short_frames_and_no_more_than_16_mib_of_long_ones() {
         let mut window = window();
-        assert_eq!(window.frames, 16);
-        assert_eq!(send(&mut window, 0, 8, 100, false), [2048]);
-        assert_eq!(window.next_id, 7 + 8);
+        assert_eq!(window.frames, 256);
+        assert_eq!(send(&mut window, 0, 128, 100, false), [2048]);
+        assert_eq!(window.next_id, 7 + 128);
         assert_eq!(send(&mut window, 0, 1920 + 128 + 128, FRAME, false), [256; 3]);
     }
 
     #[test]
     fn beyond_it_nothing_is_taken() {
-        let mut window = Window::new(0, 3, 512 << 10);
+        let mut window = Window::new(0, 3, 64 << 10, 512 << 10);
         let taken: Vec<bool> = (0..4).map(|_| window.take(Time(0), 1)).collect();
         assert_eq!(taken, [true, true, true, false]);
     }
 
     #[test]
     fn of_a_large_message_it_lets_in_what_the_journal_has_room_for() {
-        let mut window = window();
-        // The first 16 frames run down to a few.
+        let mut window = nearly_used();
         assert_eq!(send(&mut window, 0, 12, FRAME, true), [8]);
         for (pending, frames) in [(512 << 10, None), (448 << 10, None), (256 << 10, Some(4)), (0, Some(8))] {
             window.frames = 1;
@@ -186,8 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn one_frame_more_is_let_in_at_any_time() {
+        let mut window = Window::new(0, 3, 64 << 10, 512 << 10);
+        window.pending(1 << 30);
+        window.widen();
+        let taken: Vec<bool> = (0..5).map(|_| window.take(Time(0), 1)).collect();
+        assert_eq!(taken, [true, true, true, true, false]);
+    }
+
+    #[test]
     fn frames_longer_than_its_bytes_come_one_by_one() {
-        let mut window = Window::new(0, 2048, 100);
+        let mut window = Window::new(0, 2048, 64 << 10, 100);
         window.frames = 1;
         for _ in 0..10 {
             assert_eq!(send(&mut window, 0, 1, FRAME, true), [1]);
@@ -196,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_client_that_is_slow_to_begin_again_gets_more_at_a_time_and_less_when_it_is_not() {
-        let mut window = window();
+        let mut window = nearly_used();
         assert_eq!(send(&mut window, 0, 12, FRAME, true), [8]);
         let mut now = 0;
         let mut widest = Vec::new();
@@ -214,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_client_that_is_slow_now_and_then_gets_no_more() {
-        let mut window = window();
+        let mut window = nearly_used();
         for now in (0..20).map(|round| round * SLOW_MILLIS) {
             let opened = send(&mut window, now, 60, FRAME, true);
             assert!(opened.iter().all(|frames| *frames <= 8), "{opened:?}");
@@ -223,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_client_is_not_slow_while_it_is_the_journal() {
-        let mut window = window();
+        let mut window = nearly_used();
         assert_eq!(send(&mut window, 0, 12, FRAME, true), [8]);
         for now in (1..=20).map(|round| round * 10 * SLOW_MILLIS) {
             // Nothing may come before the commit, and what follows comes at once.

@@ -1,7 +1,7 @@
-//! Message annotations that only the gateway may write.
+//! Message annotations: those that only the gateway may write, and JMS's words on kinds of addresses.
 
 use bytes::{Bytes, BytesMut};
-use evergate_model::{Value, dead_letter};
+use evergate_model::{Address, AddressKind, TEMPORARY_PREFIX, Value, dead_letter};
 
 use super::sections::{MESSAGE_ANNOTATIONS, Sections, map};
 use crate::codec::{DecodeError, Item, MapWriter, Reader, put_descriptor};
@@ -14,6 +14,35 @@ pub(super) const RETAINED: &str = "x-opt-retained";
 
 /// Before the name of what the gateway notes.
 pub(super) const PREFIX: &str = "x-opt-";
+
+/// What kind of destination `to` and `reply-to` name (AMQP JMS mapping, 3.2.1).
+pub(super) const JMS_DEST: &str = "x-opt-jms-dest";
+pub(super) const JMS_REPLY_TO: &str = "x-opt-jms-reply-to";
+
+/// What their number means: 0 queue, 1 topic, 2 and 3 the same, temporary.
+pub(crate) fn jms_kind(number: i8) -> AddressKind {
+    if matches!(number, 1 | 3) { AddressKind::Topic } else { AddressKind::Queue }
+}
+
+/// The number for an address that says its kind.
+pub(super) fn jms_number(address: &str) -> Option<i8> {
+    let (kind, name) = Address::parse(address)?;
+    let number = i8::from(kind == AddressKind::Topic);
+    Some(if name.starts_with(TEMPORARY_PREFIX) { number + 2 } else { number })
+}
+
+/// The number of a message's annotation of this name, if its section of annotations has one.
+pub(super) fn jms_number_in(section: &[u8], name: &str) -> Option<i8> {
+    let mut items = map(section).ok()?;
+    while let (Some(Ok(key)), Some(Ok(value))) = (items.next(), items.next()) {
+        if let (Item::Simple(Value::Symbol(key)), Item::Simple(Value::Byte(number))) = (key, value)
+            && key == name
+        {
+            return Some(number);
+        }
+    }
+    None
+}
 
 /// Whether the gateway writes it. Who forwards what it received sends it along; nobody shall take it for the
 /// gateway's word, and no map may have a key twice (part 1, 1.6.23).

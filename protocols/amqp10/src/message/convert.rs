@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 use evergate_model::{Body, Message, Value, View};
 
-use super::sections::{APPLICATION_PROPERTIES, DATA, PROPERTIES, VALUE};
+use super::annotations::{JMS_REPLY_TO, jms_number};
+use super::sections::{APPLICATION_PROPERTIES, DATA, MESSAGE_ANNOTATIONS, PROPERTIES, VALUE};
 use crate::codec::{
     ListWriter, MapWriter, put_binary_header, put_descriptor, put_string, put_string_header, put_symbol, put_value,
 };
@@ -23,6 +24,13 @@ pub(super) fn convert(message: &Message, view: &View<'_>) -> (Bytes, Bytes) {
 
 /// The sections before the body.
 pub(super) fn put_front(head: &mut BytesMut, message: &Message, view: &View<'_>) {
+    // Of an address JMS reads the name, and its kind here.
+    if let Some(number) = view.reply_to.as_deref().and_then(jms_number) {
+        put_descriptor(head, MESSAGE_ANNOTATIONS);
+        let mut map = MapWriter::new(head);
+        map.pair(&Value::Symbol(JMS_REPLY_TO.into()), &Value::Byte(number));
+        map.close();
+    }
     put_properties(head, message, view);
     if !view.application.is_empty() {
         put_descriptor(head, APPLICATION_PROPERTIES);

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 
-use evergate_model::{Address, Body, ContentReader, Format, Message, Value, View};
+use evergate_model::{Address, AddressKind, Body, ContentReader, Format, Message, Value, View};
 
+use super::annotations::{JMS_REPLY_TO, jms_kind, jms_number_in};
 use super::json;
 use super::large::BodyReader;
-use super::sections::{APPLICATION_PROPERTIES, DATA, PROPERTIES, Properties, SEQUENCE, Sections, VALUE, map};
+use super::sections::{
+    APPLICATION_PROPERTIES, DATA, MESSAGE_ANNOTATIONS, PROPERTIES, Properties, SEQUENCE, Sections, VALUE, map,
+};
 use crate::codec::{Item, Reader};
 
 /// A footer has been checked, and is no content.
@@ -20,9 +23,11 @@ impl Format for Amqp10Format {
     fn view<'a>(&self, message: &'a Message) -> View<'a> {
         let (body, is_json) = body(&message.body);
         let mut view = View::new(body);
+        let mut reply_kind = None;
         for section in Sections::new(&message.head).map_while(Result::ok) {
             match section.code {
-                PROPERTIES => properties(&mut view, section.value),
+                MESSAGE_ANNOTATIONS => reply_kind = jms_number_in(section.value, JMS_REPLY_TO).map(jms_kind),
+                PROPERTIES => properties(&mut view, section.value, reply_kind),
                 APPLICATION_PROPERTIES => application(&mut view, section.value),
                 _ => {}
             }
@@ -38,11 +43,11 @@ impl Format for Amqp10Format {
     }
 }
 
-fn properties<'a>(view: &mut View<'a>, value: &'a [u8]) {
+fn properties<'a>(view: &mut View<'a>, value: &'a [u8], reply_kind: Option<AddressKind>) {
     let Ok(properties) = Properties::read(value) else { return };
     view.message_id = properties.message_id;
     view.correlation_id = properties.correlation_id;
-    view.reply_to = properties.reply_to.map(canonical);
+    view.reply_to = properties.reply_to.map(|address| canonical(address, reply_kind));
     view.content_type = properties.content_type;
     view.content_encoding = properties.content_encoding;
     view.subject = properties.subject;
@@ -53,11 +58,13 @@ fn properties<'a>(view: &mut View<'a>, value: &'a [u8]) {
     view.creation_time = properties.creation_time;
 }
 
-/// `queue://x` is `/queue/x` to the others.
-fn canonical(address: Cow<'_, str>) -> Cow<'_, str> {
-    match Address::parse(&address) {
-        Some((kind, name)) if !address.starts_with('/') => Address { kind, name: name.into() }.to_string().into(),
-        _ => address,
+/// `queue://x` is `/queue/x` to the others, and so is `x` if the message says that it is a queue's name.
+fn canonical(address: Cow<'_, str>, kind: Option<AddressKind>) -> Cow<'_, str> {
+    match (Address::parse(&address), kind) {
+        (Some(_), _) if address.starts_with('/') => address,
+        (Some((kind, name)), _) => Address { kind, name: name.into() }.to_string().into(),
+        (None, Some(kind)) => Address { kind, name: (&*address).into() }.to_string().into(),
+        (None, None) => address,
     }
 }
 

@@ -11,6 +11,7 @@ mod large;
 mod sections;
 mod wishes;
 
+pub(crate) use annotations::jms_kind;
 pub use compose::{compose, compose_json};
 pub(crate) use deliver::{Payload, encode};
 pub use format::Amqp10Format;

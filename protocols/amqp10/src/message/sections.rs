@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use evergate_model::Value;
 
-use super::annotations::{is_key_of_ours, without_ours};
+use super::annotations::{JMS_DEST, is_key_of_ours, without_ours};
 use super::large::read_descriptor;
 use super::wishes::Wishes;
 use crate::codec::{DecodeError, Fields, Item, Reader, validate};
@@ -98,7 +98,7 @@ pub(crate) struct Incoming {
     /// Milliseconds since 1970.
     pub absolute_expiry: Option<i64>,
     pub to: Option<String>,
-    /// JMS's kind of `to`: 0 queue, 1 topic, 2 and 3 the same, temporary.
+    /// JMS's kind of `to`.
     pub jms_dest: Option<i8>,
     pub wishes: Wishes,
     /// Annotations that only the gateway writes are among the publisher's.
@@ -233,7 +233,7 @@ impl Incoming {
             self.forwarded |= is_key_of_ours(&key);
             let (Item::Simple(Value::Symbol(name)), Some(value)) = (key, value) else { continue };
             match (&*name, &value) {
-                ("x-opt-jms-dest", Item::Simple(Value::Byte(kind))) => self.jms_dest = Some(*kind),
+                (JMS_DEST, Item::Simple(Value::Byte(kind))) => self.jms_dest = Some(*kind),
                 _ => self.wishes.read_annotation(&name, &value),
             }
         }

@@ -317,8 +317,66 @@ fn what_a_publisher_of_another_protocol_asked_for_is_annotated() {
     let section = Sections::new(&bytes).map(Result::unwrap).find(|section| section.code == MESSAGE_ANNOTATIONS);
     let items: Vec<_> = super::sections::map(section.unwrap().value).unwrap().map(Result::unwrap).collect();
     let pairs: Vec<String> = items.iter().map(crate::tests::show).collect();
+    let reply_to = ["x-opt-jms-reply-to", "0"];
     let expected = ["x-opt-reason", "r", "x-opt-delivery-time", "77", "x-opt-dedup-id", "once", "x-opt-discardable"];
-    assert_eq!(pairs[..7], expected);
+    assert_eq!(pairs[..2], reply_to);
+    assert_eq!(pairs[2..9], expected);
+}
+
+/// A message with a reply-to, and an annotation of its kind.
+fn with_reply_to(address: &str, kind: Option<Value<'_>>) -> Message {
+    let mut payload = BytesMut::new();
+    if let Some(kind) = kind {
+        put_descriptor(&mut payload, MESSAGE_ANNOTATIONS);
+        let mut map = MapWriter::new(&mut payload);
+        map.pair(&Value::Symbol("x-opt-jms-dest".into()), &Value::Byte(0));
+        map.pair(&Value::Symbol("x-opt-jms-reply-to".into()), &kind);
+        map.close();
+    }
+    ListWriter::described(&mut payload, 0x73).null().null().null().null().value(&Value::text(address)).close();
+    message(&payload)
+}
+
+#[test]
+fn jms_says_in_an_annotation_what_kind_of_address_its_reply_to_is() {
+    let table = [
+        ("a/b", None, "a/b"),
+        ("a/b", Some(Value::Byte(0)), "/queue/a/b"),
+        ("a/b", Some(Value::Byte(1)), "/topic/a/b"),
+        ("a/b", Some(Value::Byte(2)), "/queue/a/b"),
+        ("a/b", Some(Value::Byte(3)), "/topic/a/b"),
+        ("a/b", Some(Value::text("1")), "a/b"),
+        // What the address says itself counts.
+        ("/queue/a", Some(Value::Byte(1)), "/queue/a"),
+        ("topic://a", Some(Value::Byte(0)), "/topic/a"),
+    ];
+    for (address, kind, expected) in table {
+        let message = with_reply_to(address, kind.clone());
+        assert_eq!(Amqp10Format.view(&message).reply_to.as_deref(), Some(expected), "{address} {kind:?}");
+    }
+}
+
+#[test]
+fn the_kind_of_another_protocols_reply_to_is_told_to_jms() {
+    let table = [
+        ("/queue/a", Some(Value::Byte(0))),
+        ("/topic/a", Some(Value::Byte(1))),
+        ("/queue/$temporary/a", Some(Value::Byte(2))),
+        ("/topic/$temporary/a", Some(Value::Byte(3))),
+        ("elsewhere", None),
+    ];
+    for (address, expected) in table {
+        let sent = Message::new(Meta::new(Address::queue("q")), Encoding::Stomp, Bytes::new(), Bytes::new());
+        let mut view = View::new(Body::Binary(b""[..].into()));
+        view.reply_to = Some(address.into());
+        let (head, body) = super::convert::convert(&sent, &view);
+        let number = Sections::new(&head)
+            .map(Result::unwrap)
+            .find(|section| section.code == MESSAGE_ANNOTATIONS)
+            .and_then(|section| super::annotations::jms_number_in(section.value, "x-opt-jms-reply-to"));
+        assert_eq!(number.map(Value::Byte), expected, "{address}");
+        assert_eq!(Amqp10Format.view(&message(&[head, body].concat())).reply_to.as_deref(), Some(address));
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod large;
 mod publish;
 mod retirement;
 mod settle;
+mod stall;
 mod stream;
 mod subscription;
 mod terminus;

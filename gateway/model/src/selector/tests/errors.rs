@@ -62,6 +62,7 @@ fn errors_say_what_was_expected_and_at_which_column() {
         ("a + 2 OR b", "expected a condition, found a value at column 1"),
         ("NOT 5", "expected a condition, found a value at column 5"),
         ("JMSRedelivered = TRUE", "JMSRedelivered cannot be used in a selector at column 1"),
+        ("JMSXDeliveryCount > 1", "JMSXDeliveryCount cannot be used in a selector at column 1"),
         ("convert_string_expressions:a = #", "unexpected # at column 32"),
         ("convert_string_expressions:a =", "expected a value after = at column 31"),
         (
