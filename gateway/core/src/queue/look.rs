@@ -32,7 +32,8 @@ impl Queue {
             let cursor = class.cursor(lane);
             let returned = class.first_returned(lane).filter(|place| place.seq < cursor);
             // What is on its way back goes before all that stands behind it.
-            if class.mode == Mode::Take
+            let takes = matches!(class.mode, Mode::Take | Mode::Evict);
+            if takes
                 && let Some(place) = self.rare.get().returning.first_in(lane).filter(|place| place.seq < cursor)
                 && returned.is_none_or(|other| place < other)
             {
@@ -60,9 +61,7 @@ impl Queue {
                     continue;
                 }
             };
-            if entry.is_away()
-                && (class.sees(entry) || (class.mode == Mode::Take && self.rare.get().returning.contains(place)))
-            {
+            if entry.is_away() && (class.sees(entry) || (takes && self.rare.get().returning.contains(place))) {
                 return Look::Paged(place, self.range_of_bodies(place));
             }
             let waits = entry.stored && waits_for_commits;

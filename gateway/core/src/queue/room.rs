@@ -108,7 +108,7 @@ impl Queue {
                         self.remove_at(place, out);
                     }
                 }
-                Look::Paged(key, paged) if self.goes_whole(&paged) => {
+                Look::Paged(key, paged) if self.line.get(key).is_none() && self.goes_whole(&paged) => {
                     self.count_dropped(paged.range.count, out);
                     self.drop_range(key, out);
                 }
