@@ -177,13 +177,7 @@ impl Operator {
     fn managed(&mut self, around: &mut Around<'_>, result: &Result<ManageReply, ManageError>) -> Check {
         let Some(Asked::Manage(request)) = self.asked.take() else { return Err(format!("nobody asked: {result:?}")) };
         match result {
-            Ok(ManageReply::Queue { entry, queue, .. }) => {
-                self.check_settings(around.model, entry)?;
-                match around.model.live(&entry.name) {
-                    Some(live) if live != *queue => Err(format!("{} is {live:?}, but {queue:?} is shown", entry.name)),
-                    _ => Ok(()),
-                }
-            }
+            Ok(ManageReply::Queue { entry, .. }) => self.check_settings(around.model, entry),
             Ok(reply) => around.model.managed(&request, reply),
             Err(ManageError::NotFound(_) | ManageError::InUse(_)) => {
                 around.model.operations.refused();
