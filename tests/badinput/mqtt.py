@@ -71,17 +71,23 @@ def words(data):
     """Each packet's name and reason codes; many of one code are «256*0x00»."""
     found = []
     while data:
-        length, at = 0, 1
-        while at < len(data):
-            length |= (data[at] & 0x7F) << 7 * (at - 1)
-            at += 1
-            if not data[at - 1] & 0x80:
-                break
+        length, at = read_number(data, 1)
         if len(data) < at + length or at == 1:
             break  # not all there yet
         found.append(word(data[0] >> 4, data[at : at + length]))
         data = data[at + length :]
     return found
+
+
+def read_number(data, at):
+    """The variable byte integer there, and what is behind it."""
+    value, shift = 0, 0
+    while at < len(data):
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if not data[at - 1] & 0x80:
+            break
+    return value, at
 
 
 def word(kind, body):
@@ -93,7 +99,8 @@ def word(kind, body):
     elif name in ("PUBACK", "PUBREC", "PUBREL", "PUBCOMP"):
         codes = body[2:3] or b"\0"
     elif name in ("SUBACK", "UNSUBACK"):
-        codes = body[3:] or body[2:]  # MQTT 5 without properties, or 3.1.1 with one code
+        length, at = read_number(body, 2)
+        codes = body[at + length :] or body[2:]  # of MQTT 5 behind its properties, or of 3.1.1 with one code
     else:
         return name
     runs = [(code, len(list(run))) for code, run in groupby(codes)]
