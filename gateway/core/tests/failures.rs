@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LIMITS, NOW, Names, OUTCOMES, message, settle, shard_config};
 use evergate_core::{
-    ConsumerWants, DirectoryConfig, DirectoryLimits, Logged, Position, QueueLimits, RecoveredCore, SessionEvent,
+    ConsumerWants, DirectoryConfig, DirectoryLimits, Group, Logged, Position, QueueLimits, RecoveredCore, SessionEvent,
     SessionId, ShardCommand, ShardConfig, ShardEffect, ShardTarget, recover,
 };
 use evergate_journal::memory::MemoryJournal;
 use evergate_journal::{Batch, Record, Table};
 use evergate_model::{
     Address, Attached, ConsumerId, Delivery, Encoding, Event, Message, MessageId, Meta, Outcome, Policy, QueueId,
-    QueueSettings, Redelivery, Seq, Time, Token,
+    QueueSettings, Redelivery, Seq, Time, Token, TransactionId,
 };
 
 const FAILED: Outcome = Outcome::Modify { failed: true, undeliverable_here: false };
@@ -234,6 +234,27 @@ fn a_word_on_what_is_not_in_memory_is_kept_before_that_is_read() {
         let settle = settle(1, deliveries[0].seq.0, deliveries[0].seq.0, outcome);
         node.core.shards[0].apply(node.now, ShardCommand::Settle { queue, session, settle }, &mut log, &mut effects);
         assert!(effects.iter().any(|effect| matches!(effect, ShardEffect::Load { .. })), "{effects:?}");
+        write(&node.journal, log);
+        node.restart();
+        node.apply(ShardCommand::Tick);
+        assert_eq!(node.consume().first().map(|it| it.failed_count), failed_count);
+    }
+}
+
+#[test]
+fn a_word_in_a_transaction_is_kept_with_its_commit() {
+    for (outcome, failed_count) in [(FAILED, Some(1)), (Outcome::Reject { reason: "no".into() }, None)] {
+        let mut node = Node::new();
+        node.publish(1);
+        let deliveries = node.consume();
+        let (queue, session, transaction) = (node.queue, SessionId(1), TransactionId(1));
+        let settle = settle(1, deliveries[0].seq.0, deliveries[0].seq.0, outcome);
+        node.apply(ShardCommand::Pledge { transaction, queue, session, settle });
+        let (publishes, marks, group) = (Vec::new(), Vec::new(), Group { id: 1, parts: 1 });
+        let command = ShardCommand::Transaction { transaction, publishes, marks, group };
+        let mut log = Vec::new();
+        node.core.shards[0].apply(node.now, command, &mut log, &mut Vec::new());
+        // It dies with the commit.
         write(&node.journal, log);
         node.restart();
         node.apply(ShardCommand::Tick);

@@ -344,7 +344,7 @@ fn the_oldest_is_what_was_given_back_though_its_body_is_not_in_memory() {
     for on_full in [OnFull::DropOldest, OnFull::DeadLetterOldest] {
         let limits = QueueLimits { resident_bytes_max: 1, ..LIMITS };
         let mut bench = Bench::with(limits, settings(|it| (it.messages_max, it.on_full) = (4, on_full)));
-        let mut publish = |bench: &mut Bench, number| {
+        let publish = |bench: &mut Bench, number| {
             bench.publish_message(message(number, true, "body", |_| ()));
             bench.commit();
         };

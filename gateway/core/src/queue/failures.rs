@@ -7,11 +7,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evergate_journal::{Record, Table};
-use evergate_model::{QueueId, Seq, Time, Unwanted};
+use evergate_model::{Outcome, QueueId, Seq, Time, Unwanted};
 
 use super::rows::{parse_key, row, stored_row};
 use super::{Out, Queue};
 use crate::lane::{Lane, Place};
+
+/// Why it was refused, if its consumer says nothing.
+pub fn reason_of(said: &str) -> &str {
+    if said.is_empty() { "rejected" } else { said }
+}
 
 /// Why it goes to `_DMQ`.
 pub const TOO_MANY_DELIVERIES: &str = "deliveries";
@@ -69,12 +74,32 @@ impl Queue {
         let Some(entry) = self.line.get_mut(place) else { return Failed::default() };
         entry.failed_count += 1;
         let count = entry.failed_count;
+        let failed = self.failure(count, now);
+        self.note_failure(place, &failed, out);
+        failed
+    }
+
+    /// What a failure leads to that is the `count`th.
+    fn failure(&self, count: u32, now: Time) -> Failed {
         let pause = self.settings.redelivery.pause(count);
         let until = (!pause.is_zero()).then(|| now.after(pause));
         let is_condemned = self.is_last(count) && self.settings.on_failure == Unwanted::DeadLetter;
-        let failed = Failed { count, until, verdict: is_condemned.then(|| TOO_MANY_DELIVERIES.into()) };
+        Failed { count, until, verdict: is_condemned.then(|| TOO_MANY_DELIVERIES.into()) }
+    }
+
+    /// A transaction that is being committed has this word on it, and carries it out when it is: what must not be
+    /// forgotten then is written down with it.
+    pub fn foretell(&mut self, place: Place, outcome: &Outcome, now: Time, out: &mut Out<'_>) {
+        let Some(entry) = self.line.get(place) else { return };
+        let count = entry.failed_count + 1;
+        let failed = match outcome {
+            Outcome::Reject { reason } if !self.is_for_letters => {
+                Failed { count, until: None, verdict: Some(reason_of(reason).into()) }
+            }
+            Outcome::Modify { failed: true, .. } => self.failure(count, now),
+            _ => return,
+        };
         self.note_failure(place, &failed, out);
-        failed
     }
 
     /// It was handed out as often as it may be. Who gives up on a dead letter leaves it to the next: there is nowhere to

@@ -6,7 +6,7 @@ use evergate_model::{Outcome, Seq, Time};
 
 use super::away::Return;
 use super::entry::State;
-use super::failures::{Failed, TOO_MANY_DELIVERIES};
+use super::failures::{Failed, TOO_MANY_DELIVERIES, reason_of};
 use super::{Out, Queue};
 use crate::consumer::ConsumerKey;
 use crate::lane::Place;
@@ -60,8 +60,7 @@ impl Queue {
                 self.give_back(place, *failed, undeliverable_here.then_some(key), now, out);
             }
             Outcome::Unreadable => self.set_aside(key, place, now, out),
-            Outcome::Reject { reason } if reason.is_empty() => self.reject(place, "rejected", now, out),
-            Outcome::Reject { reason } => self.reject(place, reason, now, out),
+            Outcome::Reject { reason } => self.reject(place, reason_of(reason), now, out),
         }
     }
 

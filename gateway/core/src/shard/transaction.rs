@@ -136,14 +136,17 @@ impl Shard {
             // A queue that was deleted took its messages along.
             let Some(queue) = self.queues.get_mut(&pledge.queue) else { continue };
             self.records.extend(pledge.mark.and_then(|number| queue.mark(number, true)));
+            let mut out =
+                Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
             if pledge.outcome == Outcome::Accept {
                 touched.push(pledge.queue);
-                let mut out =
-                    Out { records: &mut self.records, effects, later: &mut self.later, released: &mut self.released };
                 for place in pledge.places {
                     queue.apply_outcome(pledge.key, place, &Outcome::Accept, now, &mut out);
                 }
             } else {
+                for place in &pledge.places {
+                    queue.foretell(*place, &pledge.outcome, now, &mut out);
+                }
                 deferred.push(pledge);
             }
         }
